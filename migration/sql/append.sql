@@ -1,0 +1,166 @@
+-- The one append path: the only way to change a user's records or tasks, whoever the writer is.
+-- Names carry a version; a running server of the version before still finds its own, so the last two stay.
+
+-- Inserts the missing heads and locks all of them, in one order for everybody. Returns the users it holds, and the latest
+-- recorded_at among them. With p_skip_held it waits for nobody: who is held by somebody's open transaction is left out.
+-- A new user is held while another transaction inserts its head, which an advisory lock of the user tells without waiting.
+CREATE FUNCTION taskwire_lock_heads(p_users text[], p_skip_held boolean, OUT held text[], OUT latest timestamptz)
+LANGUAGE plpgsql VOLATILE SET search_path = public, pg_temp AS $$
+DECLARE
+    v_missing text[];
+BEGIN
+    SELECT array_agg(u) INTO v_missing FROM (
+        SELECT DISTINCT u FROM unnest(p_users) u WHERE NOT EXISTS (SELECT FROM feed_head h WHERE h.user_id = u)
+    ) missing;
+    IF v_missing IS NOT NULL THEN
+        IF p_skip_held THEN
+            SELECT array_agg(u) INTO v_missing
+            FROM unnest(v_missing) u WHERE pg_try_advisory_xact_lock(hashtextextended(u, 7227));
+        ELSE
+            PERFORM pg_advisory_xact_lock(k) FROM (
+                SELECT DISTINCT hashtextextended(u, 7227) k FROM unnest(v_missing) u ORDER BY 1
+            ) keys;
+        END IF;
+        INSERT INTO feed_head (user_id) SELECT u FROM unnest(v_missing) u ORDER BY u COLLATE "C" ON CONFLICT DO NOTHING;
+    END IF;
+    IF p_skip_held THEN
+        SELECT array_agg(h.user_id), max(h.recorded_at) INTO held, latest FROM (
+            SELECT user_id, recorded_at FROM feed_head WHERE user_id = ANY (p_users) ORDER BY user_id
+            FOR NO KEY UPDATE SKIP LOCKED
+        ) h;
+    ELSE
+        SELECT array_agg(h.user_id), max(h.recorded_at) INTO held, latest FROM (
+            SELECT user_id, recorded_at FROM feed_head WHERE user_id = ANY (p_users) ORDER BY user_id FOR NO KEY UPDATE
+        ) h;
+    END IF;
+    held := coalesce(held, '{}');
+END
+$$;
+
+-- Tells the feeds whom to look at, and nothing more: the table is the truth. A JSON array of user ids, each once,
+-- in payloads of at most 7,900 bytes (PostgreSQL's limit is just under 8,000).
+CREATE FUNCTION taskwire_notify(p_users text[]) RETURNS void
+LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+    v_payload text := '';
+    v_user    text;
+    v_next    text;
+BEGIN
+    FOREACH v_user IN ARRAY p_users LOOP
+        v_next := to_json(v_user)::text;
+        IF octet_length(v_payload) + octet_length(v_next) > 7897 THEN
+            PERFORM pg_notify('taskwire_feed', '[' || v_payload || ']');
+            v_payload := '';
+        END IF;
+        v_payload := CASE v_payload WHEN '' THEN v_next ELSE v_payload || ',' || v_next END;
+    END LOOP;
+    IF v_payload <> '' THEN
+        PERFORM pg_notify('taskwire_feed', '[' || v_payload || ']');
+    END IF;
+END
+$$;
+
+-- Appends records in the order given. The arrays run in parallel, one entry a record:
+--   p_kinds        step, cancellation_requested, cancellation_acknowledged, report_overdue
+--   p_results      the whole step result; its message and error_code are the task's, too
+--   p_record_ids   makes the record idempotent within its user: for seven days, and within the batch
+--   p_details      see taskwire_task_after; null for none
+--   p_ids          ids already given by the view; null for new ones
+-- p_skip_held: leave out the records of users held by somebody else instead of waiting for them.
+-- p_notify: false only where the queue for notifications is full.
+--
+-- Returns one row a record it took: its place (`ord`, from 1, as in the arrays), its position, whether it was there
+-- before (then left_as is null: read it), and the task as this record left it. A record left out has no row.
+-- Where a record_id stands for another task or step already, nothing is written and that record comes back as a conflict.
+CREATE FUNCTION taskwire_append_v1(
+    p_users text[], p_tasks text[], p_kinds text[], p_steps integer[], p_statuses text[], p_results jsonb[],
+    p_progress double precision[], p_timestamps timestamptz[], p_record_ids uuid[], p_reported_by text[],
+    p_details jsonb[], p_ids bigint[], p_skip_held boolean, p_notify boolean
+) RETURNS TABLE (ord integer, "position" bigint, recorded_at timestamptz, is_late boolean, is_duplicate boolean,
+                 is_conflict boolean, left_as task)
+LANGUAGE plpgsql VOLATILE
+SET plan_cache_mode = force_generic_plan SET jit = off SET work_mem = '64MB' SET search_path = public, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    v_held     text[];
+    v_latest   timestamptz;
+    v_all_held boolean;
+    v_now      timestamptz;
+    v_since    timestamptz;
+    v_xid      xid8;
+BEGIN
+    SELECT held, latest INTO v_held, v_latest FROM taskwire_lock_heads(p_users, p_skip_held);
+    v_all_held := NOT p_skip_held OR cardinality(v_held) = (SELECT count(DISTINCT u) FROM unnest(p_users) u);
+    -- Under the lock: so recorded_at rises with position, and what later statements read is fresh.
+    v_now := clock_timestamp();
+    v_since := v_now - interval '7 days';
+    v_xid := pg_current_xact_id();
+
+    RETURN QUERY
+    WITH input AS MATERIALIZED (
+        SELECT i.ord::integer AS ord, i.user_id, i.task_id, i.kind, i.step, i.status, i.result, i.progress, i.at, i.record_id,
+               i.reported_by, i.details, i.id, h.position AS head, greatest(v_now, h.recorded_at) AS recorded_at,
+               d.position AS known_position, d.recorded_at AS known_at,
+               (first_value(i.ord) OVER same_record)::integer AS first_ord,
+               coalesce(d.task_id, first_value(i.task_id) OVER same_record) <> i.task_id
+                   OR coalesce(d.step, first_value(i.step) OVER same_record) <> i.step AS is_conflict
+        FROM unnest(p_users, p_tasks, p_kinds, p_steps, p_statuses, p_results, p_progress, p_timestamps, p_record_ids,
+                    p_reported_by, p_details, p_ids) WITH ORDINALITY
+             AS i (user_id, task_id, kind, step, status, result, progress, at, record_id, reported_by, details, id, ord)
+        JOIN feed_head h ON h.user_id = i.user_id AND (v_all_held OR h.user_id = ANY (v_held))
+        LEFT JOIN task_record d ON d.user_id = i.user_id AND d.record_id = i.record_id
+             AND d.recorded_at >= v_since AND d.recorded_at <= v_latest
+        WINDOW same_record AS (PARTITION BY i.user_id, i.record_id ORDER BY i.ord)
+    ), placed AS (
+        SELECT i.*, i.head + row_number() OVER (PARTITION BY i.user_id ORDER BY i.ord) AS position
+        FROM input i
+        WHERE i.known_position IS NULL AND i.first_ord = i.ord AND NOT EXISTS (SELECT FROM input c WHERE c.is_conflict)
+    ), folded AS MATERIALIZED (
+        SELECT p.*, lead(p.ord) OVER of_task IS NULL AS is_last,
+               taskwire_fold(t, p.user_id, p.task_id, p.kind, p.step, p.status, p.progress,
+                   coalesce(p.result ->> 'message', ''), nullif(p.result ->> 'error_code', ''), p.reported_by, p.details,
+                   p.position, p.recorded_at, p.record_id, v_xid) OVER of_task AS state
+        FROM placed p LEFT JOIN task t ON t.user_id = p.user_id AND t.task_id = p.task_id
+        WINDOW of_task AS (PARTITION BY p.user_id, p.task_id ORDER BY p.ord)
+    ), record_written AS (
+        INSERT INTO task_record (id, user_id, task_id, step, result, "timestamp", status, position, recorded_at, kind,
+                                 record_id, is_late, reported_by, progress)
+        SELECT coalesce(f.id, nextval('task_record_id')), f.user_id, f.task_id, f.step, f.result, coalesce(f.at, f.recorded_at),
+               f.status, f.position, f.recorded_at, f.kind, f.record_id,
+               f.kind = 'step' AND (f.state).moved_position <> f.position, f.reported_by, f.progress
+        FROM folded f
+    ), task_written AS (
+        INSERT INTO task AS t SELECT (f.state).* FROM folded f WHERE f.is_last
+        ON CONFLICT (user_id, task_id) DO UPDATE SET
+            (position, record_id, xid, name, tags, status, step, step_status, step_progress, total_steps, completed_count,
+             completed_steps, failed_steps, timed_out_steps, late_completed_steps, message, error_code, moved_position, moved_at,
+             steps_from_position, steps_from_at, started_at, updated_at, finished_at, cancel_requested_at, cancel_requested_by,
+             cancel_reason, cancel_delivered_at, cancel_acknowledged_at, cancel_outcome, cancel_message, report_within_seconds,
+             report_due_at)
+            = ROW (excluded.position, excluded.record_id, excluded.xid, excluded.name, excluded.tags, excluded.status, excluded.step,
+             excluded.step_status, excluded.step_progress, excluded.total_steps, excluded.completed_count,
+             excluded.completed_steps, excluded.failed_steps, excluded.timed_out_steps, excluded.late_completed_steps,
+             excluded.message, excluded.error_code, excluded.moved_position, excluded.moved_at, excluded.steps_from_position,
+             excluded.steps_from_at, excluded.started_at, excluded.updated_at, excluded.finished_at, excluded.cancel_requested_at,
+             excluded.cancel_requested_by, excluded.cancel_reason, excluded.cancel_delivered_at, excluded.cancel_acknowledged_at,
+             excluded.cancel_outcome, excluded.cancel_message, excluded.report_within_seconds, excluded.report_due_at)
+    ), head_written AS (
+        UPDATE feed_head h SET position = l.position, recorded_at = l.recorded_at, record_id = l.record_id, xid = v_xid
+        FROM (SELECT DISTINCT ON (f.user_id) f.user_id, f.position, f.recorded_at, f.record_id
+              FROM folded f ORDER BY f.user_id, f.position DESC) l
+        WHERE h.user_id = l.user_id
+    )
+    SELECT f.ord, f.position, f.recorded_at, f.kind = 'step' AND (f.state).moved_position <> f.position, false, false, f.state
+    FROM folded f
+    UNION ALL
+    SELECT i.ord, coalesce(i.known_position, f.position), coalesce(i.known_at, f.recorded_at), false,
+           NOT i.is_conflict, i.is_conflict, NULL::task
+    FROM input i LEFT JOIN folded f ON f.ord = i.first_ord
+    WHERE i.known_position IS NOT NULL OR i.first_ord <> i.ord OR i.is_conflict;
+
+    -- Last of all: whoever commits a notification holds a lock of the whole cluster meanwhile.
+    IF p_notify THEN
+        PERFORM taskwire_notify(v_held);
+    END IF;
+END
+$$;

@@ -1,0 +1,116 @@
+-- The tables. Key columns are COLLATE "C": one sort order in SQL and in Rust, and prefixes found by the plain index.
+
+-- The last record of each user. Its row lock is what orders a user's writes; half-empty pages keep its updates HOT.
+-- A user without records stands at position 0, at the epoch, with the nil UUID: so a cursor to "nothing yet" is the same
+-- whether or not the row exists.
+CREATE TABLE feed_head (
+    user_id     text COLLATE "C" PRIMARY KEY,
+    position    bigint      NOT NULL DEFAULT 0,
+    recorded_at timestamptz NOT NULL DEFAULT 'epoch',
+    record_id   uuid        NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000',
+    -- The transaction that wrote this head: what the feed's check compares with the last snapshot it saw.
+    xid         xid8        NOT NULL DEFAULT pg_current_xact_id()
+) WITH (fillfactor = 50);
+
+-- The current state of each task, as its records left it.
+CREATE TABLE task (
+    user_id                text COLLATE "C" NOT NULL,
+    task_id                text COLLATE "C" NOT NULL,
+    -- The last record of this task, and the transaction that wrote it.
+    position               bigint      NOT NULL,
+    record_id              uuid        NOT NULL,
+    xid                    xid8        NOT NULL,
+    name                   text,
+    tags                   text[]      NOT NULL DEFAULT '{}',
+    status                 text        NOT NULL
+        CHECK (status IN ('pending', 'running', 'completed', 'failed', 'cancelled', 'timed_out')),
+    -- The highest step, its latest status, and how far it is while it runs.
+    step                   integer     NOT NULL,
+    step_status            text        NOT NULL,
+    step_progress          double precision,
+    total_steps            integer,
+    -- Which steps stand as completed, failed and timed out: kept here, so that no save reads history
+    -- and retention takes nothing from progress.
+    completed_count        integer     NOT NULL DEFAULT 0,
+    completed_steps        int4multirange NOT NULL DEFAULT '{}',
+    failed_steps           int4multirange NOT NULL DEFAULT '{}',
+    timed_out_steps        int4multirange NOT NULL DEFAULT '{}',
+    -- What completed_steps would be if late records counted: tells when cancelled work ended all the same.
+    late_completed_steps   int4multirange,
+    message                text        NOT NULL DEFAULT '',
+    error_code             text,
+    -- The record that last moved the task: its result and error are read there.
+    moved_position         bigint      NOT NULL,
+    moved_at               timestamptz NOT NULL,
+    -- Its steps count from this record on: the first, or the last restart.
+    steps_from_position    bigint      NOT NULL,
+    steps_from_at          timestamptz NOT NULL,
+    created_at             timestamptz NOT NULL,
+    started_at             timestamptz,
+    updated_at             timestamptz NOT NULL,
+    finished_at            timestamptz,
+    cancel_requested_at    timestamptz,
+    cancel_requested_by    text,
+    cancel_reason          text,
+    cancel_delivered_at    timestamptz,
+    cancel_acknowledged_at timestamptz,
+    cancel_outcome         text CHECK (cancel_outcome IN ('stopped', 'finished_first', 'cannot_stop')),
+    cancel_message         text,
+    report_within_seconds  integer,
+    report_due_at          timestamptz,
+    PRIMARY KEY (user_id, task_id)
+) WITH (fillfactor = 85);
+
+-- A user's tasks in update order; also what a resumed taskChanged reads.
+CREATE INDEX task_by_user_position ON task (user_id, position);
+CREATE INDEX task_by_user_created ON task (user_id, created_at, task_id);
+-- Everybody's tasks, for workers and admins.
+CREATE INDEX task_by_updated ON task (updated_at, user_id, task_id);
+CREATE INDEX task_by_created ON task (created_at, user_id, task_id);
+CREATE INDEX task_by_status ON task (user_id, status, position);
+-- Cancellations that wait for their acknowledgement, and reports that are due: few, and found without a scan.
+CREATE INDEX task_cancellation_open ON task (cancel_requested_at)
+    WHERE cancel_requested_at IS NOT NULL AND cancel_acknowledged_at IS NULL;
+CREATE INDEX task_report_due ON task (report_due_at) WHERE report_due_at IS NOT NULL;
+
+CREATE SEQUENCE task_record_id AS bigint;
+
+-- Every record, append-only, partitioned by the database's clock so that retention drops whole partitions.
+CREATE TABLE task_record (
+    id          bigint      NOT NULL DEFAULT nextval('task_record_id'),
+    user_id     text COLLATE "C" NOT NULL,
+    task_id     text COLLATE "C" NOT NULL,
+    step        integer     NOT NULL,
+    -- The whole step result: step, result, completed, message, status, error_code, error_message.
+    -- The bound is on the text that a reader gets: nine kilobytes of "1e131071" would come out as 131 MB.
+    result      jsonb       NOT NULL CHECK (octet_length(result::text) <= 655360),
+    -- The reporter's word: shown, never relied on.
+    "timestamp" timestamptz NOT NULL,
+    status      text        NOT NULL
+        CHECK (status IN ('pending', 'running', 'completed', 'failed', 'cancelled', 'timed_out')),
+    position    bigint      NOT NULL,
+    recorded_at timestamptz NOT NULL,
+    kind        text        NOT NULL DEFAULT 'step'
+        CHECK (kind IN ('step', 'cancellation_requested', 'cancellation_acknowledged', 'report_overdue')),
+    record_id   uuid        NOT NULL,
+    is_late     boolean     NOT NULL DEFAULT false,
+    reported_by text,
+    progress    double precision
+) PARTITION BY RANGE (recorded_at);
+ALTER SEQUENCE task_record_id OWNED BY task_record.id;
+
+CREATE UNIQUE INDEX task_record_by_position ON task_record (user_id, position, recorded_at);
+CREATE INDEX task_record_by_task ON task_record (user_id, task_id, position);
+CREATE INDEX task_record_by_record_id ON task_record (user_id, record_id);
+
+-- Where a stranger's statement gathers its rows until its end; always empty between statements.
+CREATE UNLOGGED TABLE task_inbox (
+    id          bigint,
+    user_id     text COLLATE "C" NOT NULL,
+    task_id     text COLLATE "C" NOT NULL,
+    step        integer,
+    result      jsonb,
+    "timestamp" timestamptz,
+    status      text,
+    is_cancel   boolean NOT NULL
+);

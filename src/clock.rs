@@ -1,0 +1,1 @@
+//! The time, passed in.

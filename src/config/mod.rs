@@ -1,0 +1,1 @@
+//! Settings, one section a file.

@@ -1,0 +1,1 @@
+//! The feed: listener, hub, cursor.

@@ -1,0 +1,1 @@
+//! The verbs, and the only place that decides who may.
