@@ -1,0 +1,86 @@
+//! What can go wrong between the store and `PostgreSQL`, sorted by what the caller can do about it.
+
+use std::time::Duration;
+
+use sea_orm::{DbErr, RuntimeErr};
+
+/// A failed read or write.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// No connection, or one that was lost: try again. A write's outcome may be unknown; its `record_id` makes it safe.
+    #[error("the database cannot be reached: {0}")]
+    Unavailable(String),
+    /// It took too long: try again.
+    #[error("the database did not answer in time")]
+    Timeout,
+    /// The queues for writes are full: try again later.
+    #[error("too many writes are waiting")]
+    Overloaded {
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// This record's `record_id` stands for another task or step of the user. Nothing was written.
+    #[error("the record_id of record {index} stands for another task or step")]
+    Conflict {
+        /// Of the record in the call, from 0.
+        index: usize,
+    },
+    /// `PostgreSQL` refused the value of a record. Nothing was written.
+    #[error("the database refused the data: {message}")]
+    Unstorable {
+        /// Of the record in the call, from 0, where it is known.
+        index: Option<usize>,
+        /// What `PostgreSQL` said: for the log, never for the client.
+        message: String,
+    },
+    /// Anything else: a fault of ours.
+    #[error(transparent)]
+    Database(DbErr),
+}
+
+/// The SQLSTATE and text that `PostgreSQL` gave, if it was `PostgreSQL` that failed.
+pub(super) fn sqlstate(error: &DbErr) -> Option<(String, String)> {
+    let (DbErr::Conn(RuntimeErr::SqlxError(inner))
+    | DbErr::Exec(RuntimeErr::SqlxError(inner))
+    | DbErr::Query(RuntimeErr::SqlxError(inner))) = error
+    else {
+        return None;
+    };
+    let database = inner.as_database_error()?;
+    Some((database.code()?.into_owned(), database.message().to_owned()))
+}
+
+impl From<DbErr> for StoreError {
+    fn from(error: DbErr) -> Self {
+        if let Some((code, message)) = sqlstate(&error) {
+            return match (code.get(..2).unwrap_or_default(), code.as_str()) {
+                // Lock time-out, statement time-out.
+                (_, "55P03" | "57014") => Self::Timeout,
+                // Connections, operator's intervention, too few resources, deadlocks and serialization; an old primary.
+                ("08" | "57" | "53" | "40", _) | (_, "25006") => Self::Unavailable(message),
+                // The value itself: data exceptions, constraints, limits.
+                ("22" | "23" | "54", _) => Self::Unstorable { index: None, message },
+                _ => Self::Database(error),
+            };
+        }
+        match &error {
+            DbErr::ConnectionAcquire(_) | DbErr::Conn(_) => Self::Unavailable(error.to_string()),
+            DbErr::Exec(RuntimeErr::SqlxError(inner)) | DbErr::Query(RuntimeErr::SqlxError(inner)) => match &**inner {
+                sqlx::Error::Io(_)
+                | sqlx::Error::PoolTimedOut
+                | sqlx::Error::PoolClosed
+                | sqlx::Error::WorkerCrashed
+                | sqlx::Error::Protocol(_)
+                | sqlx::Error::Tls(_) => Self::Unavailable(inner.to_string()),
+                _ => Self::Database(error),
+            },
+            _ => Self::Database(error),
+        }
+    }
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::from(DbErr::Query(RuntimeErr::SqlxError(error.into())))
+    }
+}

@@ -1,0 +1,79 @@
+//! What a writer hands in, and what it gets back.
+
+use entity::{TaskStatus, task, task_record};
+use sea_orm::prelude::DateTimeUtc;
+use serde::Serialize;
+use uuid::Uuid;
+
+/// A worker's report, checked by the service, not yet numbered.
+#[derive(Clone, Debug)]
+pub struct NewRecord {
+    /// Whose task; 1 to 255 characters.
+    pub user_id: String,
+    /// Which task; 1 to 255 characters.
+    pub task_id: String,
+    /// 0 to 1,000,000.
+    pub step: i32,
+    /// Of the step.
+    pub status: TaskStatus,
+    /// The whole step result as JSON text: step, result, completed, message, status, `error_code`, `error_message`.
+    pub result: String,
+    /// How far the step is, 0 to 1.
+    pub progress: Option<f64>,
+    /// When it happened, by the reporter's clock; none: when it is appended.
+    pub timestamp: Option<DateTimeUtc>,
+    /// Makes the save idempotent within the user.
+    pub record_id: Uuid,
+    /// Who reports.
+    pub reported_by: Option<String>,
+    /// Facts about the task itself.
+    pub details: Option<TaskDetails>,
+}
+
+impl NewRecord {
+    /// About how many bytes it takes while it waits.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        256 + self.user_id.len() + self.task_id.len() + self.result.len()
+    }
+}
+
+/// Facts about the task itself: what is none stays as it was, an empty value clears it. Serialised as the append path's
+/// `p_details`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct TaskDetails {
+    /// What people call it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// For filters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tags: Option<Vec<String>>,
+    /// How many steps there will be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub total_steps: Option<i32>,
+    /// The task starts again: its steps count from this record on.
+    pub restart: bool,
+    /// Seconds until the next report is due; 0 turns it off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub report_within_seconds: Option<i32>,
+}
+
+/// A record as it stands, and its task.
+#[derive(Clone, Debug)]
+pub struct Saved {
+    /// The record; of a duplicate, the first one.
+    pub record: task_record::Model,
+    /// The task as this very record left it; of a duplicate, as it is now.
+    pub task: task::Model,
+    /// The `record_id` was there before: nothing was changed.
+    pub is_duplicate: bool,
+}
+
+/// A record that this server has committed, as the feed passes it on.
+#[derive(Clone, Debug)]
+pub struct Committed {
+    /// The record, numbered.
+    pub record: task_record::Model,
+    /// The task as this record left it.
+    pub task: task::Model,
+}
