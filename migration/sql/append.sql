@@ -2,18 +2,23 @@
 -- Names carry a version; a running server of the version before still finds its own, so the last two stay.
 
 -- Inserts the missing heads and locks all of them, in one order for everybody. Returns the users it holds, and the latest
--- recorded_at among them. With p_skip_held it waits for nobody: who is held by somebody's open transaction is left out.
+-- recorded_at among them.
+--   p_wait_ms  how long to wait for who is held by somebody's open transaction: 0 waits for nobody and leaves them out,
+--              more raises lock_not_available when it is over, null waits as the session does
 -- A new user is held while another transaction inserts its head, which an advisory lock of the user tells without waiting.
-CREATE FUNCTION taskwire_lock_heads(p_users text[], p_skip_held boolean, OUT held text[], OUT latest timestamptz)
+CREATE FUNCTION taskwire_lock_heads(p_users text[], p_wait_ms integer, OUT held text[], OUT latest timestamptz)
 LANGUAGE plpgsql VOLATILE SET search_path = public, pg_temp AS $$
 DECLARE
     v_missing text[];
 BEGIN
+    IF p_wait_ms > 0 THEN
+        PERFORM set_config('lock_timeout', p_wait_ms::text, true);
+    END IF;
     SELECT array_agg(u) INTO v_missing FROM (
         SELECT DISTINCT u FROM unnest(p_users) u WHERE NOT EXISTS (SELECT FROM feed_head h WHERE h.user_id = u)
     ) missing;
     IF v_missing IS NOT NULL THEN
-        IF p_skip_held THEN
+        IF p_wait_ms = 0 THEN
             SELECT array_agg(u) INTO v_missing
             FROM unnest(v_missing) u WHERE pg_try_advisory_xact_lock(hashtextextended(u, 7227));
         ELSE
@@ -23,7 +28,7 @@ BEGIN
         END IF;
         INSERT INTO feed_head (user_id) SELECT u FROM unnest(v_missing) u ORDER BY u COLLATE "C" ON CONFLICT DO NOTHING;
     END IF;
-    IF p_skip_held THEN
+    IF p_wait_ms = 0 THEN
         SELECT array_agg(h.user_id), max(h.recorded_at) INTO held, latest FROM (
             SELECT user_id, recorded_at FROM feed_head WHERE user_id = ANY (p_users) ORDER BY user_id
             FOR NO KEY UPDATE SKIP LOCKED
@@ -64,9 +69,9 @@ $$;
 --   p_kinds        step, cancellation_requested, cancellation_acknowledged, report_overdue
 --   p_results      the whole step result; its message and error_code are the task's, too
 --   p_record_ids   makes the record idempotent within its user: for seven days, and within the batch
---   p_details      see taskwire_task_after; null for none
+--   p_progress, p_timestamps, p_reported_by, p_details (see taskwire_task_after)   null for none
 --   p_ids          ids already given by the view; null for new ones
--- p_skip_held: leave out the records of users held by somebody else instead of waiting for them.
+-- p_wait_ms: as in taskwire_lock_heads; the records of users left out are left out.
 -- p_notify: false only where the queue for notifications is full.
 --
 -- Returns one row a record it took: its place (`ord`, from 1, as in the arrays), its position, whether it was there
@@ -75,7 +80,7 @@ $$;
 CREATE FUNCTION taskwire_append_v1(
     p_users text[], p_tasks text[], p_kinds text[], p_steps integer[], p_statuses text[], p_results jsonb[],
     p_progress double precision[], p_timestamps timestamptz[], p_record_ids uuid[], p_reported_by text[],
-    p_details jsonb[], p_ids bigint[], p_skip_held boolean, p_notify boolean
+    p_details jsonb[], p_ids bigint[], p_wait_ms integer, p_notify boolean
 ) RETURNS TABLE (ord integer, "position" bigint, recorded_at timestamptz, is_late boolean, is_duplicate boolean,
                  is_conflict boolean, left_as task)
 LANGUAGE plpgsql VOLATILE
@@ -89,8 +94,8 @@ DECLARE
     v_since    timestamptz;
     v_xid      xid8;
 BEGIN
-    SELECT held, latest INTO v_held, v_latest FROM taskwire_lock_heads(p_users, p_skip_held);
-    v_all_held := NOT p_skip_held OR cardinality(v_held) = (SELECT count(DISTINCT u) FROM unnest(p_users) u);
+    SELECT held, latest INTO v_held, v_latest FROM taskwire_lock_heads(p_users, p_wait_ms);
+    v_all_held := p_wait_ms IS DISTINCT FROM 0 OR cardinality(v_held) = (SELECT count(DISTINCT u) FROM unnest(p_users) u);
     -- Under the lock: so recorded_at rises with position, and what later statements read is fresh.
     v_now := clock_timestamp();
     v_since := v_now - interval '7 days';

@@ -4,10 +4,11 @@
 -- NOT_FOUND, with the task as it then is.
 --   p_force   cancel a finished task, too
 --   p_settle  how long a COMPLETED task without total_steps may still be between two steps
+--   p_wait_ms  as in taskwire_lock_heads, but more than 0
 --   p_record_ids  of the records to come: a call repeated with the same ids answers CANCELLED again and adds nothing
 CREATE FUNCTION taskwire_cancel_v1(
     p_users text[], p_tasks text[], p_record_ids uuid[], p_reason text, p_requested_by text, p_force boolean, p_settle interval,
-    p_notify boolean
+    p_wait_ms integer, p_notify boolean
 ) RETURNS TABLE (ord integer, outcome text, "position" bigint, recorded_at timestamptz, left_as task)
 LANGUAGE plpgsql VOLATILE
 SET plan_cache_mode = force_generic_plan SET jit = off SET search_path = public, pg_temp AS $$
@@ -19,7 +20,7 @@ DECLARE
     v_steps integer[];
 BEGIN
     -- Only users that there are: asking about a stranger leaves no row behind.
-    PERFORM taskwire_lock_heads(ARRAY(SELECT h.user_id FROM feed_head h WHERE h.user_id = ANY (p_users)), false);
+    PERFORM taskwire_lock_heads(ARRAY(SELECT h.user_id FROM feed_head h WHERE h.user_id = ANY (p_users)), p_wait_ms);
     SELECT array_agg(i.ord ORDER BY i.ord), array_agg(least(t.step, 1000000) + 1 ORDER BY i.ord) INTO v_items, v_steps
     FROM unnest(p_users, p_tasks) WITH ORDINALITY AS i (user_id, task_id, ord)
     JOIN task t ON t.user_id = i.user_id AND t.task_id = i.task_id
@@ -35,7 +36,7 @@ BEGIN
         array_fill('cancellation_requested'::text, ARRAY[cardinality(v_items)]), v_steps,
         array_fill('cancelled'::text, ARRAY[cardinality(v_items)]), array_fill(v_told, ARRAY[cardinality(v_items)]),
         NULL, NULL, ARRAY(SELECT p_record_ids[k] FROM unnest(v_items) WITH ORDINALITY n (k, o) ORDER BY o),
-        array_fill(p_requested_by, ARRAY[cardinality(v_items)]), NULL, NULL, false, p_notify) a
+        array_fill(p_requested_by, ARRAY[cardinality(v_items)]), NULL, NULL, NULL, p_notify) a
     WHERE v_items IS NOT NULL;
 
     RETURN QUERY
@@ -56,7 +57,8 @@ $$;
 -- A worker's answer to a cancellation: ACKNOWLEDGED, ALREADY_ACKNOWLEDGED, NOT_REQUESTED or NOT_FOUND, with the task as it
 -- then is. The first answer counts. p_outcome: stopped, finished_first, cannot_stop.
 CREATE FUNCTION taskwire_acknowledge_v1(
-    p_user text, p_task text, p_record_id uuid, p_outcome text, p_message text, p_reported_by text, p_notify boolean
+    p_user text, p_task text, p_record_id uuid, p_outcome text, p_message text, p_reported_by text,
+    p_wait_ms integer, p_notify boolean
 ) RETURNS TABLE (outcome text, "position" bigint, recorded_at timestamptz, left_as task)
 LANGUAGE plpgsql VOLATILE
 SET plan_cache_mode = force_generic_plan SET jit = off SET search_path = public, pg_temp AS $$
@@ -65,7 +67,7 @@ DECLARE
     t      task;
     v_same boolean;
 BEGIN
-    PERFORM taskwire_lock_heads(ARRAY(SELECT h.user_id FROM feed_head h WHERE h.user_id = p_user), false);
+    PERFORM taskwire_lock_heads(ARRAY(SELECT h.user_id FROM feed_head h WHERE h.user_id = p_user), p_wait_ms);
     SELECT * INTO t FROM task WHERE user_id = p_user AND task_id = p_task;
     IF t.user_id IS NULL THEN
         RETURN QUERY SELECT 'NOT_FOUND', NULL::bigint, NULL::timestamptz, NULL::task;
@@ -84,7 +86,7 @@ BEGIN
             ARRAY[jsonb_build_object('step', '', 'result', NULL, 'completed', false, 'message', coalesce(p_message, ''),
                                      'status', 'cancelled', 'error_code', NULL, 'error_message', NULL)],
             NULL, NULL, ARRAY[p_record_id], ARRAY[p_reported_by], ARRAY[jsonb_build_object('outcome', p_outcome)], NULL,
-            false, p_notify) a;
+            NULL, p_notify) a;
     END IF;
 END
 $$;

@@ -80,7 +80,7 @@ DECLARE
     b record;
 BEGIN
     -- All heads first, in the order that everybody locks them, however many pieces follow.
-    PERFORM taskwire_lock_heads(ARRAY(SELECT DISTINCT user_id FROM task_inbox), false);
+    PERFORM taskwire_lock_heads(ARRAY(SELECT DISTINCT user_id FROM task_inbox), NULL);
     LOOP
         WITH taken AS (
             DELETE FROM task_inbox WHERE ctid = ANY (ARRAY(SELECT ctid FROM task_inbox ORDER BY id LIMIT 1000)) RETURNING *
@@ -91,7 +91,7 @@ BEGIN
         INTO b FROM taken;
         EXIT WHEN b.n = 0;
         PERFORM taskwire_append_v1(b.users, b.tasks, array_fill('step'::text, ARRAY[b.n]), b.steps, b.statuses, b.results,
-            NULL, b.timestamps, ARRAY(SELECT gen_random_uuid() FROM generate_series(1, b.n)), NULL, NULL, b.ids, false, true);
+            NULL, b.timestamps, ARRAY(SELECT gen_random_uuid() FROM generate_series(1, b.n)), NULL, NULL, b.ids, NULL, true);
     END LOOP;
     RETURN NULL;
 END
@@ -125,7 +125,7 @@ BEGIN
     SELECT array_agg(user_id), array_agg(task_id) INTO v_users, v_tasks FROM (SELECT DISTINCT user_id, task_id FROM taken) t;
     IF v_users IS NOT NULL THEN
         PERFORM taskwire_cancel_v1(v_users, v_tasks, ARRAY(SELECT gen_random_uuid() FROM unnest(v_users)), NULL, NULL, false,
-            interval '5 minutes', true);
+            interval '5 minutes', NULL, true);
     END IF;
     RETURN NULL;
 END
