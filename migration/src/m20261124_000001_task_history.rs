@@ -27,8 +27,7 @@ impl MigrationTrait for Migration {
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let db = manager.get_connection();
-        db.execute_unprepared(include_str!("../sql/down.sql"))
-            .await?;
+        db.execute_unprepared(include_str!("../sql/down.sql")).await?;
         Ok(())
     }
 }

@@ -1,1 +1,5 @@
 //! The feed: listener, hub, cursor.
+
+/// Placeholder for the hub's handle.
+#[derive(Clone)]
+pub struct Hub;

@@ -1,1 +1,62 @@
-//! The verbs, and the only place that decides who may.
+//! The verbs, and the only place that decides who may. Every verb takes the viewer first.
+//!
+//! - `tasks`, `history`, `feed`: reads · `save`, `cancel`: writes · [`watch`]: streams
+//! - [`limits`]: every limit, in one table · `input`: checks of what came in · [`error`]: what a caller is told
+//!
+//! To add a verb: a method in its room, the viewer's right first (`scope`), then the input's limits, then the store.
+
+mod cancel;
+pub mod error;
+mod feed;
+mod history;
+mod input;
+pub mod limits;
+pub mod page;
+mod save;
+mod scope;
+mod step_result;
+mod tasks;
+pub mod watch;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use cancel::{AcknowledgeOutcome, CancelManyInput, CancelledMany};
+pub use error::ServiceError;
+pub use feed::{FeedPosition, feed_cursor_of};
+pub use history::{RecordKey, TaskStep};
+pub use limits::Limits;
+pub use page::{BoundedCount, Edge, Page, PageArgs};
+pub use save::{SaveInput, SavedBatch, StepResult};
+pub use step_result::{StoredStepResult, Unreadable};
+pub use tasks::TaskQuery;
+
+pub use crate::store::{CancelOutcome, Saved, TaskDetails, TaskFilter, TaskOrder};
+
+use crate::feed::Hub;
+use crate::store::{Lanes, Store};
+
+/// Everything a caller can do. Cheap to clone.
+#[derive(Clone)]
+pub struct Service {
+    pub(crate) store: Store,
+    pub(crate) lanes: Lanes,
+    pub(crate) hub: Hub,
+    limits: Arc<Limits>,
+    /// How long a COMPLETED task whose `totalSteps` is not known may still be between two steps.
+    settle: Duration,
+}
+
+impl Service {
+    /// The service over a store, its lanes for single saves, and the feed's hub.
+    #[must_use]
+    pub fn new(store: Store, lanes: Lanes, hub: Hub, settle: Duration) -> Self {
+        Self { store, lanes, hub, limits: Arc::new(Limits::default()), settle }
+    }
+
+    /// What a client may ask for at once.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+}

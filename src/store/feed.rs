@@ -18,8 +18,7 @@ pub struct Head {
 
 impl Head {
     /// Before the first record.
-    pub const START: Self =
-        Self { position: 0, recorded_at: DateTimeUtc::UNIX_EPOCH, record_id: Uuid::nil() };
+    pub const START: Self = Self { position: 0, recorded_at: DateTimeUtc::UNIX_EPOCH, record_id: Uuid::nil() };
 }
 
 /// Some records after a position, each with its task as it is now, and the head as it was in the same statement.

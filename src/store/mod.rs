@@ -32,7 +32,8 @@ pub use error::StoreError;
 pub use feed::{FeedPage, Head};
 pub use filter::TaskFilter;
 pub use history::StepSummary;
-pub use lanes::{LaneSettings, Lanes};
+pub use lanes::Lanes;
+
 pub use record::{Committed, NewRecord, Saved, TaskDetails};
 pub use tasks::{TaskKey, TaskOrder};
 

@@ -1,0 +1,159 @@
+//! What a caller is told when a verb fails: a stable code, and for bad input the field, the limit and the remedy.
+//! Internals go to the log under an id; the caller gets the id alone.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::store::StoreError;
+
+/// A verb that failed.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct ServiceError {
+    kind: ErrorKind,
+    message: String,
+    record_id: Option<Uuid>,
+}
+
+/// What sort of failure it is, with what its code carries.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ErrorKind {
+    /// The role may not do this at all, or the feed is somebody else's.
+    Forbidden,
+    /// A value that breaks a rule.
+    BadUserInput {
+        /// Path into the arguments, as `input.records[3].step`.
+        field: String,
+        /// The limit at fault.
+        limit: Option<i64>,
+        /// The value that met it.
+        value: Option<i64>,
+    },
+    /// Retention has passed the cursor, or its record is not there.
+    CursorExpired {
+        /// The oldest position still kept.
+        oldest_position: Option<i64>,
+    },
+    /// The queues are full.
+    Overloaded {
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// No connection to the database.
+    DatabaseUnavailable,
+    /// It took too long.
+    Timeout,
+    /// A fault of ours.
+    Internal {
+        /// As in the log.
+        id: Uuid,
+    },
+}
+
+impl ServiceError {
+    fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), record_id: None }
+    }
+
+    /// The caller may not.
+    #[must_use]
+    pub fn forbidden() -> Self {
+        Self::new(ErrorKind::Forbidden, "You may not do this.")
+    }
+
+    /// A value that breaks a rule; `message` names the rule and the remedy.
+    #[must_use]
+    pub fn bad_input(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::BadUserInput { field: field.into(), limit: None, value: None }, message)
+    }
+
+    /// A value beyond a limit.
+    #[must_use]
+    pub fn beyond_limit(field: impl Into<String>, message: impl Into<String>, limit: i64, value: i64) -> Self {
+        Self::new(ErrorKind::BadUserInput { field: field.into(), limit: Some(limit), value: Some(value) }, message)
+    }
+
+    /// The feed cannot go on from this cursor without a hole.
+    #[must_use]
+    pub fn cursor_expired(oldest_position: Option<i64>) -> Self {
+        Self::new(
+            ErrorKind::CursorExpired { oldest_position },
+            "The feed cannot go on from this cursor: retention has passed it, or its record is not there. \
+             Read the page anew and start from its feedCursor.",
+        )
+    }
+
+    /// A fault of ours: logged with its details, told by its id alone.
+    #[must_use]
+    pub fn internal(details: &dyn std::fmt::Display) -> Self {
+        let id = Uuid::now_v7();
+        tracing::error!(%id, error = %details, "internal error");
+        Self::new(ErrorKind::Internal { id }, format!("Something went wrong on the server. It is in the log as {id}."))
+    }
+
+    /// Names the record whose outcome is unknown, so that the caller can repeat the save safely.
+    #[must_use]
+    pub fn with_record_id(mut self, record_id: Uuid) -> Self {
+        if self.is_retryable() {
+            self.record_id = Some(record_id);
+        }
+        self
+    }
+
+    /// The stable code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self.kind {
+            ErrorKind::Forbidden => "FORBIDDEN",
+            ErrorKind::BadUserInput { .. } => "BAD_USER_INPUT",
+            ErrorKind::CursorExpired { .. } => "CURSOR_EXPIRED",
+            ErrorKind::Overloaded { .. } => "OVERLOADED",
+            ErrorKind::DatabaseUnavailable => "DATABASE_UNAVAILABLE",
+            ErrorKind::Timeout => "TIMEOUT",
+            ErrorKind::Internal { .. } => "INTERNAL_SERVER_ERROR",
+        }
+    }
+
+    /// What sort of failure it is.
+    #[must_use]
+    pub fn kind(&self) -> &ErrorKind {
+        &self.kind
+    }
+
+    /// Safe and sensible to repeat (a save only with its `recordId`).
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        matches!(self.kind, ErrorKind::Overloaded { .. } | ErrorKind::DatabaseUnavailable | ErrorKind::Timeout)
+    }
+
+    /// The record whose outcome is unknown.
+    #[must_use]
+    pub fn record_id(&self) -> Option<Uuid> {
+        self.record_id
+    }
+}
+
+impl From<StoreError> for ServiceError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable(details) => {
+                tracing::warn!(error = details, "the database cannot be reached");
+                Self::new(ErrorKind::DatabaseUnavailable, "The database cannot be reached. Try again.")
+            }
+            StoreError::Timeout => Self::new(ErrorKind::Timeout, "The database did not answer in time. Try again."),
+            StoreError::Overloaded { retry_after } => {
+                Self::new(ErrorKind::Overloaded { retry_after }, "Too many writes are waiting. Try again later.")
+            }
+            StoreError::Conflict { index } => Self::bad_input(
+                format!("input.records[{index}].recordId"),
+                "This recordId stands for another task or step of the user. Give every record an id of its own.",
+            ),
+            StoreError::Unstorable { index: Some(index), message } => {
+                tracing::warn!(index, error = message, "a record was refused by the database");
+                Self::bad_input(format!("input.records[{index}]"), "The database cannot store this record.")
+            }
+            other => Self::internal(&other),
+        }
+    }
+}

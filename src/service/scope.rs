@@ -1,0 +1,1 @@
+//! Whose tasks a viewer may see.

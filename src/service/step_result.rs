@@ -1,0 +1,77 @@
+//! The whole step result as it is stored, taken apart again.
+
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+/// The value was stored, but it cannot be read back as JSON: a number beyond a double, or nesting too deep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("The stored value cannot be shown: it holds a number beyond an IEEE double, or is nested too deeply.")]
+pub struct Unreadable;
+
+/// A record's step result, taken apart. Whatever is stored stays readable: what is missing is empty.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredStepResult {
+    /// Empty where the record gives none.
+    pub step_name: String,
+    /// As sent.
+    pub completed: bool,
+    /// Empty where the record gives none.
+    pub message: String,
+    /// The worker's own value.
+    pub result: Result<Option<Value>, Unreadable>,
+    /// The worker's code for the error.
+    pub error_code: Option<String>,
+    /// The error in words.
+    pub error_message: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Fields<'a> {
+    #[serde(default)]
+    step: Value,
+    #[serde(borrow, default)]
+    result: Option<&'a RawValue>,
+    #[serde(default)]
+    completed: Value,
+    #[serde(default)]
+    message: Value,
+    #[serde(default)]
+    error_code: Value,
+    #[serde(default)]
+    error_message: Value,
+}
+
+impl StoredStepResult {
+    /// Takes apart what a record holds. Strangers store what they like: text where the server writes text counts,
+    /// everything else reads as empty; what is no object at all is the result itself.
+    #[must_use]
+    pub fn parse(stored: &str) -> Self {
+        let text = |value: Value| match value {
+            Value::String(text) if !text.is_empty() => Some(text),
+            _ => None,
+        };
+        match serde_json::from_str::<Fields<'_>>(stored) {
+            Ok(fields) => Self {
+                step_name: text(fields.step).unwrap_or_default(),
+                completed: fields.completed == Value::Bool(true),
+                message: text(fields.message).unwrap_or_default(),
+                result: fields.result.map_or(Ok(None), |raw| read(raw.get())),
+                error_code: text(fields.error_code),
+                error_message: text(fields.error_message),
+            },
+            Err(_) => Self {
+                step_name: String::new(),
+                completed: false,
+                message: String::new(),
+                result: read(stored),
+                error_code: None,
+                error_message: None,
+            },
+        }
+    }
+}
+
+fn read(json: &str) -> Result<Option<Value>, Unreadable> {
+    serde_json::from_str(json).map_err(|_| Unreadable)
+}
