@@ -1,7 +1,11 @@
 //! Logging, and the name of every metric. To add a metric: a field, and a line in [`Telemetry::new`] that registers it;
 //! nobody else names one. They are counted from the first day and served by a later issue.
 
-use std::{ops::Deref, sync::Arc};
+use std::{
+    io::{self, IsTerminal},
+    ops::Deref,
+    sync::Arc,
+};
 
 use prometheus_client::{
     metrics::{counter::Counter, gauge::Gauge},
@@ -9,16 +13,16 @@ use prometheus_client::{
 };
 use tracing_subscriber::{EnvFilter, fmt, util::SubscriberInitExt};
 
+/// Libraries that tell more than anybody wants to know.
+const QUIET: &str = "sqlx=warn,sea_orm_migration=warn";
+
 /// Writes log lines to standard error, as many as `filter` lets through (`info`, `taskwire=debug,warn` …).
 /// The first call counts: a test process may start several servers.
 pub fn init_logging(filter: &str) {
-    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_new(format!("{QUIET},{filter}")).unwrap_or_else(|_| EnvFilter::new("info"));
     // A second call fails since there is a subscriber already, which is all that is wanted.
-    let _ = fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .finish()
-        .try_init();
+    let _ =
+        fmt().with_env_filter(filter).with_ansi(io::stderr().is_terminal()).with_writer(io::stderr).finish().try_init();
 }
 
 /// All metrics. Cheap to clone: the clones count together.

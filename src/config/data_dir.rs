@@ -23,10 +23,7 @@ pub struct DataDirConfig {
 
 impl Default for DataDirConfig {
     fn default() -> Self {
-        Self {
-            path: PathBuf::from("./data"),
-            chosen: false,
-        }
+        Self { path: PathBuf::from("./data"), chosen: false }
     }
 }
 

@@ -11,16 +11,32 @@ use super::{ConfigError, Origin, humane};
 pub struct DatabaseFlags {
     /// PostgreSQL to use, as in <postgres://user:password@host:5432/database>; without it, and without DATABASE_URL
     /// or DB_HOST, DB_PORT, DB_NAME, DB_USER and DB_PASSWORD, the server runs one of its own
-    #[arg(long = "database-url", env = "TASKWIRE_DATABASE_URL", hide_env_values = true, value_name = "URL", help_heading = "Database")]
+    #[arg(
+        long = "database-url",
+        env = "TASKWIRE_DATABASE_URL",
+        hide_env_values = true,
+        value_name = "URL",
+        help_heading = "Database"
+    )]
     pub database_url: Option<String>,
     /// Run the embedded PostgreSQL, whatever DATABASE_URL and DB_HOST say
     #[arg(long, env = "TASKWIRE_EMBEDDED", value_parser = clap::builder::FalseyValueParser::new(), action = clap::ArgAction::SetTrue, help_heading = "Database")]
     pub embedded: bool,
     /// Connections that are kept open [default: 10]
-    #[arg(long = "min-connections", env = "TASKWIRE_MIN_CONNECTIONS", value_name = "NUMBER", help_heading = "Database")]
+    #[arg(
+        long = "min-connections",
+        env = "TASKWIRE_MIN_CONNECTIONS",
+        value_name = "NUMBER",
+        help_heading = "Database"
+    )]
     pub min_connections: Option<u32>,
     /// Connections at the most [default: 20]
-    #[arg(long = "max-connections", env = "TASKWIRE_MAX_CONNECTIONS", value_name = "NUMBER", help_heading = "Database")]
+    #[arg(
+        long = "max-connections",
+        env = "TASKWIRE_MAX_CONNECTIONS",
+        value_name = "NUMBER",
+        help_heading = "Database"
+    )]
     pub max_connections: Option<u32>,
     /// How long to wait for a free connection [default: 60s]
     #[arg(long = "acquire-timeout", env = "TASKWIRE_ACQUIRE_TIMEOUT", value_name = "DURATION", value_parser = humane::duration, help_heading = "Database")]
@@ -57,10 +73,7 @@ pub enum DatabaseSource {
 impl fmt::Debug for DatabaseSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Url { setting, .. } => f
-                .debug_struct("Url")
-                .field("setting", setting)
-                .finish_non_exhaustive(),
+            Self::Url { setting, .. } => f.debug_struct("Url").field("setting", setting).finish_non_exhaustive(),
             Self::Embedded => f.write_str("Embedded"),
         }
     }
@@ -110,13 +123,11 @@ impl DatabaseConfig {
             // Who sets one of the two only means it: the other one's default gives way.
             max_connections: max_connections
                 .unwrap_or_else(|| default.max_connections.max(min_connections.unwrap_or(0))),
-            min_connections: min_connections
-                .unwrap_or_else(|| max_connections.map_or(default.min_connections, |max| max.min(default.min_connections))),
+            min_connections: min_connections.unwrap_or_else(|| {
+                max_connections.map_or(default.min_connections, |max| max.min(default.min_connections))
+            }),
             acquire_timeout: flags.acquire_timeout.unwrap_or(default.acquire_timeout),
-            command_timeout: flags
-                .command_timeout
-                .or(old.command_timeout)
-                .unwrap_or(default.command_timeout),
+            command_timeout: flags.command_timeout.or(old.command_timeout).unwrap_or(default.command_timeout),
             statement_timeout: flags.statement_timeout,
             url: source(flags, variable)?,
         })
@@ -153,10 +164,7 @@ impl DatabaseConfig {
 }
 
 /// By weight: the command line, `TASKWIRE_…`, DATABASE_URL, `DB_…`; without any of them the embedded one.
-fn source(
-    flags: DatabaseFlags,
-    variable: &impl Fn(&str) -> Option<String>,
-) -> Result<DatabaseSource, ConfigError> {
+fn source(flags: DatabaseFlags, variable: &impl Fn(&str) -> Option<String>) -> Result<DatabaseSource, ConfigError> {
     let given = flags.database_url.filter(|url| !url.trim().is_empty());
     if let Some(url) = given {
         if flags.embedded && flags.embedded_origin == flags.database_url_origin {
@@ -188,17 +196,12 @@ fn at(url: &str, setting: &str) -> DatabaseSource {
         Some((scheme, rest)) if scheme.starts_with("postgresql+") => format!("postgres://{rest}"),
         _ => url.trim().to_owned(),
     };
-    DatabaseSource::Url {
-        url,
-        setting: setting.to_owned(),
-    }
+    DatabaseSource::Url { url, setting: setting.to_owned() }
 }
 
 /// The replaced system's variables and defaults. They count where one of them names a place (`DB_HOST`, `DB_NAME`, `DB_USER`):
 /// a port or a password alone says nothing.
-fn old_database(
-    variable: &impl Fn(&str) -> Option<String>,
-) -> Result<DatabaseSource, ConfigError> {
+fn old_database(variable: &impl Fn(&str) -> Option<String>) -> Result<DatabaseSource, ConfigError> {
     let [host, name, user] = ["DB_HOST", "DB_NAME", "DB_USER"].map(variable);
     let Some(setting) = [("DB_HOST", &host), ("DB_NAME", &name), ("DB_USER", &user)]
         .into_iter()
@@ -208,14 +211,11 @@ fn old_database(
     };
     let port = match variable("DB_PORT") {
         None => 5432,
-        Some(text) => text
-            .trim()
-            .parse::<u16>()
-            .map_err(|_| ConfigError::new("DB_PORT", "must be a port number, as in 5432"))?,
+        Some(text) => {
+            text.trim().parse::<u16>().map_err(|_| ConfigError::new("DB_PORT", "must be a port number, as in 5432"))?
+        }
     };
-    let password = variable("DB_PASSWORD")
-        .map(|password| format!(":{}", escape(&password)))
-        .unwrap_or_default();
+    let password = variable("DB_PASSWORD").map(|password| format!(":{}", escape(&password))).unwrap_or_default();
     let host = host.unwrap_or_else(|| "localhost".into());
     // An IPv6 address stands in brackets, and a folder with a socket is escaped.
     let host = if host.contains(':') && !host.starts_with('[') {

@@ -28,10 +28,7 @@ pub struct FeedConfig {
 
 impl Default for FeedConfig {
     fn default() -> Self {
-        Self {
-            check_interval: Duration::from_millis(1500),
-            ring_bytes: 64 << 20,
-        }
+        Self { check_interval: Duration::from_millis(1500), ring_bytes: 64 << 20 }
     }
 }
 

@@ -13,10 +13,22 @@ pub struct HttpFlags {
     #[arg(long, env = "TASKWIRE_LISTEN", value_name = "ADDRESS:PORT", help_heading = "HTTP")]
     pub listen: Option<SocketAddr>,
     /// Host name by which browsers reach this server, besides localhost; can be repeated or comma separated
-    #[arg(long = "public-host", env = "TASKWIRE_PUBLIC_HOST", value_name = "HOST", value_delimiter = ',', help_heading = "HTTP")]
+    #[arg(
+        long = "public-host",
+        env = "TASKWIRE_PUBLIC_HOST",
+        value_name = "HOST",
+        value_delimiter = ',',
+        help_heading = "HTTP"
+    )]
     pub public_hosts: Vec<String>,
     /// Origin of web pages that may use this server, as in <https://app.example.com>; can be repeated or comma separated
-    #[arg(long = "allow-origin", env = "TASKWIRE_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',', help_heading = "HTTP")]
+    #[arg(
+        long = "allow-origin",
+        env = "TASKWIRE_ALLOW_ORIGIN",
+        value_name = "ORIGIN",
+        value_delimiter = ',',
+        help_heading = "HTTP"
+    )]
     pub allow_origins: Vec<String>,
 }
 
@@ -62,9 +74,7 @@ impl HttpConfig {
             }
         }
         for origin in &self.allow_origins {
-            let host = origin
-                .strip_prefix("https://")
-                .or_else(|| origin.strip_prefix("http://"));
+            let host = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
             if host.is_none_or(|host| host.is_empty() || host.contains(['/', '*', ' '])) {
                 return Err(ConfigError::new(
                     "--allow-origin",

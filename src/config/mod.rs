@@ -34,10 +34,7 @@ pub struct ConfigError {
 
 impl ConfigError {
     fn new(setting: impl Into<String>, problem: impl Into<String>) -> Self {
-        Self {
-            setting: setting.into(),
-            problem: problem.into(),
-        }
+        Self { setting: setting.into(), problem: problem.into() }
     }
 }
 
@@ -94,10 +91,7 @@ pub struct Config {
 impl Config {
     /// Makes the settings out of the flags, then `DATABASE_URL`, then the `DB_…` variables of the system that Taskwire
     /// replaces, then the defaults. `variable` looks up an environment variable; an empty one counts as not set.
-    pub fn load(
-        flags: Flags,
-        variable: impl Fn(&str) -> Option<String>,
-    ) -> Result<Self, ConfigError> {
+    pub fn load(flags: Flags, variable: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let variable = |name: &str| variable(name).filter(|value| !value.trim().is_empty());
         let config = Self {
             database: DatabaseConfig::from_flags(flags.database, &variable)?,

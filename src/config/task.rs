@@ -24,17 +24,13 @@ pub struct TaskConfig {
 
 impl Default for TaskConfig {
     fn default() -> Self {
-        Self {
-            settle: Duration::from_secs(300),
-        }
+        Self { settle: Duration::from_secs(300) }
     }
 }
 
 impl TaskConfig {
     pub(super) fn from_flags(flags: &TaskFlags) -> Self {
-        Self {
-            settle: flags.settle.unwrap_or(Self::default().settle),
-        }
+        Self { settle: flags.settle.unwrap_or(Self::default().settle) }
     }
 
     /// Whether PostgreSQL can count that far.

@@ -16,7 +16,12 @@ pub struct WriteFlags {
     #[arg(long = "write-queue-bytes", env = "TASKWIRE_WRITE_QUEUE_BYTES", value_name = "SIZE", value_parser = humane::bytes, help_heading = "Writing")]
     pub queue_bytes: Option<usize>,
     /// How many saves may wait; beyond it they are refused as OVERLOADED [default: 20000]
-    #[arg(long = "write-queue-records", env = "TASKWIRE_WRITE_QUEUE_RECORDS", value_name = "NUMBER", help_heading = "Writing")]
+    #[arg(
+        long = "write-queue-records",
+        env = "TASKWIRE_WRITE_QUEUE_RECORDS",
+        value_name = "NUMBER",
+        help_heading = "Writing"
+    )]
     pub queue_records: Option<usize>,
     /// How long a save waits for a user whom somebody's open transaction holds [default: 5s]
     #[arg(long = "write-hold-timeout", env = "TASKWIRE_WRITE_HOLD_TIMEOUT", value_name = "DURATION", value_parser = humane::duration, help_heading = "Writing")]
@@ -38,12 +43,7 @@ pub struct WriteConfig {
 
 impl Default for WriteConfig {
     fn default() -> Self {
-        Self {
-            lanes: 2,
-            queue_bytes: 64 << 20,
-            queue_records: 20_000,
-            hold_timeout: Duration::from_secs(5),
-        }
+        Self { lanes: 2, queue_bytes: 64 << 20, queue_records: 20_000, hold_timeout: Duration::from_secs(5) }
     }
 }
 

@@ -6,7 +6,9 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// Somebody listens on the address.
-    #[error("{address} is taken by another process; end that one, or choose another port by --listen (TASKWIRE_LISTEN)")]
+    #[error(
+        "{address} is taken by another process; end that one, or choose another port by --listen (TASKWIRE_LISTEN)"
+    )]
     PortTaken {
         /// What was to be listened on.
         address: String,
@@ -62,13 +64,17 @@ pub enum StartError {
         installed: String,
     },
     /// No server programs.
-    #[error("PostgreSQL's server programs (initdb, postgres; version 15 or newer) are not installed{found}; install them by `apt install postgresql` on Debian, `dnf install postgresql-server postgresql-contrib` on Fedora, `brew install postgresql@17` on macOS, or name a database by --database-url (TASKWIRE_DATABASE_URL)")]
+    #[error(
+        "PostgreSQL's server programs (initdb, postgres; version 15 or newer) are not installed{found}; install them by `apt install postgresql` on Debian, `dnf install postgresql-server postgresql-contrib` on Fedora, `brew install postgresql@17` on macOS, or name a database by --database-url (TASKWIRE_DATABASE_URL)"
+    )]
     NoBinaries {
         /// ` (found only 13 in /usr/lib/…)`, where there is something.
         found: String,
     },
     /// Root cannot run PostgreSQL and there is nobody else.
-    #[error("PostgreSQL refuses to run as root and there is neither a user postgres nor a user nobody; make one by `useradd --system postgres`, or start Taskwire as another user")]
+    #[error(
+        "PostgreSQL refuses to run as root and there is neither a user postgres nor a user nobody; make one by `useradd --system postgres`, or start Taskwire as another user"
+    )]
     NoUser,
     /// initdb or postgres ended.
     #[error("the embedded PostgreSQL does not start: {cause}; its messages are in {}", log.display())]
@@ -79,7 +85,9 @@ pub enum StartError {
         log: PathBuf,
     },
     /// The URL cannot be read.
-    #[error("{setting} is no PostgreSQL URL that can be read ({cause}); write postgres://user:password@host:5432/database")]
+    #[error(
+        "{setting} is no PostgreSQL URL that can be read ({cause}); write postgres://user:password@host:5432/database"
+    )]
     BadUrl {
         /// The flag or variable.
         setting: String,
@@ -87,7 +95,9 @@ pub enum StartError {
         cause: String,
     },
     /// No answer, or a refusal.
-    #[error("cannot connect to the database ({place}, by {setting}): {cause}; check that it runs, and the host, the user and the password in {setting}")]
+    #[error(
+        "cannot connect to the database ({place}, by {setting}): {cause}; check that it runs, and the host, the user and the password in {setting}"
+    )]
     Unreachable {
         /// Host, port and database.
         place: String,
@@ -103,16 +113,22 @@ pub enum StartError {
         found: String,
     },
     /// A standby.
-    #[error("the database takes no writes (it is a standby, or default_transaction_read_only is on); name its primary instead")]
+    #[error(
+        "the database takes no writes (it is a standby, or default_transaction_read_only is on); name its primary instead"
+    )]
     ReadOnly,
     /// Not UTF-8.
-    #[error("the database's encoding is {found}, but Taskwire needs UTF8; make another one by CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0")]
+    #[error(
+        "the database's encoding is {found}, but Taskwire needs UTF8; make another one by CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
+    )]
     Encoding {
         /// Its encoding.
         found: String,
     },
     /// A table or view of our name that is not ours.
-    #[error("the database has a {what} named {name} that is not Taskwire's, and it will not be touched; rename it (ALTER {what} {name} RENAME TO {name}_old), or name another database")]
+    #[error(
+        "the database has a {what} named {name} that is not Taskwire's, and it will not be touched; rename it (ALTER {what} {name} RENAME TO {name}_old), or name another database"
+    )]
     Foreign {
         /// `TABLE`, `VIEW` …
         what: &'static str,
@@ -120,7 +136,9 @@ pub enum StartError {
         name: String,
     },
     /// A newer build has been here.
-    #[error("the database's schema is newer than this build (it has the step {step}, unknown here); start the newer version, or restore a backup of before")]
+    #[error(
+        "the database's schema is newer than this build (it has the step {step}, unknown here); start the newer version, or restore a backup of before"
+    )]
     NewerSchema {
         /// A step that this build does not know.
         step: String,
@@ -136,10 +154,18 @@ pub enum StartError {
         remedy: String,
     },
     /// Another server migrates, or hangs in it.
-    #[error("another process has been changing the schema for {seconds} s; wait for it, or end it (SELECT pid FROM pg_locks WHERE locktype = 'advisory')")]
+    #[error(
+        "another process has been changing the schema for {seconds} s; wait for it, or end it (SELECT pid FROM pg_locks WHERE locktype = 'advisory')"
+    )]
     MigrationLocked {
         /// How long.
         seconds: u64,
+    },
+    /// The system refuses something that every program gets.
+    #[error("the system refuses: {cause}; look at its limits (ulimit -a)")]
+    System {
+        /// What it says.
+        cause: String,
     },
     /// Whatever else the database says.
     #[error("the database refused: {0}; nothing has been changed")]

@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use migration::{Migrator, MigratorTrait};
-use sea_orm::{ConnectOptions, ConnectionTrait, DatabaseConnection, FromQueryResult, Statement};
+use sea_orm::{ConnectOptions, DatabaseConnection, FromQueryResult, Statement};
 use sqlx::postgres::PgConnectOptions;
 
-use super::error::StartError;
+use super::{error::StartError, pool::reachable};
 
 /// Any number that nobody else locks by: "taskwire" in ASCII.
 const LOCK: i64 = i64::from_be_bytes(*b"taskwire");
@@ -45,8 +45,10 @@ struct Locked {
 }
 
 /// Brings the schema up to this build. Refuses, with nothing changed, a database that is not fit for it.
+/// `setting` is what named the database, for the message when it does not answer.
 /// Safe when several servers start at once: they do it one after the other. Returns how many steps it took.
-pub async fn migrate(options: &PgConnectOptions) -> Result<usize, StartError> {
+pub async fn migrate(options: &PgConnectOptions, setting: &str) -> Result<usize, StartError> {
+    reachable(options, setting).await?;
     // Looking needs no lock, and a refusal has to be quick even while somebody holds it.
     let session = session(options).await?;
     let result = match check(&session).await {
@@ -82,9 +84,7 @@ async fn up_under_lock(session: &DatabaseConnection) -> Result<usize, StartError
 
 /// A pool of one, so that every statement has the session that holds the lock.
 async fn session(options: &PgConnectOptions) -> Result<DatabaseConnection, StartError> {
-    let options = options
-        .clone()
-        .options([("idle_in_transaction_session_timeout", "0"), ("statement_timeout", "0")]);
+    let options = options.clone().options([("idle_in_transaction_session_timeout", "0"), ("statement_timeout", "0")]);
     let mut settings = ConnectOptions::new("postgres://");
     settings
         .min_connections(1)
@@ -114,9 +114,7 @@ async fn lock(session: &DatabaseConnection) -> Result<(), StartError> {
             return Ok(());
         }
         if since.elapsed() > PATIENCE {
-            return Err(StartError::MigrationLocked {
-                seconds: PATIENCE.as_secs(),
-            });
+            return Err(StartError::MigrationLocked { seconds: PATIENCE.as_secs() });
         }
         if !told {
             tracing::info!("another server is changing the schema; waiting for it");
@@ -140,34 +138,27 @@ async fn check(session: &DatabaseConnection) -> Result<usize, StartError> {
     .await?
     .ok_or_else(|| StartError::Database("it does not tell its version".into()))?;
     if facts.version_num < 150_000 {
-        return Err(StartError::TooOld {
-            found: facts.version,
-        });
+        return Err(StartError::TooOld { found: facts.version });
     }
     if facts.read_only {
         return Err(StartError::ReadOnly);
     }
     if facts.encoding != "UTF8" {
-        return Err(StartError::Encoding {
-            found: facts.encoding,
-        });
+        return Err(StartError::Encoding { found: facts.encoding });
     }
 
-    let known: Vec<String> = Migrator::migrations()
-        .iter()
-        .map(|step| step.name().to_owned())
-        .collect();
-    let (ours, others): (Vec<String>, Vec<String>) = applied(session, &facts)
-        .await?
-        .into_iter()
-        .partition(|step| known.contains(step));
-    relations(session, &facts, ours.is_empty()).await?;
+    let known: Vec<String> = Migrator::migrations().iter().map(|step| step.name().to_owned()).collect();
+    let (ours, others): (Vec<String>, Vec<String>) =
+        applied(session, &facts).await?.into_iter().partition(|step| known.contains(step));
     if let Some(step) = others.into_iter().max() {
-        // Another program's steps in the same table say nothing about our schema, as long as none of ours is there.
-        if !ours.is_empty() {
-            return Err(StartError::NewerSchema { step });
-        }
+        return Err(if ours.is_empty() {
+            // Another program keeps its own steps in a table of this name.
+            StartError::Foreign { what: "TABLE", name: "seaql_migrations".into() }
+        } else {
+            StartError::NewerSchema { step }
+        });
     }
+    relations(session, &facts, ours.is_empty()).await?;
     let pending = known.len() - ours.len();
     if pending > 0 && !facts.may_create {
         return Err(StartError::NoRights {
@@ -196,11 +187,7 @@ async fn applied(session: &DatabaseConnection, facts: &Facts) -> Result<Vec<Stri
 }
 
 /// Whether what bears our names is ours, and we its owner (dividing partitions takes one).
-async fn relations(
-    session: &DatabaseConnection,
-    facts: &Facts,
-    is_empty: bool,
-) -> Result<(), StartError> {
+async fn relations(session: &DatabaseConnection, facts: &Facts, is_empty: bool) -> Result<(), StartError> {
     let names = OURS.map(|name| format!("'{name}'")).join(", ");
     let relations = all::<Relation>(
         session,
@@ -252,10 +239,7 @@ async fn one<T: FromQueryResult>(
     Ok(T::find_by_statement(statement).one(session).await?)
 }
 
-async fn all<T: FromQueryResult>(
-    session: &DatabaseConnection,
-    sql: impl Into<String>,
-) -> Result<Vec<T>, StartError> {
+async fn all<T: FromQueryResult>(session: &DatabaseConnection, sql: impl Into<String>) -> Result<Vec<T>, StartError> {
     let statement = Statement::from_string(session.get_database_backend(), sql);
     Ok(T::find_by_statement(statement).all(session).await?)
 }

@@ -10,4 +10,4 @@ mod pool;
 pub use cluster::{Cluster, ClusterOptions};
 pub use error::StartError;
 pub use migrate::{down, migrate};
-pub use pool::{Backends, Database, connect, connect_options};
+pub use pool::{Backends, Database, connect, connect_options, place};

@@ -7,9 +7,7 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use sea_orm::{
-    ConnectOptions, ConnectionTrait, DatabaseConnection, DbErr, FromQueryResult, Statement,
-};
+use sea_orm::{ConnectOptions, DatabaseConnection, DbErr, FromQueryResult, Statement};
 use sqlx::{ConnectOptions as _, Row, postgres::PgConnectOptions};
 
 use crate::config::DatabaseConfig;
@@ -101,45 +99,31 @@ impl Backends {
 pub fn connect_options(url: &str, setting: &str) -> Result<PgConnectOptions, StartError> {
     let options = url
         .parse::<PgConnectOptions>()
-        .map_err(|error| StartError::BadUrl {
-            setting: setting.to_owned(),
-            cause: one_line(&error.to_string()),
-        })?;
+        .map_err(|error| StartError::BadUrl { setting: setting.to_owned(), cause: one_line(&error.to_string()) })?;
     // sqlx itself sets the time zone to UTC. The path keeps a schema of the role's own name from getting in between.
     Ok(options
         .application_name("taskwire")
-        .options([
-            ("search_path", "public"),
-            ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION),
-        ])
+        .options([("search_path", "public"), ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION)])
         .disable_statement_logging())
 }
 
 /// Host, port and database, without the password: for messages.
 #[must_use]
-pub(super) fn place(options: &PgConnectOptions) -> String {
+pub fn place(options: &PgConnectOptions) -> String {
     format!(
         "{}:{}/{}",
-        options
-            .get_socket()
-            .map_or_else(|| options.get_host().to_owned(), |path| path.display().to_string()),
+        options.get_socket().map_or_else(|| options.get_host().to_owned(), |path| path.display().to_string()),
         options.get_port(),
         options.get_database().unwrap_or(options.get_username()),
     )
 }
 
 /// Connects the pool to `url`, which `setting` named. Waits for the first connection, not for all.
-pub async fn connect(
-    config: &DatabaseConfig,
-    url: &str,
-    setting: &str,
-) -> Result<Database, StartError> {
+pub async fn connect(config: &DatabaseConfig, url: &str, setting: &str) -> Result<Database, StartError> {
     let options = connect_options(url, setting)?;
     let backends = Arc::new(Backends::default());
     let timeout = config.statement_timeout.unwrap_or(config.command_timeout);
-    let pooled = options
-        .clone()
-        .options([("statement_timeout", timeout.as_millis().to_string())]);
+    let pooled = options.clone().options([("statement_timeout", timeout.as_millis().to_string())]);
 
     let mut settings = ConnectOptions::new(url);
     settings
@@ -159,11 +143,9 @@ pub async fn connect(
         pool.after_connect(move |connection, _| {
             let known = Arc::clone(&known);
             Box::pin(async move {
-                let row = sqlx::query(
-                    "SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()",
-                )
-                .fetch_one(connection)
-                .await?;
+                let row = sqlx::query("SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()")
+                    .fetch_one(connection)
+                    .await?;
                 let pid: i32 = row.try_get(0)?;
                 known.add(pid.cast_unsigned(), row.try_get(1)?);
                 Ok(())
@@ -173,23 +155,13 @@ pub async fn connect(
     reachable(&options, setting).await?;
     let connection = sea_orm::Database::connect(settings).await?;
     connection.ping().await?;
-    Ok(Database {
-        connection,
-        options,
-        backends,
-    })
+    Ok(Database { connection, options, backends })
 }
 
 /// Connects once, and tells why it does not work.
-pub(super) async fn reachable(
-    options: &PgConnectOptions,
-    setting: &str,
-) -> Result<(), StartError> {
-    let unreachable = |cause: String| StartError::Unreachable {
-        place: place(options),
-        setting: setting.to_owned(),
-        cause,
-    };
+pub(super) async fn reachable(options: &PgConnectOptions, setting: &str) -> Result<(), StartError> {
+    let unreachable =
+        |cause: String| StartError::Unreachable { place: place(options), setting: setting.to_owned(), cause };
     let attempt = tokio::time::timeout(Duration::from_secs(15), options.connect()).await;
     match attempt {
         Ok(Ok(connection)) => {
