@@ -135,6 +135,12 @@ impl Store {
         Ok(cut(rows, page))
     }
 
+    /// One step of a task.
+    pub async fn step(&self, task: &task::Model, step: i32) -> Result<Option<StepSummary>, StoreError> {
+        let page = Keyset { after: Some(step - 1), before: Some(step + 1), limit: 1, backward: false };
+        Ok(self.steps(task, &page).await?.rows.pop())
+    }
+
     /// Records by their places; what is not there is missing.
     pub async fn records_at(&self, places: &[Place]) -> Result<Vec<task_record::Model>, StoreError> {
         let mut users = Vec::with_capacity(places.len());

@@ -38,7 +38,8 @@ pub use history::{HistoryQuery, StepSummary};
 pub use lanes::{LaneSettings, Lanes};
 
 pub use record::{Committed, NewRecord, Saved, TaskDetails};
-pub use tasks::{Scope, TaskKey, TaskOrder};
+pub use page::{Keyset, Rows};
+pub use tasks::{LOOKED_AT, Scope, TaskKey, TaskOrder, UNFINISHED};
 
 /// Told of everything that this server has just committed, before the callers are.
 pub type OnCommit = Arc<dyn Fn(Vec<Committed>) + Send + Sync>;
