@@ -4,7 +4,7 @@
 //!
 //! - [`record`]: what a writer hands in and gets back · `append`: the prepared statement · [`lanes`]: group commit
 //! - `cancel`: cancelling and acknowledging · `retry`: what is tried again, and how often
-//! - `tasks`, `history`: reads · [`filter`], [`page`]: what a list asks for · `feed`: what the feed reads
+//! - `tasks`, `history`: reads · [`filter`], [`page`]: what a list asks for · `feed`, `feed_tasks`: what the feed reads
 //! - `partitions`: dividing `task_record` ahead
 //!
 //! Reads through `SeaORM`; where a statement needs `unnest` or a row comparison: SQL through its `Statement` into a typed
@@ -14,6 +14,7 @@ mod append;
 mod cancel;
 pub mod error;
 mod feed;
+mod feed_tasks;
 pub mod filter;
 mod history;
 pub mod lanes;
@@ -29,7 +30,8 @@ use sea_orm::DatabaseConnection;
 
 pub use cancel::{CancelOutcome, Cancelled, NewAcknowledgement, NewCancellation};
 pub use error::StoreError;
-pub use feed::{FeedPage, Head};
+pub use feed::{ChangedHeads, FeedPage, Head};
+pub use feed_tasks::{CancellationMark, ChangedUsers, TasksPage};
 pub use filter::TaskFilter;
 pub use history::StepSummary;
 pub use lanes::Lanes;
