@@ -128,7 +128,8 @@ fn spelt_out(field: &str, value: &Value, level: usize) -> Result<usize, ServiceE
         Value::Number(number) => match number.as_f64() {
             Some(double) if number.is_f64() => {
                 if double.abs() > limits::RESULT_NUMBER {
-                    let message = format!("{field} holds a number beyond ±{:e}. Send it as text.", limits::RESULT_NUMBER);
+                    let message =
+                        format!("{field} holds a number beyond ±{:e}. Send it as text.", limits::RESULT_NUMBER);
                     return Err(ServiceError::bad_input(field, message));
                 }
                 double.to_string().len() + 2

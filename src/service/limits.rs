@@ -92,7 +92,11 @@ pub fn table() -> Vec<Limit> {
         row("`nodes(ids:)`", NODES, REFUSED),
         row("A page's cursor: characters", CURSOR_CHARACTERS, REFUSED),
         row("A `FeedCursor`: characters", FEED_CURSOR_CHARACTERS, REFUSED),
-        row("Tasks that a page or count under a filter looks at", LOOKED_AT, "it ends early: hasNextPage, or not isExact"),
+        row(
+            "Tasks that a page or count under a filter looks at",
+            LOOKED_AT,
+            "it ends early: hasNextPage, or not isExact",
+        ),
         row("A request's body: bytes", REQUEST_BYTES, "HTTP 413"),
         row("Saves that wait: records", crate::store::LaneSettings::default().queue_records, "OVERLOADED, try again"),
         row("Saves that wait: bytes", crate::store::LaneSettings::default().queue_bytes, "OVERLOADED, try again"),

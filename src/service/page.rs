@@ -92,12 +92,8 @@ impl<K: Serialize + DeserializeOwned> Asked<K> {
         let after = args.after.map(|cursor| decode("after", &cursor, list)).transpose()?;
         let before = args.before.map(|cursor| decode("before", &cursor, list)).transpose()?;
         let feed_cursor = [&after, &before].into_iter().flatten().find_map(|cursor| cursor.feed_cursor.clone());
-        let keyset = Keyset {
-            after: after.map(|cursor| cursor.key),
-            before: before.map(|cursor| cursor.key),
-            limit,
-            backward,
-        };
+        let keyset =
+            Keyset { after: after.map(|cursor| cursor.key), before: before.map(|cursor| cursor.key), limit, backward };
         Ok(Self { keyset, feed_cursor, list })
     }
 
@@ -111,8 +107,7 @@ impl<K: Serialize + DeserializeOwned> Asked<K> {
         key_of: impl Fn(&T) -> K,
     ) -> Page<T> {
         let encode = |key: K| encode(&Cursor { list: self.list, key, feed_cursor: feed_cursor.clone() });
-        let edges: Vec<Edge<T>> =
-            rows.into_iter().map(|node| Edge { cursor: encode(key_of(&node)), node }).collect();
+        let edges: Vec<Edge<T>> = rows.into_iter().map(|node| Edge { cursor: encode(key_of(&node)), node }).collect();
         let mut start_cursor = edges.first().map(|edge| edge.cursor.clone());
         let mut end_cursor = edges.last().map(|edge| edge.cursor.clone());
         if let Some(key) = ended_at {

@@ -63,7 +63,8 @@ impl Service {
         let scope = readable_scope(viewer, query.user_id.clone())?;
         let asked: Asked<Key> = Asked::read(page, list_of(scope.as_ref(), query))?;
         let Some(scope) = scope else {
-            let feed_cursor = query.user_id.as_deref().map(|user_id| FeedCursor::new(user_id, &Head::START).to_string());
+            let feed_cursor =
+                query.user_id.as_deref().map(|user_id| FeedCursor::new(user_id, &Head::START).to_string());
             return Ok(asked.page(Vec::new(), false, None, feed_cursor, key_by(query.order)));
         };
         let keyset = Keyset {

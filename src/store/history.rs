@@ -69,7 +69,7 @@ impl Store {
     ) -> Result<(Rows<task_record::Model>, Head), StoreError> {
         let direction = if page.backward { "DESC" } else { "ASC" };
         let sql = format!(
-            "SELECT h.position AS head_position, h.recorded_at AS head_recorded_at, h.record_id AS head_record_id, page.*
+            "SELECT h.position AS h_position, h.recorded_at AS h_recorded_at, h.record_id AS h_record_id, page.*
             FROM (SELECT) AS one LEFT JOIN feed_head h ON h.user_id = $1 LEFT JOIN (
                 SELECT {RECORD_COLUMNS} FROM task_record r
                 WHERE r.user_id = $1 AND r.task_id = $2 AND r.position > $3 AND r.position < $4

@@ -4,7 +4,8 @@
 //!
 //! - [`record`]: what a writer hands in and gets back · `append`: the prepared statement · [`lanes`], `queue`: group
 //!   commit · `batch`: many records together · `cancel`: cancelling and acknowledging · `retry`: what is tried again
-//! - `tasks`, `history`: reads · [`filter`], [`page`]: what a list asks for · `feed`: what the feed reads
+//! - `tasks`, `history`: reads · [`filter`], [`page`]: what a list asks for · `feed`, `feed_tasks`: what
+//!   the feed reads
 //! - `partitions`: dividing `task_record` ahead
 //!
 //! Reads through `SeaORM`; where a statement needs `unnest` or a row comparison: SQL through its `Statement` into a typed
@@ -15,6 +16,7 @@ mod batch;
 mod cancel;
 pub mod error;
 mod feed;
+mod feed_tasks;
 pub mod filter;
 mod history;
 pub mod lanes;
@@ -32,13 +34,14 @@ use sea_orm::DatabaseConnection;
 
 pub use cancel::{AcknowledgeOutcome, CancelOutcome, CancelTerms, Cancelled, NewAcknowledgement, NewCancellation};
 pub use error::StoreError;
-pub use feed::{FeedPage, Head};
+pub use feed::{ChangedHeads, FeedPage, Head};
+pub use feed_tasks::{CancellationMark, ChangedUsers, TasksPage};
 pub use filter::TaskFilter;
 pub use history::{HistoryQuery, StepSummary};
 pub use lanes::{LaneSettings, Lanes};
 
-pub use record::{Committed, NewRecord, Saved, TaskDetails};
 pub use page::{Keyset, Rows};
+pub use record::{Committed, NewRecord, Saved, TaskDetails};
 pub use tasks::{LOOKED_AT, Scope, TaskKey, TaskOrder, UNFINISHED};
 
 /// Told of everything that this server has just committed, before the callers are.

@@ -118,7 +118,7 @@ impl Store {
         values.push(user.clone().into());
         let sql = format!(
             r#"WITH page AS ({sql})
-            SELECT h.position AS head_position, h.recorded_at AS head_recorded_at, h.record_id AS head_record_id, page.*
+            SELECT h.position AS h_position, h.recorded_at AS h_recorded_at, h.record_id AS h_record_id, page.*
             FROM (SELECT) AS one LEFT JOIN feed_head h ON h.user_id = ${} LEFT JOIN page ON true"#,
             values.len()
         );
