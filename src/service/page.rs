@@ -86,7 +86,7 @@ impl<K: Serialize + DeserializeOwned> Asked<K> {
             (Some(_), Some(_)) => {
                 return Err(ServiceError::bad_input("last", "Give first or last, not both."));
             }
-            (None, Some(last)) => (size("last", last)?, true),
+            (None, Some(count)) => (size("last", count)?, true),
             (first, None) => (size("first", first.unwrap_or(limits::DEFAULT_PAGE_SIZE))?, false),
         };
         let after = args.after.map(|cursor| decode("after", &cursor, list)).transpose()?;

@@ -20,13 +20,14 @@ impl Store {
             return Err(StoreError::Conflict { index });
         }
         self.tell(&placed);
-        let mut places = Vec::new();
-        for placed in &placed {
-            if let Placed::Duplicate(place) = placed {
-                places.push(place.clone());
-            }
-        }
-        let mut duplicates = self.duplicates(&places).await?.into_iter();
+        let known: Vec<_> = placed
+            .iter()
+            .filter_map(|placed| match placed {
+                Placed::Duplicate(place) => Some(place.clone()),
+                _ => None,
+            })
+            .collect();
+        let mut duplicates = self.duplicates(&known).await?.into_iter();
         placed
             .into_iter()
             .map(|placed| match placed {

@@ -258,19 +258,19 @@ impl Inner {
 
     async fn answer(&self, piece: Vec<Pending>, placed: Vec<Placed>) -> Vec<Pending> {
         let mut held = Vec::new();
-        let (mut places, mut askers) = (Vec::new(), Vec::new());
+        let (mut known, mut askers) = (Vec::new(), Vec::new());
         for (pending, placed) in piece.into_iter().zip(placed) {
             match placed {
                 Placed::Saved(saved) => drop(pending.answer.send(Ok(*saved))),
                 Placed::Duplicate(place) => {
-                    places.push(place);
+                    known.push(place);
                     askers.push(pending);
                 }
                 Placed::Held | Placed::Conflict => held.push(pending),
             }
         }
         if !askers.is_empty() {
-            match self.store.duplicates(&places).await {
+            match self.store.duplicates(&known).await {
                 Ok(saved) => {
                     for (pending, saved) in askers.into_iter().zip(saved) {
                         let gone = || StoreError::Unavailable("the first record has just been removed".to_owned());

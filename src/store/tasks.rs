@@ -117,9 +117,9 @@ impl Store {
         let mut values: Vec<sea_orm::Value> = values.into_iter().collect();
         values.push(user.clone().into());
         let sql = format!(
-            r#"WITH page AS ({sql})
+            "WITH page AS ({sql})
             SELECT h.position AS h_position, h.recorded_at AS h_recorded_at, h.record_id AS h_record_id, page.*
-            FROM (SELECT) AS one LEFT JOIN feed_head h ON h.user_id = ${} LEFT JOIN page ON true"#,
+            FROM (SELECT) AS one LEFT JOIN feed_head h ON h.user_id = ${} LEFT JOIN page ON true",
             values.len()
         );
         let found = self.query_all(&sql, values).await?;
