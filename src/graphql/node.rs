@@ -20,7 +20,7 @@ const MAX_LENGTH: usize = 3_000;
 
 /// What a global id stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Key {
+pub(crate) enum Key {
     /// A task.
     Task {
         /// Whose.
@@ -50,7 +50,7 @@ pub enum Key {
 
 impl Key {
     /// The global id of this key.
-    pub fn encode(&self) -> ID {
+    pub(crate) fn encode(&self) -> ID {
         let text = match self {
             Self::Task { user_id, task_id } => format!("t\0{user_id}\0{task_id}"),
             Self::Step { user_id, task_id, step } => format!("s\0{user_id}\0{task_id}\0{step}"),
@@ -62,7 +62,7 @@ impl Key {
     }
 
     /// None for what is malformed.
-    pub fn decode(id: &ID) -> Option<Self> {
+    pub(crate) fn decode(id: &ID) -> Option<Self> {
         if id.len() > MAX_LENGTH {
             return None;
         }
@@ -92,11 +92,7 @@ impl From<&task::Model> for Key {
 
 impl From<&task_record::Model> for Key {
     fn from(record: &task_record::Model) -> Self {
-        Self::Record {
-            user_id: record.user_id.clone(),
-            position: record.position,
-            recorded_at: record.recorded_at,
-        }
+        Self::Record { user_id: record.user_id.clone(), position: record.position, recorded_at: record.recorded_at }
     }
 }
 
@@ -108,7 +104,7 @@ impl From<&TaskStep> for Key {
 }
 
 /// What stands behind an id: none for what is malformed, not there, or not the viewer's.
-pub async fn resolve(session: &Session, id: &ID) -> Result<Option<Node>, ApiError> {
+pub(crate) async fn resolve(session: &Session, id: &ID) -> Result<Option<Node>, ApiError> {
     let (service, viewer) = (&session.service, &session.viewer);
     Ok(match Key::decode(id) {
         None => None,

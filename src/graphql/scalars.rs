@@ -8,7 +8,7 @@ use chrono::{SecondsFormat, Utc};
 
 /// A moment in UTC, to the microsecond, as `PostgreSQL` keeps it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct DateTime(pub chrono::DateTime<Utc>);
+pub(crate) struct DateTime(pub(crate) chrono::DateTime<Utc>);
 
 impl DateTime {
     /// Any offset is taken; what is finer than a microsecond is cut off. Years outside four digits would not sort as
@@ -49,7 +49,7 @@ impl ScalarType for DateTime {
 
 /// Any JSON value.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Json(pub serde_json::Value);
+pub(crate) struct Json(pub(crate) serde_json::Value);
 
 /// Any JSON value. It comes back equal, numbers as IEEE doubles or 64-bit integers; the order of an object's keys is not
 /// kept.
@@ -67,7 +67,7 @@ impl ScalarType for Json {
 
 /// A whole number that a JavaScript number can hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct SafeInt(i64);
+pub(crate) struct SafeInt(i64);
 
 impl SafeInt {
     /// 2^53 - 1.
@@ -104,7 +104,7 @@ impl ScalarType for SafeInt {
 
 /// A UUID, given in lower case with hyphens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Uuid(pub uuid::Uuid);
+pub(crate) struct Uuid(pub(crate) uuid::Uuid);
 
 /// A UUID by RFC 9562, given in lower case with hyphens; in an input either case, with or without hyphens.
 #[Scalar(name = "UUID", specified_by_url = "https://datatracker.ietf.org/doc/html/rfc9562")]
@@ -127,7 +127,7 @@ impl ScalarType for Uuid {
 
 /// Where a user's feed stands. The service makes and reads it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FeedCursor(pub String);
+pub(crate) struct FeedCursor(pub(crate) String);
 
 /// A place in a user's feed, at most 300 characters. Opaque: only ever given back, to a subscription's `after`. It is not
 /// a page's cursor.
@@ -173,7 +173,9 @@ mod tests {
 
     #[test]
     fn what_is_no_moment_is_refused() {
-        for text in ["", "now", "2026-01-31", "2026-01-31T12:00:00", "2026-02-30T00:00:00Z", "0000-01-01T00:00:00+01:00"] {
+        for text in
+            ["", "now", "2026-01-31", "2026-01-31T12:00:00", "2026-02-30T00:00:00Z", "0000-01-01T00:00:00+01:00"]
+        {
             assert_eq!(date(text), None, "{text}");
             assert!(!DateTime::is_valid(&Value::from(text)), "{text}");
         }

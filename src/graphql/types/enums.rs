@@ -8,7 +8,7 @@ use crate::{auth, service};
 /// The six statuses of a task and of a step. Closed: there will be no seventh.
 #[derive(Enum, Clone, Copy, Debug, PartialEq, Eq)]
 #[graphql(remote = "entity::TaskStatus")]
-pub enum TaskStatus {
+pub(crate) enum TaskStatus {
     /// It waits to be started.
     Pending,
     /// Somebody works on it.
@@ -26,7 +26,7 @@ pub enum TaskStatus {
 /// Why a record was written. New values may come: treat an unknown one as something else.
 #[derive(Enum, Clone, Copy, Debug, PartialEq, Eq)]
 #[graphql(remote = "entity::RecordKind")]
-pub enum TaskRecordKind {
+pub(crate) enum TaskRecordKind {
     /// A worker reported a step.
     Step,
     /// Somebody asked for the task to be cancelled.
@@ -41,7 +41,7 @@ pub enum TaskRecordKind {
 /// as STOPPED, anything else as FINISHED_FIRST. New values may come.
 #[derive(Enum, Clone, Copy, Debug, PartialEq, Eq)]
 #[graphql(remote = "entity::CancellationOutcome")]
-pub enum CancellationOutcome {
+pub(crate) enum CancellationOutcome {
     /// It stopped the work.
     Stopped,
     /// The work had ended before the worker heard of it.
@@ -53,7 +53,7 @@ pub enum CancellationOutcome {
 /// By what a list of tasks is ordered. New values may come.
 #[derive(Enum, Clone, Copy, Debug, PartialEq, Eq)]
 #[graphql(remote = "service::TaskOrder")]
-pub enum TaskOrder {
+pub(crate) enum TaskOrder {
     /// Last changed first, the order of the feed read backwards.
     UpdatedDesc,
     /// Last changed last, the order of the feed.
@@ -67,7 +67,7 @@ pub enum TaskOrder {
 /// What a caller may do. Closed: there will be no fourth.
 #[derive(Enum, Clone, Copy, Debug, PartialEq, Eq)]
 #[graphql(remote = "auth::Role")]
-pub enum Role {
+pub(crate) enum Role {
     /// Sees and cancels the own tasks.
     User,
     /// Reports, sees and cancels for everyone.
@@ -79,7 +79,7 @@ pub enum Role {
 /// What became of a request to cancel one task. New values may come.
 #[derive(Enum, Clone, Copy, Debug, PartialEq, Eq)]
 #[graphql(remote = "service::CancelOutcome")]
-pub enum CancelTaskOutcome {
+pub(crate) enum CancelTaskOutcome {
     /// It is cancelled by this very request.
     Cancelled,
     /// It had been cancelled before, nothing changed.
@@ -93,7 +93,7 @@ pub enum CancelTaskOutcome {
 /// What became of an acknowledgement. New values may come.
 #[derive(Enum, Clone, Copy, Debug, PartialEq, Eq)]
 #[graphql(remote = "service::AcknowledgeOutcome")]
-pub enum AcknowledgeCancellationOutcome {
+pub(crate) enum AcknowledgeCancellationOutcome {
     /// It counts, the task shows it from now on.
     Acknowledged,
     /// Another one came first, nothing changed.
