@@ -1,5 +1,9 @@
 //! The feed: listener, hub, cursor.
 
+pub mod cursor;
+
+pub use cursor::FeedCursor;
+
 /// Placeholder for the hub's handle.
 #[derive(Clone)]
 pub struct Hub;
