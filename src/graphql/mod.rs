@@ -11,6 +11,8 @@ mod caller;
 mod defaults;
 mod errors;
 mod filter;
+#[cfg(test)]
+mod graphql_js;
 mod loader;
 mod mutation;
 mod node;
