@@ -1,1 +1,326 @@
-//! Where everything meets.
+//! Where everything meets: the parts of a server are made here, in order, and ended here, in order.
+
+use std::{
+    fmt::Display,
+    io::{self, ErrorKind, Write},
+    net::SocketAddr,
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    routing::get,
+    serve::{Listener, ListenerExt},
+};
+use sqlx::postgres::PgConnectOptions;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{Signal, SignalKind, signal},
+    task::JoinHandle,
+    time::timeout,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    cli::VERSION,
+    config::{Config, DatabaseSource},
+    db::{self, Cluster, ClusterOptions, Database, StartError},
+    telemetry::Telemetry,
+};
+
+/// What accepted requests and writes may take after the end was called for.
+const FINISH: Duration = Duration::from_secs(4);
+/// What open sockets may take to say good-bye.
+const GOOD_BYE: Duration = Duration::from_secs(1);
+/// What the pool may take to close.
+const CLOSE: Duration = Duration::from_millis(500);
+
+/// How a server ended that had started well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// All work was finished.
+    Finished,
+    /// By a signal, before it was ready.
+    Interrupted {
+        /// 128 and the signal's number.
+        code: u8,
+    },
+}
+
+impl Outcome {
+    /// The process's exit code.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Finished => 0,
+            Self::Interrupted { code } => code,
+        }
+    }
+}
+
+/// How the parts of a server hear that it ends. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Shutdown {
+    /// First: nothing new is accepted any more.
+    pub accepting: CancellationToken,
+    /// What has been accepted and must be answered: writes, requests on sockets. Waited for.
+    pub work: TaskTracker,
+    /// Then: subscriptions end.
+    pub subscriptions: CancellationToken,
+    /// Sockets that say good-bye to their clients. Waited for, shortly.
+    pub sockets: TaskTracker,
+}
+
+/// A running server.
+#[derive(Debug)]
+pub struct App {
+    address: SocketAddr,
+    database: Database,
+    database_line: String,
+    cluster: Option<Cluster>,
+    telemetry: Telemetry,
+    shutdown: Shutdown,
+    server: JoinHandle<io::Result<()>>,
+}
+
+impl App {
+    /// Starts a server. When this returns it answers. The port comes first, so that a taken one changes nothing.
+    pub async fn start(config: Config, telemetry: Telemetry) -> Result<Self, StartError> {
+        let listener = bind(config.http.listen).await?;
+        let (cluster, url, setting) = open(&config).await?;
+        let started = Self::start_on(listener, &config, telemetry, &url, &setting).await;
+        match started {
+            Ok(app) => {
+                let database_line = database_line(cluster.as_ref(), &setting, &app.database.options);
+                Ok(Self { cluster, database_line, ..app })
+            }
+            Err(error) => {
+                if let Some(cluster) = cluster {
+                    cluster.stop().await;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn start_on(
+        listener: TcpListener,
+        config: &Config,
+        telemetry: Telemetry,
+        url: &str,
+        setting: &str,
+    ) -> Result<Self, StartError> {
+        let address = listener.local_addr().map_err(|error| cannot_listen(config.http.listen, &error))?;
+        db::migrate(&db::connect_options(url, setting)?, setting).await?;
+        let database = db::connect(&config.database, url, setting).await?;
+        let shutdown = Shutdown::default();
+        let router = router(config, &database, &telemetry, &shutdown);
+        let listener = listener.tap_io(|socket| {
+            // Small answers must not wait for each other.
+            if let Err(error) = socket.set_nodelay(true) {
+                tracing::debug!(%error, "TCP_NODELAY");
+            }
+        });
+        let server = tokio::spawn(serve(listener, router, shutdown.accepting.clone()));
+        Ok(Self { address, database, database_line: String::new(), cluster: None, telemetry, shutdown, server })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its database.
+    #[must_use]
+    pub fn database(&self) -> &Database {
+        &self.database
+    }
+
+    /// The embedded cluster, if it runs one.
+    #[must_use]
+    pub fn cluster(&self) -> Option<&Cluster> {
+        self.cluster.as_ref()
+    }
+
+    /// Its metrics.
+    #[must_use]
+    pub fn telemetry(&self) -> &Telemetry {
+        &self.telemetry
+    }
+
+    /// Ends it: accepts nothing more, finishes what was accepted, ends the subscriptions, closes the pool, stops the
+    /// embedded cluster. Takes 10 s at the most.
+    pub async fn stop(self) {
+        let Self { database, cluster, shutdown, mut server, .. } = self;
+        shutdown.accepting.cancel();
+        shutdown.work.close();
+        let finished = timeout(FINISH, async {
+            let _ = (&mut server).await;
+            shutdown.work.wait().await;
+        });
+        if finished.await.is_err() {
+            tracing::warn!("some requests did not finish in time");
+        }
+        shutdown.subscriptions.cancel();
+        shutdown.sockets.close();
+        if timeout(GOOD_BYE, shutdown.sockets.wait()).await.is_err() {
+            tracing::warn!("some sockets did not close in time");
+        }
+        server.abort();
+        if timeout(CLOSE, database.connection.close()).await.is_err() {
+            tracing::debug!("the pool did not close in time");
+        }
+        if let Some(cluster) = cluster {
+            cluster.stop().await;
+        }
+    }
+
+    /// What somebody wants to read who has just started a server.
+    fn greeting(&self) -> String {
+        let url = format!("http://{}/graphql", self.address);
+        let psql = self
+            .cluster
+            .as_ref()
+            .map_or_else(String::new, |cluster| format!("\n  psql       {}", cluster.psql_command()));
+        format!(
+            "taskwire {VERSION} is ready\n  GraphQL    {url} (subscriptions: ws://{}/graphql)\n  database   {}{psql}\n  \
+             try first  curl -s {url} -H 'content-type: application/json' -d '{{\"query\": \"{{ tasks(first: 3) {{ nodes \
+             {{ userId taskId status }} }} }}\"}}'",
+            self.address, self.database_line
+        )
+    }
+}
+
+/// Serves until a signal. A first one (Ctrl-C, SIGTERM) finishes what was accepted, a second one ends at once.
+pub async fn run(config: Config, telemetry: Telemetry) -> Result<Outcome, StartError> {
+    let mut signals = Signals::new()?;
+    let app = tokio::select! {
+        app = App::start(config, telemetry) => app?,
+        code = signals.next() => return Ok(Outcome::Interrupted { code }),
+    };
+    say(app.greeting());
+    signals.next().await;
+    say("finishing what was accepted; a second signal ends at once");
+    let postmaster = app.cluster().map(Cluster::postmaster);
+    tokio::select! {
+        () = app.stop() => Ok(Outcome::Finished),
+        code = signals.next() => {
+            // No destructor waits for anything from here on; PostgreSQL is told, and ends by itself.
+            if let Some(pid) = postmaster.and_then(|postmaster| *postmaster.borrow()) {
+                db::cluster::tell_to_end(pid);
+            }
+            std::process::exit(i32::from(code));
+        }
+    }
+}
+
+/// Brings the schema up to this build, and ends.
+pub async fn migrate(config: Config) -> Result<Outcome, StartError> {
+    let mut signals = Signals::new()?;
+    let work = async {
+        let (cluster, url, setting) = open(&config).await?;
+        let result = async { db::migrate(&db::connect_options(&url, &setting)?, &setting).await }.await;
+        if let Some(cluster) = cluster {
+            cluster.stop().await;
+        }
+        result
+    };
+    tokio::select! {
+        steps = work => {
+            say(match steps? {
+                0 => "the schema is up to date".to_owned(),
+                1 => "the schema is up to date; 1 step taken".to_owned(),
+                steps => format!("the schema is up to date; {steps} steps taken"),
+            });
+            Ok(Outcome::Finished)
+        }
+        code = signals.next() => Ok(Outcome::Interrupted { code }),
+    }
+}
+
+/// The seam of everything that answers: the lead replaces it.
+fn router(_config: &Config, database: &Database, _telemetry: &Telemetry, _shutdown: &Shutdown) -> Router {
+    let connection = database.connection.clone();
+    Router::new().route(
+        "/health",
+        get(move || {
+            let connection = connection.clone();
+            async move {
+                match connection.ping().await {
+                    Ok(()) => (axum::http::StatusCode::OK, "ok"),
+                    Err(_) => (axum::http::StatusCode::SERVICE_UNAVAILABLE, "no database"),
+                }
+            }
+        }),
+    )
+}
+
+async fn serve<L>(listener: L, router: Router, accepting: CancellationToken) -> io::Result<()>
+where
+    L: Listener,
+    L::Addr: std::fmt::Debug,
+{
+    axum::serve(listener, router).with_graceful_shutdown(accepting.cancelled_owned()).await
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|error| cannot_listen(address, &error))
+}
+
+fn cannot_listen(address: SocketAddr, error: &io::Error) -> StartError {
+    match error.kind() {
+        ErrorKind::AddrInUse => StartError::PortTaken { address: address.to_string() },
+        _ => StartError::CannotListen { address: address.to_string(), cause: error.to_string() },
+    }
+}
+
+/// The database: its URL, and the setting that named it. Starts the embedded cluster where it is the one.
+async fn open(config: &Config) -> Result<(Option<Cluster>, String, String), StartError> {
+    match &config.database.url {
+        DatabaseSource::Url { url, setting } => Ok((None, url.clone(), setting.clone())),
+        DatabaseSource::Embedded => {
+            let mut options = ClusterOptions::new(config.data_dir.clone());
+            // Room for the pool, the listener, and people with psql.
+            options.max_connections = options.max_connections.max(config.database.max_connections + 30);
+            let cluster = Cluster::start(options).await?;
+            let url = cluster.url(cluster.database());
+            Ok((Some(cluster), url, "the embedded PostgreSQL".into()))
+        }
+    }
+}
+
+fn database_line(cluster: Option<&Cluster>, setting: &str, options: &PgConnectOptions) -> String {
+    match cluster {
+        Some(cluster) => {
+            format!("embedded PostgreSQL in {} (no other one named, or --embedded)", cluster.data_dir().display())
+        }
+        None => format!("{} (by {setting})", db::place(options)),
+    }
+}
+
+fn say(text: impl Display) {
+    // Where nobody reads standard output, there is nobody to tell.
+    let _ = writeln!(io::stdout(), "{text}");
+}
+
+/// Ctrl-C and SIGTERM.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, StartError> {
+        let listen = |kind| signal(kind).map_err(|error| StartError::System { cause: error.to_string() });
+        Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
+    }
+
+    /// The next one, as the exit code that it stands for.
+    async fn next(&mut self) -> u8 {
+        tokio::select! {
+            _ = self.interrupt.recv() => 130,
+            _ = self.terminate.recv() => 143,
+        }
+    }
+}

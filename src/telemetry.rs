@@ -1,1 +1,128 @@
-//! Logging, and the name of every metric.
+//! Logging, and the name of every metric. To add a metric: a field, and a line in [`Telemetry::new`] that registers it;
+//! nobody else names one. They are counted from the first day and served by a later issue.
+
+use std::{
+    io::{self, IsTerminal},
+    ops::Deref,
+    sync::Arc,
+};
+
+use prometheus_client::{
+    metrics::{counter::Counter, gauge::Gauge},
+    registry::Registry,
+};
+use tracing_subscriber::{EnvFilter, fmt, util::SubscriberInitExt};
+
+/// Libraries that tell more than anybody wants to know.
+const QUIET: &str = "sqlx=warn,sea_orm_migration=warn";
+
+/// Writes log lines to standard error, as many as `filter` lets through (`info`, `taskwire=debug,warn` …).
+/// The first call counts: a test process may start several servers.
+pub fn init_logging(filter: &str) {
+    let filter = EnvFilter::try_new(format!("{QUIET},{filter}")).unwrap_or_else(|_| EnvFilter::new("info"));
+    // A second call fails since there is a subscriber already, which is all that is wanted.
+    let _ =
+        fmt().with_env_filter(filter).with_ansi(io::stderr().is_terminal()).with_writer(io::stderr).finish().try_init();
+}
+
+/// All metrics. Cheap to clone: the clones count together.
+#[derive(Debug, Clone)]
+pub struct Telemetry(Arc<Metrics>);
+
+/// The metrics by name.
+#[derive(Debug)]
+pub struct Metrics {
+    /// Changes of which no notification told, found by the periodic check.
+    pub recovered_by_check: Counter,
+    /// New connections of the feed's listener after the first.
+    pub listener_reconnects: Counter,
+    /// Reads of the feed from the table.
+    pub feed_reads: Counter,
+    /// Events handed to subscriptions.
+    pub feed_events: Counter,
+    /// Records written.
+    pub saved_records: Counter,
+    /// Transactions of the write lanes; each writes what was waiting.
+    pub commits: Counter,
+    /// Records that were there already when they came again.
+    pub duplicate_records: Counter,
+    /// Saves refused because the queues were full.
+    pub overloaded: Counter,
+    /// Open subscriptions.
+    pub subscriptions: Gauge,
+    registry: Registry,
+}
+
+impl Telemetry {
+    /// Registers every metric.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("taskwire");
+        let mut counter = |name: &str, help: &str| {
+            let counter = Counter::default();
+            registry.register(name, help, counter.clone());
+            counter
+        };
+        let recovered_by_check = counter("recovered_by_check", "Changes found by the periodic check alone");
+        let listener_reconnects = counter("listener_reconnects", "New connections of the listener after the first");
+        let feed_reads = counter("feed_reads", "Reads of the feed from the table");
+        let feed_events = counter("feed_events", "Events handed to subscriptions");
+        let saved_records = counter("saved_records", "Records written");
+        let commits = counter("commits", "Transactions of the write lanes");
+        let duplicate_records = counter("duplicate_records", "Records that were there already when they came again");
+        let overloaded = counter("overloaded", "Saves refused because the queues were full");
+        let subscriptions = Gauge::default();
+        registry.register("subscriptions", "Open subscriptions", subscriptions.clone());
+        Self(Arc::new(Metrics {
+            recovered_by_check,
+            listener_reconnects,
+            feed_reads,
+            feed_events,
+            saved_records,
+            commits,
+            duplicate_records,
+            overloaded,
+            subscriptions,
+            registry,
+        }))
+    }
+
+    /// The metrics as text, in the format of OpenMetrics.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing to a String does not fail.
+        let _ = prometheus_client::encoding::text::encode(&mut text, &self.0.registry);
+        text
+    }
+}
+
+impl Default for Telemetry {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Deref for Telemetry {
+    type Target = Metrics;
+
+    fn deref(&self) -> &Metrics {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Telemetry;
+
+    #[test]
+    fn clones_count_together_and_every_metric_has_its_name() {
+        let telemetry = Telemetry::new();
+        telemetry.clone().saved_records.inc_by(3);
+        telemetry.subscriptions.inc();
+        let text = telemetry.text();
+        assert!(text.contains("taskwire_saved_records_total 3"), "{text}");
+        assert!(text.contains("taskwire_subscriptions 1"), "{text}");
+        assert_eq!(text.matches("# HELP").count(), 9, "{text}");
+    }
+}

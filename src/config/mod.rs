@@ -1,1 +1,116 @@
-//! Settings, one section a file.
+//! Settings, one section a file. A section is what the rest of the program reads, with its defaults and `validate()`;
+//! beside it stand its flags, which clap reads from the command line and from `TASKWIRE_…` variables.
+//!
+//! To add a setting: a field in the section and in its flags, a line in the section's `from_flags`, and where a wrong
+//! value can be told from a right one, a line in `validate`. To add a source (a file): fill in flags that are still
+//! `None` before [`Config::load`] hands them to the sections.
+
+mod data_dir;
+mod database;
+mod feed;
+mod http;
+mod humane;
+mod task;
+mod write;
+
+use clap::Args;
+
+pub use data_dir::{DataDirConfig, DataDirFlags};
+pub use database::{DatabaseConfig, DatabaseFlags, DatabaseSource};
+pub use feed::{FeedConfig, FeedFlags};
+pub use http::{HttpConfig, HttpFlags};
+pub use task::{TaskConfig, TaskFlags};
+pub use write::{WriteConfig, WriteFlags};
+
+/// A setting that cannot be used. Its text is one line that names the setting and what it may be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{setting}: {problem}")]
+pub struct ConfigError {
+    /// The flag or variable.
+    pub setting: String,
+    /// What is wrong with it, and what would be right.
+    pub problem: String,
+}
+
+impl ConfigError {
+    fn new(setting: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self { setting: setting.into(), problem: problem.into() }
+    }
+}
+
+/// Where a flag's value came from: what stands on the command line weighs more than what is in the environment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Origin {
+    /// A `TASKWIRE_…` variable.
+    #[default]
+    Environment,
+    /// The command line.
+    CommandLine,
+}
+
+/// Everything that can be said on the command line or in a `TASKWIRE_…` variable.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Flags {
+    /// The database, and the pool of connections to it.
+    #[command(flatten)]
+    pub database: DatabaseFlags,
+    /// The data directory.
+    #[command(flatten)]
+    pub data_dir: DataDirFlags,
+    /// HTTP.
+    #[command(flatten)]
+    pub http: HttpFlags,
+    /// Live updates.
+    #[command(flatten)]
+    pub feed: FeedFlags,
+    /// The write queues.
+    #[command(flatten)]
+    pub write: WriteFlags,
+    /// Tasks.
+    #[command(flatten)]
+    pub task: TaskFlags,
+}
+
+/// All settings of a server.
+#[derive(Debug, Clone, Default)]
+pub struct Config {
+    /// The database, and the pool of connections to it.
+    pub database: DatabaseConfig,
+    /// The data directory, which holds the embedded cluster.
+    pub data_dir: DataDirConfig,
+    /// Where it listens, and to whom it answers.
+    pub http: HttpConfig,
+    /// Live updates.
+    pub feed: FeedConfig,
+    /// The write queues.
+    pub write: WriteConfig,
+    /// Tasks.
+    pub task: TaskConfig,
+}
+
+impl Config {
+    /// Makes the settings out of the flags, then `DATABASE_URL`, then the `DB_…` variables of the system that Taskwire
+    /// replaces, then the defaults. `variable` looks up an environment variable; an empty one counts as not set.
+    pub fn load(flags: Flags, variable: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        let variable = |name: &str| variable(name).filter(|value| !value.trim().is_empty());
+        let config = Self {
+            database: DatabaseConfig::from_flags(flags.database, &variable)?,
+            data_dir: DataDirConfig::from_flags(flags.data_dir),
+            http: HttpConfig::from_flags(flags.http),
+            feed: FeedConfig::from_flags(&flags.feed),
+            write: WriteConfig::from_flags(&flags.write),
+            task: TaskConfig::from_flags(&flags.task),
+        };
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// Whether each section is usable.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        self.database.validate()?;
+        self.http.validate()?;
+        self.feed.validate()?;
+        self.write.validate()?;
+        self.task.validate()
+    }
+}

@@ -1,1 +1,13 @@
-//! The database: the pool, migrations under an advisory lock, and the embedded cluster.
+//! The database: the pool of connections, migrations under an advisory lock, and the embedded cluster. What is in the
+//! tables is none of its business. Start-up that fails says so with a [`StartError`]: to add a reason, add a variant
+//! whose text is one line with the cause and the remedy.
+
+pub mod cluster;
+mod error;
+mod migrate;
+mod pool;
+
+pub use cluster::{Cluster, ClusterOptions};
+pub use error::StartError;
+pub use migrate::{down, migrate};
+pub use pool::{Backends, Database, connect, connect_options, place};

@@ -149,7 +149,7 @@ impl Reader {
                 return Ok(());
             }
             for (done, chunk) in known.chunks(USERS).enumerate() {
-                self.hub.inner.metrics.feed_reads.inc();
+                self.hub.inner.telemetry.feed_reads.inc();
                 match self.hub.within_time(self.hub.inner.store.new_records(chunk, RECORDS)).await {
                     Ok(pages) => {
                         for (user, page) in pages {
@@ -215,7 +215,7 @@ impl Reader {
         drop(inbox);
         if lost > 0 {
             tracing::info!(users = lost, "the check found what no notification had told");
-            self.hub.inner.metrics.recovered_by_check.inc_by(lost as u64);
+            self.hub.inner.telemetry.recovered_by_check.inc_by(lost as u64);
         }
     }
 
@@ -235,7 +235,7 @@ impl Reader {
         if known.is_empty() {
             return Ok(());
         }
-        self.hub.inner.metrics.feed_reads.inc();
+        self.hub.inner.telemetry.feed_reads.inc();
         let tasks = self.hub.within_time(self.hub.inner.store.tasks_since(&known, &since, EVERYONE_TASKS)).await?;
         users.clear();
         let is_cut = tasks.len() as u64 >= EVERYONE_TASKS;

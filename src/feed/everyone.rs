@@ -10,9 +10,10 @@ use std::sync::{Arc, Mutex};
 use entity::task;
 use tokio::sync::Notify;
 
+use super::FeedError;
 use super::hub::{Hub, lock};
-use super::{FeedError, FeedMetrics};
 use crate::store::Committed;
+use crate::telemetry::Telemetry;
 
 /// How many users' positions are remembered. Beyond, all are forgotten: then states may be told twice, never lost.
 const KNOWN_USERS: usize = 100_000;
@@ -155,7 +156,7 @@ impl Hub {
             limit: self.inner.settings.pending_tasks,
         });
         lock(&self.inner.everyone).watchers.push(Arc::clone(&pending));
-        self.inner.metrics.subscriptions.inc();
+        self.inner.telemetry.subscriptions.inc();
         let watch = EveryoneWatch { hub: self.clone(), pending };
         // Read even where another has read it: who comes while the database is away is refused.
         let now = self.within_time(self.inner.store.changed_heads(&[], "0")).await?;
@@ -201,14 +202,14 @@ impl EveryoneWatch {
 
     /// What the feed counts.
     #[must_use]
-    pub fn metrics(&self) -> &FeedMetrics {
-        &self.hub.inner.metrics
+    pub fn telemetry(&self) -> &Telemetry {
+        &self.hub.inner.telemetry
     }
 }
 
 impl Drop for EveryoneWatch {
     fn drop(&mut self) {
-        self.hub.inner.metrics.subscriptions.dec();
+        self.hub.inner.telemetry.subscriptions.dec();
         let mut everyone = lock(&self.hub.inner.everyone);
         everyone.watchers.retain(|pending| !Arc::ptr_eq(pending, &self.pending));
         if everyone.watchers.is_empty() {

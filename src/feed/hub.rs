@@ -15,8 +15,9 @@ use tokio_util::sync::CancellationToken;
 use super::everyone::Everyone;
 use super::ring::Rings;
 use super::watch::Watch;
-use super::{FeedError, FeedMetrics, FeedSettings};
+use super::{FeedError, FeedSettings};
 use crate::store::{Committed, FeedPage, Head, Store, StoreError};
+use crate::telemetry::Telemetry;
 
 /// Tells whether a backend belongs to this server's own pool.
 pub type IsOwnBackend = Arc<dyn Fn(u32) -> bool + Send + Sync>;
@@ -33,7 +34,7 @@ pub struct Hub {
 pub(super) struct Inner {
     pub(super) store: Store,
     pub(super) settings: FeedSettings,
-    pub(super) metrics: FeedMetrics,
+    pub(super) telemetry: Telemetry,
     pub(super) closed: CancellationToken,
     /// There is something in the inbox.
     pub(super) wake: Notify,
@@ -106,7 +107,7 @@ impl Hub {
     pub fn new(
         store: Store,
         settings: FeedSettings,
-        metrics: FeedMetrics,
+        telemetry: Telemetry,
         is_own: IsOwnBackend,
         closed: CancellationToken,
     ) -> Self {
@@ -115,7 +116,7 @@ impl Hub {
             inner: Arc::new(Inner {
                 store,
                 settings,
-                metrics,
+                telemetry,
                 closed,
                 wake: Notify::new(),
                 everyone: Mutex::default(),
@@ -264,12 +265,12 @@ impl Hub {
         });
         watched.subscribers += 1;
         let standing = watched.standing.subscribe();
-        self.inner.metrics.subscriptions.inc();
+        self.inner.telemetry.subscriptions.inc();
         (key, standing)
     }
 
     pub(super) fn unregister(&self, user: &str) {
-        self.inner.metrics.subscriptions.dec();
+        self.inner.telemetry.subscriptions.dec();
         let mut users = lock(&self.inner.users);
         if let Some(watched) = users.watched.get_mut(user) {
             watched.subscribers -= 1;

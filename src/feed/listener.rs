@@ -27,7 +27,7 @@ pub(super) async fn run(hub: Hub, options: PgConnectOptions, token: Cancellation
             lost = session(&hub, options.clone(), &mut backoff) => lost,
         };
         hub.set_connected(false);
-        hub.inner.metrics.listener_reconnects.inc();
+        hub.inner.telemetry.listener_reconnects.inc();
         let wait = backoff.wait();
         tracing::warn!(error = %lost, ?wait, "the feed's listener lost its connection; it builds a new one");
         tokio::select! {

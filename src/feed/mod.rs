@@ -24,8 +24,6 @@ mod ring;
 
 use std::time::Duration;
 
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::gauge::Gauge;
 use sqlx::postgres::PgConnectOptions;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -35,6 +33,8 @@ pub use error::FeedError;
 pub use everyone::EveryoneWatch;
 pub use hub::Hub;
 pub use watch::{Changes, Page, Watch};
+
+use crate::config::FeedConfig;
 
 /// How the feed goes about it.
 #[derive(Clone, Debug)]
@@ -63,19 +63,10 @@ impl Default for FeedSettings {
     }
 }
 
-/// What the feed counts.
-#[derive(Clone, Debug, Default)]
-pub struct FeedMetrics {
-    /// Users whose change only the check found: a wake-up was lost.
-    pub recovered_by_check: Counter,
-    /// How often the listener's connection was built anew.
-    pub listener_reconnects: Counter,
-    /// Statements that read records or tasks for subscribers.
-    pub feed_reads: Counter,
-    /// Events handed to subscribers.
-    pub feed_events: Counter,
-    /// Subscriptions now.
-    pub subscriptions: Gauge,
+impl From<&FeedConfig> for FeedSettings {
+    fn from(config: &FeedConfig) -> Self {
+        Self { check_interval: config.check_interval, ring_bytes: config.ring_bytes, ..Self::default() }
+    }
 }
 
 /// Starts the listener and the reader; both end with the token. `options` lead straight to the primary, never through a

@@ -12,8 +12,9 @@ use tokio::sync::watch;
 
 use super::error::{Backoff, passes};
 use super::hub::{Hub, Standing};
-use super::{FeedCursor, FeedError, FeedMetrics};
+use super::{FeedCursor, FeedError};
 use crate::store::{Committed, Head, StoreError};
+use crate::telemetry::Telemetry;
 
 /// How many records or tasks a page has at the most.
 const PAGE: usize = 200;
@@ -70,8 +71,8 @@ impl Watch {
 
     /// What the feed counts.
     #[must_use]
-    pub fn metrics(&self) -> &FeedMetrics {
-        &self.hub.inner.metrics
+    pub fn telemetry(&self) -> &Telemetry {
+        &self.hub.inner.telemetry
     }
 
     /// The cursor that stands at this place.
@@ -264,7 +265,7 @@ impl Hub {
     {
         let mut backoff = Backoff::new();
         loop {
-            self.inner.metrics.feed_reads.inc();
+            self.inner.telemetry.feed_reads.inc();
             match self.within_time(read()).await {
                 Err(error) if passes(&error) => tracing::debug!(%error, "a subscription waits for the database"),
                 other => return Ok(other?),

@@ -1,0 +1,95 @@
+//! Where the server listens, and to whom it answers.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use clap::Args;
+
+use super::ConfigError;
+
+/// Flags of HTTP.
+#[derive(Debug, Clone, Default, Args)]
+pub struct HttpFlags {
+    /// Address and port to listen on [default: 127.0.0.1:8000]
+    #[arg(long, env = "TASKWIRE_LISTEN", value_name = "ADDRESS:PORT", help_heading = "HTTP")]
+    pub listen: Option<SocketAddr>,
+    /// Host name by which browsers reach this server, besides localhost; can be repeated or comma separated
+    #[arg(
+        long = "public-host",
+        env = "TASKWIRE_PUBLIC_HOST",
+        value_name = "HOST",
+        value_delimiter = ',',
+        help_heading = "HTTP"
+    )]
+    pub public_hosts: Vec<String>,
+    /// Origin of web pages that may use this server, as in <https://app.example.com>; can be repeated or comma separated
+    #[arg(
+        long = "allow-origin",
+        env = "TASKWIRE_ALLOW_ORIGIN",
+        value_name = "ORIGIN",
+        value_delimiter = ',',
+        help_heading = "HTTP"
+    )]
+    pub allow_origins: Vec<String>,
+}
+
+/// Where the server listens, and to whom it answers.
+#[derive(Debug, Clone)]
+pub struct HttpConfig {
+    /// Address and port to listen on.
+    pub listen: SocketAddr,
+    /// Hosts that a request may name, besides localhost, 127.0.0.1 and `[::1]`; lower case.
+    pub public_hosts: Vec<String>,
+    /// Origins of web pages that may use this server, besides its own; lower case, without a slash at the end.
+    pub allow_origins: Vec<String>,
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8000)),
+            public_hosts: Vec::new(),
+            allow_origins: Vec::new(),
+        }
+    }
+}
+
+impl HttpConfig {
+    pub(super) fn from_flags(flags: HttpFlags) -> Self {
+        let default = Self::default();
+        Self {
+            listen: flags.listen.unwrap_or(default.listen),
+            public_hosts: tidy(flags.public_hosts),
+            allow_origins: tidy(flags.allow_origins),
+        }
+    }
+
+    /// Whether hosts and origins look like such.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        for host in &self.public_hosts {
+            if host.contains('/') || host.contains(char::is_whitespace) {
+                return Err(ConfigError::new(
+                    "--public-host",
+                    format!("{host:?} is no host name: give the name alone, as in tasks.example.com"),
+                ));
+            }
+        }
+        for origin in &self.allow_origins {
+            let host = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
+            if host.is_none_or(|host| host.is_empty() || host.contains(['/', '*', ' '])) {
+                return Err(ConfigError::new(
+                    "--allow-origin",
+                    format!("{origin:?} is no origin: give scheme and host, as in https://app.example.com"),
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn tidy(names: Vec<String>) -> Vec<String> {
+    names
+        .iter()
+        .map(|name| name.trim().trim_end_matches('/').to_ascii_lowercase())
+        .filter(|name| !name.is_empty())
+        .collect()
+}
