@@ -248,6 +248,15 @@ impl Watch {
         Ok(())
     }
 
+    /// Begins anew where the feed stands now: for whoever reads the whole state after this and needs no record before it.
+    pub async fn restart(&mut self) -> Result<Head, FeedError> {
+        let hub = self.hub.clone();
+        let users = [self.user.to_string()];
+        self.epoch = self.standing.borrow().epoch;
+        let head = hub.patiently(|| hub.inner.store.heads(&users)).await?;
+        Ok(head.get(self.user.as_ref()).copied().unwrap_or(Head::START))
+    }
+
     async fn expired(&self) -> FeedError {
         let hub = &self.hub;
         match hub.patiently(|| hub.inner.store.oldest_position(&self.user)).await {
