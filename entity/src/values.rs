@@ -25,7 +25,7 @@ impl TaskStatus {
     pub const ALL: [Self; 6] =
         [Self::Pending, Self::Running, Self::Completed, Self::Failed, Self::Cancelled, Self::TimedOut];
 
-    /// COMPLETED, FAILED, CANCELLED and TIMED_OUT end a task, until a retry moves it on.
+    /// COMPLETED, FAILED, CANCELLED and `TIMED_OUT` end a task, until a retry moves it on.
     #[must_use]
     pub fn is_finished(self) -> bool {
         !matches!(self, Self::Pending | Self::Running)

@@ -1,1 +1,42 @@
-//! Schema and resolvers.
+//! The GraphQL schema: what the contract promises, over the service's verbs.
+//!
+//! - [`Api`], [`Caller`]: the one door, for HTTP and sockets · `session`: who is asking
+//! - `query`, `mutation/`, `subscription`: the three roots · `types/`: what they give · `filter`: what they take
+//! - `scalars`, `node` (global ids), `errors` (codes), `loader` (many look-ups, one read), `defaults` (of arguments)
+//!
+//! To add a field: its resolver in the type's room, 5 to 15 lines around one verb; a description for it and each of its
+//! arguments; then `taskwire schema > schema.graphql`. Nothing here decides who may, checks a length or knows SQL.
+
+mod caller;
+mod defaults;
+mod errors;
+mod filter;
+#[cfg(test)]
+mod graphql_js;
+mod loader;
+mod mutation;
+mod node;
+mod query;
+mod scalars;
+mod session;
+mod subscription;
+mod types;
+
+use async_graphql::SDLExportOptions;
+
+pub use caller::{Api, Caller, operation_type};
+
+/// The schema. It holds no state: that comes with each request's session.
+type Schema = async_graphql::Schema<query::Query, mutation::Mutation, subscription::Subscription>;
+
+fn schema() -> Schema {
+    Schema::build(query::Query, mutation::Mutation::default(), subscription::Subscription).finish()
+}
+
+/// The schema as text, as `schema.graphql` holds it.
+#[must_use]
+pub fn sdl() -> String {
+    let options = SDLExportOptions::new().include_specified_by().use_space_ident().indent_width(2);
+    let text = schema().sdl_with_options(options);
+    format!("{}\n", text.trim_end())
+}

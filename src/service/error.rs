@@ -101,6 +101,24 @@ impl ServiceError {
         self
     }
 
+    /// The same failure, told of another field.
+    #[must_use]
+    pub(super) fn at(mut self, path: impl Into<String>) -> Self {
+        if let ErrorKind::BadUserInput { field, .. } = &mut self.kind {
+            *field = path.into();
+        }
+        self
+    }
+
+    /// The field at fault, where it is the input.
+    #[must_use]
+    pub fn field(&self) -> Option<&str> {
+        match &self.kind {
+            ErrorKind::BadUserInput { field, .. } => Some(field),
+            _ => None,
+        }
+    }
+
     /// The stable code.
     #[must_use]
     pub fn code(&self) -> &'static str {

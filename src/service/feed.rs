@@ -2,8 +2,11 @@
 
 use entity::task_record;
 
+use super::scope::readable_user;
 use super::{Service, ServiceError};
 use crate::auth::Viewer;
+use crate::feed::FeedCursor;
+use crate::store::Head;
 
 /// Where the feed of a user stands now.
 #[derive(Clone, Debug)]
@@ -17,14 +20,25 @@ pub struct FeedPosition {
 }
 
 impl Service {
-    /// Where a user's feed stands.
+    /// Where a user's feed stands; where it is not the viewer's to see, as one without records.
     pub async fn feed(&self, viewer: &Viewer, user_id: Option<String>) -> Result<FeedPosition, ServiceError> {
-        todo!()
+        let named = user_id.clone().or_else(|| viewer.user_id.clone()).unwrap_or_default();
+        let (head, oldest_position) = match readable_user(viewer, user_id)? {
+            Some(user_id) => {
+                let oldest_position = self.store.oldest_position(&user_id).await?;
+                let heads = self.store.heads(std::slice::from_ref(&user_id)).await?;
+                (heads.get(&user_id).copied().unwrap_or(Head::START), oldest_position)
+            }
+            None => (Head::START, None),
+        };
+        let cursor = FeedCursor::new(&named, &head).to_string();
+        Ok(FeedPosition { position: head.position, cursor, oldest_position })
     }
 }
 
 /// The cursor that resumes the feed just after this record.
 #[must_use]
 pub fn feed_cursor_of(record: &task_record::Model) -> String {
-    todo!()
+    let head = Head { position: record.position, recorded_at: record.recorded_at, record_id: record.record_id };
+    FeedCursor::new(&record.user_id, &head).to_string()
 }

@@ -5,8 +5,12 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use entity::{task, task_record};
 
-use super::{Page, PageArgs, Service, ServiceError};
+use super::page::{Asked, list_number};
+use super::scope::{may_read, readable_user};
+use super::{Page, PageArgs, Service, ServiceError, input};
 use crate::auth::Viewer;
+use crate::feed::FeedCursor;
+use crate::store::{Head, HistoryQuery};
 
 pub use crate::store::StepSummary as TaskStep;
 
@@ -30,7 +34,19 @@ impl Service {
         task_id: String,
         page: PageArgs,
     ) -> Result<Page<task_record::Model>, ServiceError> {
-        todo!()
+        input::id("taskId", &task_id)?;
+        let named = user_id.clone().or_else(|| viewer.user_id.clone()).unwrap_or_default();
+        let user_id = readable_user(viewer, user_id)?;
+        let asked: Asked<i64> = Asked::read(page, list_number(&["history", &named, &task_id]))?;
+        let Some(user_id) = user_id else {
+            let feed_cursor = FeedCursor::new(&named, &Head::START).to_string();
+            return Ok(asked.page(Vec::new(), false, None, Some(feed_cursor), position));
+        };
+        let query = HistoryQuery { user_id, task_id };
+        let (found, head) = self.store.history(&query, &asked.keyset).await?;
+        let feed_cursor =
+            asked.feed_cursor.clone().unwrap_or_else(|| FeedCursor::new(&query.user_id, &head).to_string());
+        Ok(asked.page(found.rows, found.has_more, None, Some(feed_cursor), position))
     }
 
     /// The records of a task that the viewer has been given.
@@ -40,7 +56,7 @@ impl Service {
         task: &task::Model,
         page: PageArgs,
     ) -> Result<Page<task_record::Model>, ServiceError> {
-        todo!()
+        self.history(viewer, Some(task.user_id.clone()), task.task_id.clone(), page).await
     }
 
     /// The steps of a task that the viewer has been given, by number.
@@ -50,7 +66,13 @@ impl Service {
         task: &task::Model,
         page: PageArgs,
     ) -> Result<Page<TaskStep>, ServiceError> {
-        todo!()
+        let asked: Asked<i32> = Asked::read(page, list_number(&["steps", &task.user_id, &task.task_id]))?;
+        let number = |step: &TaskStep| step.step;
+        if !may_read(viewer, &task.user_id) {
+            return Ok(asked.page(Vec::new(), false, None, None, number));
+        }
+        let found = self.store.steps(task, &asked.keyset).await?;
+        Ok(asked.page(found.rows, found.has_more, None, None, number))
     }
 
     /// One step; none where there is none, or it is not the viewer's to see.
@@ -61,7 +83,8 @@ impl Service {
         task_id: String,
         step: i32,
     ) -> Result<Option<TaskStep>, ServiceError> {
-        todo!()
+        let Some(task) = self.task(viewer, Some(user_id), task_id).await? else { return Ok(None) };
+        Ok(self.store.step(&task, step).await?)
     }
 
     /// One record; none where there is none, or it is not the viewer's to see.
@@ -72,7 +95,8 @@ impl Service {
         position: i64,
         recorded_at: DateTime<Utc>,
     ) -> Result<Option<task_record::Model>, ServiceError> {
-        todo!()
+        let key = RecordKey { user_id, position, recorded_at };
+        Ok(self.records_at(viewer, std::slice::from_ref(&key)).await?.remove(&key))
     }
 
     /// Many records by their places; what is not there, or not the viewer's to see, is missing.
@@ -81,6 +105,24 @@ impl Service {
         viewer: &Viewer,
         keys: &[RecordKey],
     ) -> Result<HashMap<RecordKey, task_record::Model>, ServiceError> {
-        todo!()
+        let places: Vec<_> = keys
+            .iter()
+            .filter(|key| may_read(viewer, &key.user_id))
+            .map(|key| (key.user_id.clone(), key.position, key.recorded_at))
+            .collect();
+        let found = self.store.records_at(&places).await?;
+        let keyed = found.into_iter().map(|record| {
+            let key = RecordKey {
+                user_id: record.user_id.clone(),
+                position: record.position,
+                recorded_at: record.recorded_at,
+            };
+            (key, record)
+        });
+        Ok(keyed.collect())
     }
+}
+
+fn position(record: &task_record::Model) -> i64 {
+    record.position
 }

@@ -1,4 +1,108 @@
-//! What a client may ask for at once.
+//! Every limit on what comes in, in one table: the checks read it, and `docs/limits.md` is made from it (a test compares
+//! the two). To add a limit: a constant, a row in [`TABLE`], the check in `input`.
+
+/// Characters of a userId or taskId, at least 1.
+pub const ID_CHARACTERS: usize = 255;
+/// Characters of a task's or step's name.
+pub const NAME_CHARACTERS: usize = 255;
+/// Tags of a task.
+pub const TAGS: usize = 32;
+/// Characters of a tag, at least 1.
+pub const TAG_CHARACTERS: usize = 64;
+/// Bytes of a message or errorMessage.
+pub const MESSAGE_BYTES: usize = 16 * 1024;
+/// Characters of an errorCode.
+pub const ERROR_CODE_CHARACTERS: usize = 64;
+/// Characters of a reason, or of the message of an acknowledgement.
+pub const REASON_CHARACTERS: usize = 1_000;
+/// The highest step.
+pub const STEP: i32 = 1_000_000;
+/// The highest totalSteps, at least 1.
+pub const TOTAL_STEPS: i32 = 1_000_000;
+/// Bytes of a result, as the JSON text that comes back.
+pub const RESULT_BYTES: usize = 256 * 1024;
+/// Levels of a result.
+pub const RESULT_LEVELS: usize = 64;
+/// The largest number in a result, either side of zero.
+pub const RESULT_NUMBER: f64 = 1e308;
+/// How far ahead of the server's clock a timestamp may be.
+pub const TIMESTAMP_AHEAD_SECONDS: i64 = 300;
+/// Entries of a page.
+pub const PAGE_SIZE: i32 = 500;
+/// Entries of a page where none is asked for.
+pub const DEFAULT_PAGE_SIZE: i32 = 50;
+/// Records of one batch, at least 1.
+pub const BATCH_RECORDS: usize = 10_000;
+/// Entries of a list in a filter.
+pub const FILTER_VALUES: usize = 500;
+/// The highest count.
+pub const COUNT: i32 = 10_000;
+/// Tasks that one bulk cancellation takes, at least 1.
+pub const CANCEL_TASKS: i32 = 10_000;
+/// Ids that `nodes` takes.
+pub const NODES: usize = 100;
+/// Bytes of a request's body.
+pub const REQUEST_BYTES: usize = 16 * 1024 * 1024;
+/// Characters of a cursor.
+pub const CURSOR_CHARACTERS: usize = 2_000;
+/// Characters of a `FeedCursor`.
+pub const FEED_CURSOR_CHARACTERS: usize = 300;
+/// Tasks that a page or a count under a filter looks at.
+pub const LOOKED_AT: u64 = crate::store::LOOKED_AT;
+
+/// What a limit is for, its value, and what happens beyond it.
+pub struct Limit {
+    /// What is limited.
+    pub what: &'static str,
+    /// As people read it.
+    pub value: String,
+    /// The answer beyond it.
+    pub beyond: &'static str,
+}
+
+fn row(what: &'static str, value: impl ToString, beyond: &'static str) -> Limit {
+    Limit { what, value: value.to_string(), beyond }
+}
+
+/// The table of `docs/limits.md`.
+#[must_use]
+pub fn table() -> Vec<Limit> {
+    const REFUSED: &str = "BAD_USER_INPUT naming the field";
+    vec![
+        row("`userId`, `taskId`: characters", format!("1 to {ID_CHARACTERS}"), REFUSED),
+        row("`name`, `stepName`: characters", format!("up to {NAME_CHARACTERS}"), REFUSED),
+        row("`tags`", format!("up to {TAGS}, each of 1 to {TAG_CHARACTERS} characters"), REFUSED),
+        row("`message`, `errorMessage`: bytes", MESSAGE_BYTES, REFUSED),
+        row("`errorCode`: characters", ERROR_CODE_CHARACTERS, REFUSED),
+        row("`reason`, `message` of an acknowledgement: characters", REASON_CHARACTERS, REFUSED),
+        row("`step`", format!("0 to {STEP}"), REFUSED),
+        row("`totalSteps`", format!("1 to {TOTAL_STEPS}"), REFUSED),
+        row("`progress`", "0 to 1", REFUSED),
+        row("`result`: bytes of its JSON text, numbers spelt out", RESULT_BYTES, REFUSED),
+        row("`result`: levels of nesting", RESULT_LEVELS, REFUSED),
+        row("`result`: numbers", format!("between -{RESULT_NUMBER:e} and {RESULT_NUMBER:e}"), REFUSED),
+        row("Any text", "no NUL character", REFUSED),
+        row("`timestamp`: seconds ahead of the server's clock", TIMESTAMP_AHEAD_SECONDS, REFUSED),
+        row("`timestamp`: year", "1 or later", REFUSED),
+        row("`first`, `last`", format!("0 to {PAGE_SIZE}, {DEFAULT_PAGE_SIZE} if left out"), REFUSED),
+        row("Records of a batch", format!("1 to {BATCH_RECORDS}"), REFUSED),
+        row("Entries of a list in a filter", FILTER_VALUES, REFUSED),
+        row("`count(limit:)`", format!("0 to {COUNT}"), REFUSED),
+        row("`cancelTasks(limit:)`", format!("1 to {CANCEL_TASKS}"), REFUSED),
+        row("`nodes(ids:)`", NODES, REFUSED),
+        row("A page's cursor: characters", CURSOR_CHARACTERS, REFUSED),
+        row("A `FeedCursor`: characters", FEED_CURSOR_CHARACTERS, REFUSED),
+        row(
+            "Tasks that a page or count under a filter looks at",
+            LOOKED_AT,
+            "it ends early: hasNextPage, or not isExact",
+        ),
+        row("A request's body: bytes", REQUEST_BYTES, "HTTP 413"),
+        row("Saves that wait: records", crate::store::LaneSettings::default().queue_records, "OVERLOADED, try again"),
+        row("Saves that wait: bytes", crate::store::LaneSettings::default().queue_bytes, "OVERLOADED, try again"),
+        row("A save whose user is held by somebody's open transaction", "5 s", "TIMEOUT, try again"),
+    ]
+}
 
 /// What a client may ask for at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +119,12 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { page_size: 500, batch_records: 10_000, result_bytes: 262_144, request_bytes: 16 * 1024 * 1024 }
+        let whole = |value: usize| i32::try_from(value).unwrap_or(i32::MAX);
+        Self {
+            page_size: PAGE_SIZE,
+            batch_records: whole(BATCH_RECORDS),
+            result_bytes: whole(RESULT_BYTES),
+            request_bytes: whole(REQUEST_BYTES),
+        }
     }
 }

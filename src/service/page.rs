@@ -1,4 +1,15 @@
-//! Pages as Relay's connections want them: what is asked for, and what comes back.
+//! Pages as Relay's connections want them: what is asked for, what comes back, and the cursors between.
+//!
+//! A page's cursor holds the list it belongs to (order and filter), the entry's key, and the feed's position before the
+//! first page: it is opaque to clients and refused by every other list.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::{ServiceError, input, limits};
+use crate::store::Keyset;
 
 /// The four arguments of a connection.
 #[derive(Clone, Debug, Default)]
@@ -22,6 +33,10 @@ pub struct Page<T> {
     pub has_next: bool,
     /// Whether something goes before.
     pub has_previous: bool,
+    /// Where to go on when the page ended before it was full; else the last edge's cursor.
+    pub end_cursor: Option<String>,
+    /// Where to go on backward; the first edge's cursor.
+    pub start_cursor: Option<String>,
     /// Where the user's feed stood before the first of these pages was read.
     pub feed_cursor: Option<String>,
 }
@@ -42,4 +57,101 @@ pub struct BoundedCount {
     pub value: i64,
     /// There are no more.
     pub is_exact: bool,
+}
+
+/// What a cursor holds.
+#[derive(Debug, Serialize, Deserialize)]
+struct Cursor<K> {
+    /// Which list: a cursor belongs to its order and filter.
+    #[serde(rename = "l")]
+    list: u64,
+    #[serde(rename = "k")]
+    key: K,
+    #[serde(rename = "f", skip_serializing_if = "Option::is_none")]
+    feed_cursor: Option<String>,
+}
+
+/// The page that is asked for, with its cursors read.
+pub(super) struct Asked<K> {
+    pub(super) keyset: Keyset<K>,
+    /// Of the first page of this walk, carried on by the cursor.
+    pub(super) feed_cursor: Option<String>,
+    list: u64,
+}
+
+impl<K: Serialize + DeserializeOwned> Asked<K> {
+    /// Reads the arguments of a connection over the list that `list` stands for.
+    pub(super) fn read(args: PageArgs, list: u64) -> Result<Self, ServiceError> {
+        let (limit, backward) = match (args.first, args.last) {
+            (Some(_), Some(_)) => {
+                return Err(ServiceError::bad_input("last", "Give first or last, not both."));
+            }
+            (None, Some(count)) => (size("last", count)?, true),
+            (first, None) => (size("first", first.unwrap_or(limits::DEFAULT_PAGE_SIZE))?, false),
+        };
+        let after = args.after.map(|cursor| decode("after", &cursor, list)).transpose()?;
+        let before = args.before.map(|cursor| decode("before", &cursor, list)).transpose()?;
+        let feed_cursor = [&after, &before].into_iter().flatten().find_map(|cursor| cursor.feed_cursor.clone());
+        let keyset =
+            Keyset { after: after.map(|cursor| cursor.key), before: before.map(|cursor| cursor.key), limit, backward };
+        Ok(Self { keyset, feed_cursor, list })
+    }
+
+    /// Puts a page together. `ended_at` is where the look ended before the page was full, if it did.
+    pub(super) fn page<T>(
+        self,
+        rows: Vec<T>,
+        has_more: bool,
+        ended_at: Option<K>,
+        feed_cursor: Option<String>,
+        key_of: impl Fn(&T) -> K,
+    ) -> Page<T> {
+        let encode = |key: K| encode(&Cursor { list: self.list, key, feed_cursor: feed_cursor.clone() });
+        let edges: Vec<Edge<T>> = rows.into_iter().map(|node| Edge { cursor: encode(key_of(&node)), node }).collect();
+        let mut start_cursor = edges.first().map(|edge| edge.cursor.clone());
+        let mut end_cursor = edges.last().map(|edge| edge.cursor.clone());
+        if let Some(key) = ended_at {
+            if self.keyset.backward { start_cursor = Some(encode(key)) } else { end_cursor = Some(encode(key)) }
+        }
+        let (has_next, has_previous) = if self.keyset.backward {
+            (self.keyset.before.is_some(), has_more)
+        } else {
+            (has_more, self.keyset.after.is_some())
+        };
+        Page { edges, has_next, has_previous, end_cursor, start_cursor, feed_cursor }
+    }
+}
+
+fn size(field: &str, value: i32) -> Result<u64, ServiceError> {
+    input::between(field, value.into(), 0, limits::PAGE_SIZE.into())?;
+    Ok(u64::try_from(value).unwrap_or(0))
+}
+
+fn encode<K: Serialize>(cursor: &Cursor<K>) -> String {
+    // Numbers and texts always serialise.
+    URL_SAFE_NO_PAD.encode(serde_json::to_vec(cursor).unwrap_or_default())
+}
+
+fn decode<K: DeserializeOwned>(field: &str, cursor: &str, list: u64) -> Result<Cursor<K>, ServiceError> {
+    let wrong = || {
+        let message = format!("{field} is no cursor of this list. A cursor belongs to its list, order and filter.");
+        ServiceError::bad_input(field, message)
+    };
+    input::characters(field, cursor, limits::CURSOR_CHARACTERS)?;
+    let bytes = URL_SAFE_NO_PAD.decode(cursor).map_err(|_| wrong())?;
+    let cursor: Cursor<K> = serde_json::from_slice(&bytes).map_err(|_| wrong())?;
+    if cursor.list == list { Ok(cursor) } else { Err(wrong()) }
+}
+
+/// A number that stands for a list: equal for equal parts, on every server and in every build.
+pub(super) fn list_number(parts: &[&str]) -> u64 {
+    use sha2::{Digest, Sha256};
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update(part.len().to_le_bytes());
+        hash.update(part.as_bytes());
+    }
+    let digest: [u8; 32] = hash.finalize().into();
+    // JSON readers keep 53 bits.
+    digest.iter().take(6).fold(0, |number, byte| number << 8 | u64::from(*byte))
 }

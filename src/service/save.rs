@@ -1,12 +1,15 @@
-//! Saving reports.
+//! Saving reports: checked here, numbered and summed up by the append path.
 
 use chrono::{DateTime, Utc};
 use entity::{TaskStatus, task, task_record};
+use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{Saved, Service, ServiceError, TaskDetails};
+use super::scope::writable_user;
+use super::{Saved, Service, ServiceError, TaskDetails, input, limits};
 use crate::auth::Viewer;
+use crate::store::{NewRecord, StoreError};
 
 /// A report, as it came in.
 #[derive(Clone, Debug)]
@@ -61,14 +64,130 @@ pub struct SavedBatch {
     pub cancelled_tasks: Vec<task::Model>,
 }
 
+/// The step result as it is stored, and as the replaced system stored it.
+#[derive(Serialize)]
+struct Stored<'a> {
+    step: &'a str,
+    result: &'a Value,
+    completed: bool,
+    message: &'a str,
+    status: &'a str,
+    error_code: Option<&'a str>,
+    error_message: Option<&'a str>,
+}
+
 impl Service {
-    /// Saves one report.
+    /// Saves one report. When it returns, the record is committed.
     pub async fn save(&self, viewer: &Viewer, input: SaveInput) -> Result<Saved, ServiceError> {
-        todo!()
+        let record = check(viewer, "input", input)?;
+        let record_id = record.record_id;
+        self.lanes.save(record).await.map_err(|error| match error {
+            StoreError::Conflict { .. } => conflict("input.recordId"),
+            StoreError::Unstorable { message, .. } => {
+                tracing::warn!(%record_id, error = message, "a record was refused by the database");
+                ServiceError::bad_input("input", "The database cannot store this record.")
+            }
+            other => ServiceError::from(other).with_record_id(record_id),
+        })
     }
 
-    /// Saves reports together or not at all.
+    /// Saves reports together or not at all. When it returns, all are committed.
     pub async fn save_batch(&self, viewer: &Viewer, inputs: Vec<SaveInput>) -> Result<SavedBatch, ServiceError> {
-        todo!()
+        if inputs.is_empty() {
+            return Err(ServiceError::bad_input("input.records", "input.records must have at least 1 record."));
+        }
+        input::entries("input.records", inputs.len(), limits::BATCH_RECORDS)?;
+        let records = inputs
+            .into_iter()
+            .enumerate()
+            .map(|(index, input)| check(viewer, &format!("input.records[{index}]"), input))
+            .collect::<Result<Vec<_>, _>>()?;
+        let saved = self.store.save_batch(&records).await.map_err(|error| match error {
+            StoreError::Conflict { index } => conflict(&format!("input.records[{index}].recordId")),
+            other => other.into(),
+        })?;
+        Ok(SavedBatch::of(saved))
     }
+}
+
+impl SavedBatch {
+    fn of(saved: Vec<Saved>) -> Self {
+        let count = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
+        let duplicates = saved.iter().filter(|saved| saved.is_duplicate).count();
+        // The last state of each task counts.
+        let mut latest: Vec<&task::Model> = Vec::new();
+        let mut at = std::collections::HashMap::new();
+        for Saved { task, .. } in &saved {
+            let index = *at.entry((&task.user_id, &task.task_id)).or_insert(latest.len());
+            match latest.get_mut(index) {
+                Some(known) if known.position <= task.position => *known = task,
+                Some(_) => {}
+                None => latest.push(task),
+            }
+        }
+        Self {
+            saved_count: count(saved.len() - duplicates),
+            duplicate_count: count(duplicates),
+            cancelled_tasks: latest.into_iter().filter(|task| task.is_cancellation_pending()).cloned().collect(),
+            records: saved.into_iter().map(|saved| saved.record).collect(),
+        }
+    }
+}
+
+fn conflict(field: &str) -> ServiceError {
+    ServiceError::bad_input(
+        field,
+        format!("{field} stands for another task or step of this user. Give every record an id of its own."),
+    )
+}
+
+/// Checks a report against the limits and makes a record of it.
+fn check(viewer: &Viewer, field: &str, input: SaveInput) -> Result<NewRecord, ServiceError> {
+    let user_id = writable_user(viewer, &format!("{field}.userId"), input.user_id)?;
+    input::id(&format!("{field}.taskId"), &input.task_id)?;
+    input::between(&format!("{field}.step"), input.step.into(), 0, limits::STEP.into())?;
+    if let Some(details) = &input.task {
+        input::details(&format!("{field}.task"), details)?;
+    }
+    if let Some(timestamp) = input.timestamp {
+        input::timestamp(&format!("{field}.timestamp"), timestamp, Utc::now())?;
+    }
+    let result = store_result(&format!("{field}.stepResult"), &input.step_result)?;
+    Ok(NewRecord {
+        user_id,
+        task_id: input.task_id,
+        step: input.step,
+        status: input.step_result.status,
+        result,
+        progress: input.step_result.progress,
+        timestamp: input.timestamp,
+        record_id: input.record_id.unwrap_or_else(Uuid::now_v7),
+        reported_by: viewer.user_id.clone(),
+        details: input.task.filter(|details| *details != TaskDetails::default()),
+    })
+}
+
+fn store_result(field: &str, result: &StepResult) -> Result<String, ServiceError> {
+    input::characters(&format!("{field}.stepName"), &result.step_name, limits::NAME_CHARACTERS)?;
+    if let Some(progress) = result.progress {
+        input::fraction(&format!("{field}.progress"), progress)?;
+    }
+    let message = result.message.as_deref().unwrap_or_default();
+    input::bytes(&format!("{field}.message"), message, limits::MESSAGE_BYTES)?;
+    let error_code = result.error_code.as_deref().filter(|code| !code.is_empty());
+    input::characters(&format!("{field}.errorCode"), error_code.unwrap_or_default(), limits::ERROR_CODE_CHARACTERS)?;
+    let error_message = result.error_message.as_deref().filter(|message| !message.is_empty());
+    input::bytes(&format!("{field}.errorMessage"), error_message.unwrap_or_default(), limits::MESSAGE_BYTES)?;
+    let value = result.result.as_ref().unwrap_or(&Value::Null);
+    input::result(&format!("{field}.result"), value)?;
+    let stored = Stored {
+        step: &result.step_name,
+        result: value,
+        completed: result.completed.unwrap_or(result.status == TaskStatus::Completed),
+        message,
+        status: result.status.as_str(),
+        error_code,
+        error_message,
+    };
+    serde_json::to_string(&stored).map_err(|error| ServiceError::internal(&error))
 }

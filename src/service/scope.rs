@@ -1,1 +1,65 @@
-//! Whose tasks a viewer may see.
+//! Whose tasks a viewer may see and change. Not yours looks exactly like not there: a read of somebody else's task finds
+//! nothing; only what a role may not do at all is FORBIDDEN.
+
+use super::{ServiceError, input};
+use crate::auth::{Role, Viewer};
+use crate::store::Scope;
+
+/// Whose task a read is about: the one named, or the caller's own. None where it is not the viewer's to see.
+pub(super) fn readable_user(viewer: &Viewer, user_id: Option<String>) -> Result<Option<String>, ServiceError> {
+    match (viewer.role, user_id) {
+        (Role::User, None) => Ok(viewer.user_id.clone()),
+        (Role::User, Some(user_id)) => {
+            input::id("userId", &user_id)?;
+            Ok(Some(user_id).filter(|user_id| viewer.user_id.as_ref() == Some(user_id)))
+        }
+        (Role::Worker | Role::Admin, Some(user_id)) => {
+            input::id("userId", &user_id)?;
+            Ok(Some(user_id))
+        }
+        (Role::Worker | Role::Admin, None) => Err(must_name_user("userId")),
+    }
+}
+
+/// Whose tasks a list spans: one user's, or everybody's for those who may see them. None where nothing is to be seen.
+pub(super) fn readable_scope(viewer: &Viewer, user_id: Option<String>) -> Result<Option<Scope>, ServiceError> {
+    match (viewer.role, user_id) {
+        (Role::Worker | Role::Admin, None) => Ok(Some(Scope::Everyone)),
+        (_, user_id) => Ok(readable_user(viewer, user_id)?.map(Scope::User)),
+    }
+}
+
+/// Whose feed a subscription follows: another user's is FORBIDDEN, whether or not there is one.
+pub(super) fn watchable_scope(viewer: &Viewer, user_id: Option<String>) -> Result<Scope, ServiceError> {
+    readable_scope(viewer, user_id)?.ok_or_else(ServiceError::forbidden)
+}
+
+/// Whether the viewer may see this user's records.
+pub(super) fn may_read(viewer: &Viewer, user_id: &str) -> bool {
+    viewer.role != Role::User || viewer.user_id.as_deref() == Some(user_id)
+}
+
+/// Whom a report is for. Workers and admins report for everyone and must say for whom.
+pub(super) fn writable_user(viewer: &Viewer, field: &str, user_id: Option<String>) -> Result<String, ServiceError> {
+    if !may_save(viewer) {
+        return Err(ServiceError::forbidden());
+    }
+    let user_id = user_id.ok_or_else(|| must_name_user(field))?;
+    input::id(field, &user_id)?;
+    Ok(user_id)
+}
+
+/// Workers and admins save and acknowledge.
+pub(super) fn may_save(viewer: &Viewer) -> bool {
+    viewer.role != Role::User
+}
+
+/// Whose task a cancellation is about: the own, or anybody's for workers and admins. None where it is not the viewer's.
+pub(super) fn cancellable_user(viewer: &Viewer, user_id: Option<String>) -> Result<Option<String>, ServiceError> {
+    readable_user(viewer, user_id)
+        .map_err(|error| if error.field() == Some("userId") { error.at("input.userId") } else { error })
+}
+
+fn must_name_user(field: &str) -> ServiceError {
+    ServiceError::bad_input(field, "Name the user: a worker or an admin acts for everyone.")
+}

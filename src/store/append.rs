@@ -1,1 +1,189 @@
-//! append
+//! The append path from this side: one prepared statement with arrays, one row back for each record it took.
+//! The numbering, the duplicate check and the status rules are in the migration's SQL.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use entity::{RecordKind, task, task_record};
+use sea_orm::prelude::DateTimeUtc;
+use sea_orm::{FromQueryResult, QueryResult};
+use uuid::Uuid;
+
+use super::columns::task_columns;
+use super::record::{Committed, NewRecord, Saved};
+use super::{Store, StoreError};
+
+static APPEND: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        r#"SELECT a.ord, a."position" AS at_position, a.recorded_at AS at, a.is_late, a.is_duplicate, a.is_conflict, {}
+        FROM taskwire_append_v1($1, $2, array_fill('step'::text, ARRAY[cardinality($1)]), $3, $4, $5::text[]::jsonb[],
+                                $6, $7, $8, $9, $10::text[]::jsonb[], NULL, $11, $12) a"#,
+        task_columns("(a.left_as)")
+    )
+});
+
+/// How long an append waits for users who are held by somebody's open transaction.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Wait {
+    /// Not at all: their records are left out.
+    Skip,
+    /// So long; then nothing is written and the append fails with a time-out.
+    AtMost(Duration),
+}
+
+impl Wait {
+    pub(super) fn millis(self) -> i32 {
+        match self {
+            Self::Skip => 0,
+            Self::AtMost(time) => i32::try_from(time.as_millis()).unwrap_or(i32::MAX).max(1),
+        }
+    }
+}
+
+/// What became of one record of an append.
+#[derive(Debug)]
+pub(super) enum Placed {
+    /// Appended.
+    Saved(Box<Saved>),
+    /// It was there before.
+    Duplicate(Place),
+    /// Its `record_id` stands for another task or step. Nothing of the append was written.
+    Conflict,
+    /// Left out: its user is held.
+    Held,
+}
+
+/// Where a record stands: its user, its position and its `recorded_at`.
+pub(super) type Place = (String, i64, DateTimeUtc);
+
+impl Store {
+    /// Appends records in one transaction, in the order given; `placed[i]` tells what became of `records[i]`.
+    /// With `notify` off nobody is told: only where the queue for notifications is full.
+    pub(super) async fn append(
+        &self,
+        records: &[&NewRecord],
+        wait: Wait,
+        notify: bool,
+    ) -> Result<Vec<Placed>, StoreError> {
+        let query = bind(sqlx::query(APPEND.as_str()), records)?.bind(wait.millis()).bind(notify);
+        let pool = self.db.get_postgres_connection_pool();
+        let rows = self.within_time(query.fetch_all(pool)).await??;
+        let mut placed: Vec<Placed> = records.iter().map(|_| Placed::Held).collect();
+        for row in rows {
+            let row = QueryResult::from(row);
+            let ord: i32 = row.try_get("", "ord")?;
+            let index = usize::try_from(ord - 1).unwrap_or(usize::MAX);
+            if let (Some(slot), Some(record)) = (placed.get_mut(index), records.get(index)) {
+                *slot = read_row(&row, record)?;
+            }
+        }
+        Ok(placed)
+    }
+
+    /// Appends in a transaction that is rolled back: whether `PostgreSQL` would take these records.
+    pub(super) async fn try_append(&self, records: &[&NewRecord]) -> Result<(), StoreError> {
+        let query = bind(sqlx::query(APPEND.as_str()), records)?
+            .bind(Wait::AtMost(self.settings.hold_timeout).millis())
+            .bind(false);
+        self.within_time(async {
+            let mut transaction = self.db.get_postgres_connection_pool().begin().await?;
+            query.fetch_all(&mut *transaction).await?;
+            transaction.rollback().await
+        })
+        .await??;
+        Ok(())
+    }
+
+    /// Tells the feed of what has been committed: before the callers know, and once for each record.
+    pub(super) fn tell(&self, placed: &[Placed]) {
+        let committed: Vec<Committed> = placed
+            .iter()
+            .filter_map(|placed| match placed {
+                Placed::Saved(saved) => Some(Committed { record: saved.record.clone(), task: saved.task.clone() }),
+                _ => None,
+            })
+            .collect();
+        if !committed.is_empty() {
+            (self.on_commit)(committed);
+        }
+    }
+
+    /// Reads what duplicates stand for: the first record, and the task as it is now.
+    pub(super) async fn duplicates(&self, places: &[Place]) -> Result<Vec<Option<Saved>>, StoreError> {
+        if places.is_empty() {
+            return Ok(Vec::new());
+        }
+        let records: HashMap<(String, i64), task_record::Model> = self
+            .records_at(places)
+            .await?
+            .into_iter()
+            .map(|record| ((record.user_id.clone(), record.position), record))
+            .collect();
+        let keys: Vec<_> = records.values().map(|record| (record.user_id.clone(), record.task_id.clone())).collect();
+        let tasks: HashMap<(String, String), task::Model> = self
+            .tasks_by_key(&keys)
+            .await?
+            .into_iter()
+            .map(|task| ((task.user_id.clone(), task.task_id.clone()), task))
+            .collect();
+        let saved = places.iter().map(|(user_id, position, _)| {
+            let record = records.get(&(user_id.clone(), *position))?.clone();
+            let task = tasks.get(&(record.user_id.clone(), record.task_id.clone()))?.clone();
+            Some(Saved { record, task, is_duplicate: true })
+        });
+        Ok(saved.collect())
+    }
+}
+
+type Query<'q> = sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments>;
+
+fn bind<'q>(query: Query<'q>, records: &[&NewRecord]) -> Result<Query<'q>, StoreError> {
+    let details: Vec<Option<String>> = records
+        .iter()
+        .map(|record| record.details.as_ref().map(serde_json::to_string).transpose())
+        .collect::<Result<_, _>>()
+        .map_err(|error| StoreError::Unstorable { index: None, message: error.to_string() })?;
+    Ok(query
+        .bind(records.iter().map(|record| record.user_id.clone()).collect::<Vec<_>>())
+        .bind(records.iter().map(|record| record.task_id.clone()).collect::<Vec<_>>())
+        .bind(records.iter().map(|record| record.step).collect::<Vec<_>>())
+        .bind(records.iter().map(|record| record.status.as_str()).collect::<Vec<_>>())
+        .bind(records.iter().map(|record| record.result.clone()).collect::<Vec<_>>())
+        .bind(records.iter().map(|record| record.progress).collect::<Vec<_>>())
+        .bind(records.iter().map(|record| record.timestamp).collect::<Vec<_>>())
+        .bind(records.iter().map(|record| record.record_id).collect::<Vec<Uuid>>())
+        .bind(records.iter().map(|record| record.reported_by.clone()).collect::<Vec<_>>())
+        .bind(details))
+}
+
+fn read_row(row: &QueryResult, record: &NewRecord) -> Result<Placed, StoreError> {
+    if row.try_get("", "is_conflict")? {
+        return Ok(Placed::Conflict);
+    }
+    let position: i64 = row.try_get("", "at_position")?;
+    let recorded_at: DateTimeUtc = row.try_get("", "at")?;
+    if row.try_get("", "is_duplicate")? {
+        return Ok(Placed::Duplicate((record.user_id.clone(), position, recorded_at)));
+    }
+    let saved = Saved {
+        record: task_record::Model {
+            user_id: record.user_id.clone(),
+            position,
+            recorded_at,
+            task_id: record.task_id.clone(),
+            step: record.step,
+            result: record.result.clone(),
+            timestamp: record.timestamp.unwrap_or(recorded_at),
+            status: record.status,
+            kind: RecordKind::Step,
+            record_id: record.record_id,
+            is_late: row.try_get("", "is_late")?,
+            reported_by: record.reported_by.clone(),
+            progress: record.progress,
+        },
+        task: task::Model::from_query_result(row, "t_")?,
+        is_duplicate: false,
+    };
+    Ok(Placed::Saved(Box::new(saved)))
+}

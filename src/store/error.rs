@@ -50,6 +50,16 @@ pub(super) fn sqlstate(error: &DbErr) -> Option<(String, String)> {
     Some((database.code()?.into_owned(), database.message().to_owned()))
 }
 
+/// 54000 of a NOTIFY, by its text: the code alone also means other limits.
+pub(super) fn is_full_queue(message: &str) -> bool {
+    message.contains("NOTIFY queue")
+}
+
+/// A cached plan or prepared statement that a migration or a pooler took away: once more, on a fresh connection.
+pub(super) fn is_stale_plan(error: &DbErr) -> bool {
+    sqlstate(error).is_some_and(|(code, _)| matches!(code.as_str(), "0A000" | "26000"))
+}
+
 impl From<DbErr> for StoreError {
     fn from(error: DbErr) -> Self {
         if let Some((code, message)) = sqlstate(&error) {

@@ -1,5 +1,339 @@
-//! Group commit across requests.
+//! Group commit across requests: single saves wait in a few lanes, by hash of the user, and each lane writes what is
+//! waiting in one transaction. No timer: an idle lane writes at once, a busy one finds more waiting.
+//!
+//! - Records of one user commit in the order in which they were taken: one lane, one queue a user, taken round robin.
+//! - Who is held by somebody's open transaction moves to the side (`held`) and delays only itself.
+//! - A record that `PostgreSQL` refuses is found by halving and fails alone.
+//! - Everything accepted is answered: [`Lanes::close`] waits for it.
 
-/// Lanes for single saves.
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Notify, oneshot};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::append::{Placed, Wait};
+use super::queue::Queue;
+use super::record::{NewRecord, Saved};
+use super::{Store, StoreError};
+use crate::telemetry::Telemetry;
+
+/// How many lanes there are, and how much may wait in them.
+#[derive(Clone, Copy, Debug)]
+pub struct LaneSettings {
+    /// Lanes, each with a connection of its own while it writes. Two were best on two cores.
+    pub lanes: usize,
+    /// Records waiting in all of them together; beyond it a save is refused at once.
+    pub queue_records: usize,
+    /// Bytes waiting in all of them together.
+    pub queue_bytes: usize,
+}
+
+impl Default for LaneSettings {
+    fn default() -> Self {
+        Self { lanes: 2, queue_records: 20_000, queue_bytes: 64 * 1024 * 1024 }
+    }
+}
+
+/// Records that one transaction takes at most, and their bytes.
+const BATCH_RECORDS: usize = 500;
+const BATCH_BYTES: usize = 4 * 1024 * 1024;
+/// What a short wait for a held user may cost everybody else on the side.
+const SHORT_WAIT: Duration = Duration::from_millis(50);
+/// How often users held for longer are looked at again.
+const HELD_PAUSE: Duration = Duration::from_millis(20);
+
+/// A save that waits.
+pub(super) struct Pending {
+    pub(super) record: NewRecord,
+    since: Instant,
+    answer: oneshot::Sender<Result<Saved, StoreError>>,
+    // Given back when the save is settled, however that happens.
+    _room: Room,
+}
+
+/// The lanes. Cheap to clone.
 #[derive(Clone)]
-pub struct Lanes;
+pub struct Lanes {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: Store,
+    lanes: Vec<Lane>,
+    hasher: RandomState,
+    settings: LaneSettings,
+    room: Arc<Waiting>,
+    telemetry: Telemetry,
+    closing: CancellationToken,
+    tracker: TaskTracker,
+}
+
+#[derive(Default)]
+struct Lane {
+    queue: Mutex<Queue>,
+    free_arrived: Notify,
+    held_arrived: Notify,
+    /// The free side has written all that it will: nothing more can move to the side.
+    is_free_done: AtomicBool,
+}
+
+/// What waits in all lanes together.
+#[derive(Default)]
+struct Waiting {
+    records: AtomicUsize,
+    bytes: AtomicUsize,
+}
+
+/// One record's share of what may wait.
+struct Room {
+    waiting: Arc<Waiting>,
+    bytes: usize,
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.waiting.records.fetch_sub(1, Ordering::Relaxed);
+        self.waiting.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+impl Lanes {
+    /// Starts the lanes.
+    #[must_use]
+    pub fn start(store: Store, settings: LaneSettings, telemetry: Telemetry) -> Self {
+        let lanes = (0..settings.lanes.max(1)).map(|_| Lane::default()).collect();
+        let inner = Arc::new(Inner {
+            store,
+            lanes,
+            hasher: RandomState::new(),
+            settings,
+            room: Arc::default(),
+            telemetry,
+            closing: CancellationToken::new(),
+            tracker: TaskTracker::new(),
+        });
+        for index in 0..inner.lanes.len() {
+            inner.tracker.spawn(Arc::clone(&inner).write_free(index));
+            inner.tracker.spawn(Arc::clone(&inner).write_held(index));
+        }
+        Self { inner }
+    }
+
+    /// Saves one record: settled when its transaction has committed, or it is certain that it will not. The record is
+    /// written even if the caller goes away meanwhile.
+    pub async fn save(&self, record: NewRecord) -> Result<Saved, StoreError> {
+        let lane = self.inner.lane_of(&record.user_id);
+        let (answer, settled) = oneshot::channel();
+        let room = self.inner.make_room(record.bytes())?;
+        {
+            let mut queue = lane.queue.lock().unwrap_or_else(PoisonError::into_inner);
+            // Under the queue's lock: what is taken before the end is written before it.
+            if self.inner.closing.is_cancelled() {
+                return Err(StoreError::Unavailable("the server is shutting down".to_owned()));
+            }
+            let pending = Pending { record, since: Instant::now(), answer, _room: room };
+            if queue.push(pending) { lane.held_arrived.notify_one() } else { lane.free_arrived.notify_one() }
+        }
+        settled.await.unwrap_or_else(|_| Err(StoreError::Unavailable("the save was given up".to_owned())))
+    }
+
+    /// Takes nothing more, and returns when all that was taken is settled.
+    pub async fn close(&self) {
+        self.inner.closing.cancel();
+        for lane in &self.inner.lanes {
+            lane.free_arrived.notify_one();
+            lane.held_arrived.notify_one();
+        }
+        self.inner.tracker.close();
+        self.inner.tracker.wait().await;
+    }
+}
+
+impl Inner {
+    fn lane_of(&self, user_id: &str) -> &Lane {
+        let lanes = u64::try_from(self.lanes.len()).unwrap_or(1);
+        let index = usize::try_from(self.hasher.hash_one(user_id) % lanes).unwrap_or(0);
+        &self.lanes[index]
+    }
+
+    fn make_room(&self, bytes: usize) -> Result<Room, StoreError> {
+        let records = self.room.records.fetch_add(1, Ordering::Relaxed) + 1;
+        let all_bytes = self.room.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        let room = Room { waiting: Arc::clone(&self.room), bytes };
+        if records > self.settings.queue_records || all_bytes > self.settings.queue_bytes {
+            self.telemetry.overloaded.inc();
+            return Err(StoreError::Overloaded { retry_after: Duration::from_millis(500) });
+        }
+        Ok(room)
+    }
+
+    /// Writes what is waiting, batch after batch, until the lanes close and nothing is left.
+    async fn write_free(self: Arc<Self>, index: usize) {
+        let lane = &self.lanes[index];
+        loop {
+            let batch = lane.lock().take_free(BATCH_RECORDS, BATCH_BYTES);
+            if batch.is_empty() {
+                if self.closing.is_cancelled() {
+                    lane.is_free_done.store(true, Ordering::Release);
+                    lane.held_arrived.notify_one();
+                    return;
+                }
+                lane.free_arrived.notified().await;
+                continue;
+            }
+            let held = self.write(batch, Wait::Skip).await;
+            if !held.is_empty() {
+                lane.lock().hold(held);
+                lane.held_arrived.notify_one();
+            }
+        }
+    }
+
+    /// Writes for users who were held. First all together with a short wait, which settles the collisions of two
+    /// servers; who is held for longer is asked for again and again, without a connection waiting for it.
+    async fn write_held(self: Arc<Self>, index: usize) {
+        let lane = &self.lanes[index];
+        let mut wait = Wait::AtMost(SHORT_WAIT);
+        loop {
+            let (overdue, batch) = lane.lock().take_held(self.store.settings.hold_timeout, BATCH_RECORDS, BATCH_BYTES);
+            for pending in overdue {
+                let _ = pending.answer.send(Err(StoreError::Timeout));
+            }
+            if batch.is_empty() {
+                wait = Wait::AtMost(SHORT_WAIT);
+                if lane.is_free_done.load(Ordering::Acquire) && lane.lock().is_empty() {
+                    return;
+                }
+                lane.held_arrived.notified().await;
+                continue;
+            }
+            let still_held = self.write(batch, wait).await;
+            let is_stuck = !still_held.is_empty();
+            lane.lock().put_back(still_held);
+            lane.free_arrived.notify_one();
+            wait = Wait::Skip;
+            if is_stuck {
+                tokio::time::sleep(HELD_PAUSE).await;
+            }
+        }
+    }
+
+    /// Writes a batch and answers its callers; gives back those whose users are held.
+    async fn write(&self, batch: Vec<Pending>, wait: Wait) -> Vec<Pending> {
+        let mut held = Vec::new();
+        // Pieces still to be written, the next one last.
+        let mut pieces = vec![batch];
+        while let Some(piece) = pieces.pop() {
+            let records: Vec<&NewRecord> = piece.iter().map(|pending| &pending.record).collect();
+            match self.store.append_until_known(&records, wait).await {
+                Ok(placed) if placed.iter().any(|placed| matches!(placed, Placed::Conflict)) => {
+                    pieces.push(refuse_conflicts(piece, &placed));
+                }
+                Ok(placed) => {
+                    self.store.tell(&placed);
+                    self.count(&placed);
+                    held.extend(self.answer(piece, placed).await);
+                }
+                // A short wait that was not enough: nothing is written, all go on waiting.
+                Err(StoreError::Timeout) if matches!(wait, Wait::AtMost(_)) => held.extend(piece),
+                Err(StoreError::Unstorable { .. }) if piece.len() > 1 => {
+                    let (first, second) = halve(piece);
+                    pieces.push(second);
+                    pieces.push(first);
+                }
+                Err(error) => {
+                    for pending in piece {
+                        let _ = pending.answer.send(Err(for_each(&error)));
+                    }
+                }
+            }
+        }
+        held
+    }
+
+    async fn answer(&self, piece: Vec<Pending>, placed: Vec<Placed>) -> Vec<Pending> {
+        let mut held = Vec::new();
+        let (mut known, mut askers) = (Vec::new(), Vec::new());
+        for (pending, placed) in piece.into_iter().zip(placed) {
+            match placed {
+                Placed::Saved(saved) => drop(pending.answer.send(Ok(*saved))),
+                Placed::Duplicate(place) => {
+                    known.push(place);
+                    askers.push(pending);
+                }
+                Placed::Held | Placed::Conflict => held.push(pending),
+            }
+        }
+        if !askers.is_empty() {
+            match self.store.duplicates(&known).await {
+                Ok(saved) => {
+                    for (pending, saved) in askers.into_iter().zip(saved) {
+                        let gone = || StoreError::Unavailable("the first record has just been removed".to_owned());
+                        let _ = pending.answer.send(saved.ok_or_else(gone));
+                    }
+                }
+                Err(error) => {
+                    for pending in askers {
+                        let _ = pending.answer.send(Err(for_each(&error)));
+                    }
+                }
+            }
+        }
+        held
+    }
+
+    fn count(&self, placed: &[Placed]) {
+        let of =
+            |is: fn(&Placed) -> bool| u64::try_from(placed.iter().filter(|placed| is(placed)).count()).unwrap_or(0);
+        self.telemetry.commits.inc();
+        self.telemetry.saved_records.inc_by(of(|placed| matches!(placed, Placed::Saved(_))));
+        self.telemetry.duplicate_records.inc_by(of(|placed| matches!(placed, Placed::Duplicate(_))));
+    }
+}
+
+impl Lane {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Pending {
+    pub(super) fn is_overdue(&self, after: Duration) -> bool {
+        self.since.elapsed() >= after
+    }
+}
+
+/// Answers the records whose ids stand for others, and returns the rest: nothing was written yet.
+fn refuse_conflicts(piece: Vec<Pending>, placed: &[Placed]) -> Vec<Pending> {
+    let mut rest = Vec::with_capacity(piece.len());
+    for (pending, placed) in piece.into_iter().zip(placed) {
+        if matches!(placed, Placed::Conflict) {
+            let _ = pending.answer.send(Err(StoreError::Conflict { index: 0 }));
+        } else {
+            rest.push(pending);
+        }
+    }
+    rest
+}
+
+fn halve(mut piece: Vec<Pending>) -> (Vec<Pending>, Vec<Pending>) {
+    let second = piece.split_off(piece.len() / 2);
+    (piece, second)
+}
+
+/// The same failure for one more caller.
+fn for_each(error: &StoreError) -> StoreError {
+    match error {
+        StoreError::Timeout => StoreError::Timeout,
+        StoreError::Unavailable(reason) => StoreError::Unavailable(reason.clone()),
+        StoreError::Overloaded { retry_after } => StoreError::Overloaded { retry_after: *retry_after },
+        StoreError::Unstorable { message, .. } => StoreError::Unstorable { index: Some(0), message: message.clone() },
+        StoreError::Conflict { index } => StoreError::Conflict { index: *index },
+        StoreError::Database(inner) => StoreError::Database(sea_orm::DbErr::Custom(inner.to_string())),
+    }
+}

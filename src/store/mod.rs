@@ -2,40 +2,48 @@
 //!
 //! [`Store`] is one type whose `impl` is split by topic:
 //!
-//! - [`record`]: what a writer hands in and gets back · `append`: the prepared statement · [`lanes`]: group commit
-//! - `cancel`: cancelling and acknowledging · `retry`: what is tried again, and how often
-//! - `tasks`, `history`: reads · [`filter`], [`page`]: what a list asks for · `feed`: what the feed reads
+//! - [`record`]: what a writer hands in and gets back · `append`: the prepared statement · [`lanes`], `queue`: group
+//!   commit · `batch`: many records together · `cancel`: cancelling and acknowledging · `retry`: what is tried again
+//! - `tasks`, `history`: reads · [`filter`], [`page`]: what a list asks for · `feed`, `feed_tasks`: what
+//!   the feed reads
 //! - `partitions`: dividing `task_record` ahead
 //!
 //! Reads through `SeaORM`; where a statement needs `unnest` or a row comparison: SQL through its `Statement` into a typed
 //! row. To add a read: a method beside its kin, its bound on `recorded_at` first, then its caller in `src/service`.
 
 mod append;
+mod batch;
 mod cancel;
+mod columns;
 pub mod error;
 mod feed;
+mod feed_tasks;
 pub mod filter;
 mod history;
 pub mod lanes;
 pub mod page;
 mod partitions;
+mod queue;
 pub mod record;
 mod retry;
 mod tasks;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use sea_orm::DatabaseConnection;
 
-pub use cancel::{CancelOutcome, Cancelled, NewAcknowledgement, NewCancellation};
+pub use cancel::{AcknowledgeOutcome, CancelOutcome, CancelTerms, Cancelled, NewAcknowledgement, NewCancellation};
 pub use error::StoreError;
-pub use feed::{FeedPage, Head};
+pub use feed::{ChangedHeads, FeedPage, Head};
+pub use feed_tasks::{CancellationMark, ChangedUsers, TasksPage};
 pub use filter::TaskFilter;
-pub use history::StepSummary;
-pub use lanes::Lanes;
+pub use history::{HistoryQuery, StepSummary};
+pub use lanes::{LaneSettings, Lanes};
 
+pub use page::{Keyset, Rows};
 pub use record::{Committed, NewRecord, Saved, TaskDetails};
-pub use tasks::{TaskKey, TaskOrder};
+pub use tasks::{LOOKED_AT, Scope, TaskKey, TaskOrder, UNFINISHED};
 
 /// Told of everything that this server has just committed, before the callers are.
 pub type OnCommit = Arc<dyn Fn(Vec<Committed>) + Send + Sync>;
@@ -45,13 +53,29 @@ pub type OnCommit = Arc<dyn Fn(Vec<Committed>) + Send + Sync>;
 pub struct Store {
     db: DatabaseConnection,
     on_commit: OnCommit,
+    settings: StoreSettings,
+}
+
+/// Times that the store keeps.
+#[derive(Clone, Copy, Debug)]
+pub struct StoreSettings {
+    /// Of any one call to the database.
+    pub command_timeout: Duration,
+    /// How long a write waits for a user who is held by somebody's open transaction.
+    pub hold_timeout: Duration,
+}
+
+impl Default for StoreSettings {
+    fn default() -> Self {
+        Self { command_timeout: Duration::from_secs(60), hold_timeout: Duration::from_secs(5) }
+    }
 }
 
 impl Store {
     /// A store over a migrated database; `on_commit` gets each committed record with its task.
     #[must_use]
-    pub fn new(db: DatabaseConnection, on_commit: OnCommit) -> Self {
-        Self { db, on_commit }
+    pub fn new(db: DatabaseConnection, settings: StoreSettings, on_commit: OnCommit) -> Self {
+        Self { db, on_commit, settings }
     }
 
     /// The pool.

@@ -1,1 +1,88 @@
-//! retry
+//! What is tried again, and how often. Every write carries its `record_id`, and every attempt checks for duplicates, so
+//! repeating one whose answer was lost changes nothing.
+
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+use sea_orm::{ConnectionTrait, DbBackend, QueryResult, Statement};
+
+use super::append::{Placed, Wait};
+use super::record::NewRecord;
+use super::{Store, StoreError, error};
+
+/// The attempts of one write: about four seconds in all, since an embedded `PostgreSQL` that was killed is back within
+/// two.
+pub(super) struct Attempts {
+    pauses: ExponentialBackoff,
+    /// False once the queue for notifications was found full.
+    pub(super) notify: bool,
+    had_stale_plan: bool,
+}
+
+impl Attempts {
+    pub(super) fn new() -> Self {
+        let pauses = ExponentialBuilder::default()
+            .with_min_delay(Duration::from_millis(20))
+            .with_max_delay(Duration::from_secs(1))
+            .with_factor(2.0)
+            .with_max_times(9)
+            .with_jitter()
+            .build();
+        Self { pauses, notify: true, had_stale_plan: false }
+    }
+
+    /// Returns when the write may be tried again; or gives the error back where that makes no sense any more.
+    pub(super) async fn after(&mut self, error: StoreError) -> Result<(), StoreError> {
+        match &error {
+            StoreError::Unavailable(reason) => {
+                let Some(pause) = self.pauses.next() else { return Err(error) };
+                tracing::debug!(reason, ?pause, "a write is tried again");
+                tokio::time::sleep(pause).await;
+            }
+            StoreError::Unstorable { message, .. } if self.notify && error::is_full_queue(message) => {
+                tracing::error!(
+                    "PostgreSQL's queue for notifications is full: some listener stands still. Writing without notifying; \
+                     feeds see it by their periodic check."
+                );
+                self.notify = false;
+            }
+            StoreError::Database(inner) if !self.had_stale_plan && error::is_stale_plan(inner) => {
+                self.had_stale_plan = true;
+            }
+            _ => return Err(error),
+        }
+        Ok(())
+    }
+}
+
+impl Store {
+    /// Bounds a call to the database; beyond it the outcome is unknown.
+    pub(super) async fn within_time<F: Future>(&self, call: F) -> Result<F::Output, StoreError> {
+        tokio::time::timeout(self.settings.command_timeout, call).await.map_err(|_| StoreError::Timeout)
+    }
+
+    /// Reads by SQL of our own.
+    pub(super) async fn query_all(
+        &self,
+        sql: &str,
+        values: Vec<sea_orm::Value>,
+    ) -> Result<Vec<QueryResult>, StoreError> {
+        let statement = Statement::from_sql_and_values(DbBackend::Postgres, sql, values);
+        Ok(self.within_time(self.db.query_all_raw(statement)).await??)
+    }
+
+    /// Appends, and appends again where the answer was lost or the server was going away.
+    pub(super) async fn append_until_known(
+        &self,
+        records: &[&NewRecord],
+        wait: Wait,
+    ) -> Result<Vec<Placed>, StoreError> {
+        let mut attempts = Attempts::new();
+        loop {
+            match self.append(records, wait, attempts.notify).await {
+                Err(error) => attempts.after(error).await?,
+                placed => return placed,
+            }
+        }
+    }
+}

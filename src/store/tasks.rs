@@ -1,6 +1,29 @@
 //! Reads of tasks: by key, by page, and counts. A page or count under a filter looks at no more than 20,000 tasks.
 
+use entity::{TaskStatus, task};
 use sea_orm::prelude::DateTimeUtc;
+use sea_orm::sea_query::{
+    Alias, Asterisk, Expr, ExprTrait, IntoIden, PostgresQueryBuilder, Query, SelectStatement, UnionType,
+};
+use sea_orm::{ColumnTrait, Condition, EntityTrait, FromQueryResult, Order, QueryFilter, QueryTrait};
+
+use super::columns::{HEAD_COLUMNS, TASK_COLUMNS};
+use super::feed::Head;
+use super::filter::TaskFilter;
+use super::page::{Keyset, Rows};
+use super::{Store, StoreError};
+
+/// How many tasks a page or count under a filter looks at.
+pub const LOOKED_AT: u64 = 20_000;
+
+/// Whose tasks: no finder can be called without one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// One user's.
+    User(String),
+    /// Everybody's.
+    Everyone,
+}
 
 /// The order of a list of tasks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -16,6 +39,16 @@ pub enum TaskOrder {
     CreatedAsc,
 }
 
+impl TaskOrder {
+    fn is_by_update(self) -> bool {
+        matches!(self, Self::UpdatedDesc | Self::UpdatedAsc)
+    }
+
+    fn is_descending(self) -> bool {
+        matches!(self, Self::UpdatedDesc | Self::CreatedDesc)
+    }
+}
+
 /// Where a task stands in a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TaskKey {
@@ -28,3 +61,229 @@ pub struct TaskKey {
     /// Its position: orders one user's tasks by update.
     pub position: i64,
 }
+
+impl TaskKey {
+    /// Where this task stands in a list of that order.
+    #[must_use]
+    pub fn of(task: &task::Model, order: TaskOrder) -> Self {
+        let at = if order.is_by_update() { task.updated_at } else { task.created_at };
+        Self { at, user_id: task.user_id.clone(), task_id: task.task_id.clone(), position: task.position }
+    }
+}
+
+/// One page of tasks.
+#[derive(Clone, Debug)]
+pub struct TaskRows {
+    /// The tasks, in the list's order.
+    pub page: Rows<task::Model>,
+    /// Where the look at the list ended, if that was before the page was full: the list goes on behind it.
+    pub ended_at: Option<TaskKey>,
+    /// The user's head in the same statement; none where the list spans several users.
+    pub head: Option<Head>,
+}
+
+impl Store {
+    /// One task.
+    pub async fn task(&self, user_id: &str, task_id: &str) -> Result<Option<task::Model>, StoreError> {
+        let find = task::Entity::find_by_id((user_id.to_owned(), task_id.to_owned())).one(&self.db);
+        Ok(self.within_time(find).await??)
+    }
+
+    /// Many tasks by (user, task); what is not there is missing.
+    pub async fn tasks_by_key(&self, keys: &[(String, String)]) -> Result<Vec<task::Model>, StoreError> {
+        let (users, tasks): (Vec<String>, Vec<String>) = keys.iter().cloned().unzip();
+        let sql = format!(
+            "SELECT {} FROM (SELECT DISTINCT * FROM unnest($1::text[], $2::text[]) k (user_id, task_id)) k \
+             JOIN task t ON t.user_id = k.user_id AND t.task_id = k.task_id",
+            *TASK_COLUMNS
+        );
+        let rows = self.query_all(&sql, vec![users.into(), tasks.into()]).await?;
+        Ok(rows.iter().map(|row| task::Model::from_query_result(row, "t_")).collect::<Result<_, _>>()?)
+    }
+
+    /// A page of tasks, and the user's head as it was in the same statement.
+    pub async fn list_tasks(
+        &self,
+        scope: &Scope,
+        filter: &TaskFilter,
+        order: TaskOrder,
+        page: &Keyset<TaskKey>,
+    ) -> Result<TaskRows, StoreError> {
+        let rows = select_page(scope, filter, order, page);
+        let (sql, values) = rows.build(PostgresQueryBuilder);
+        let user = match scope {
+            Scope::User(user_id) => Some(user_id.clone()),
+            Scope::Everyone => None,
+        };
+        let mut values: Vec<sea_orm::Value> = values.into_iter().collect();
+        values.push(user.clone().into());
+        let sql = format!(
+            "WITH page AS ({sql})
+            SELECT {HEAD_COLUMNS}, page.*
+            FROM (SELECT) AS one LEFT JOIN feed_head h ON h.user_id = ${} LEFT JOIN page ON true",
+            values.len()
+        );
+        let found = self.query_all(&sql, values).await?;
+        let head = user.map(|_| found.first().map_or(Ok(Head::START), Head::from_row)).transpose()?;
+        let mut tasks = Vec::with_capacity(found.len());
+        for row in &found {
+            if row.try_get::<Option<String>>("", "user_id")?.is_some() {
+                tasks.push(task::Model::from_query_result(row, "")?);
+            }
+        }
+        sort(&mut tasks, order, scope, page.backward);
+        let limit = usize::try_from(page.limit).unwrap_or(usize::MAX);
+        let has_more = tasks.len() > limit;
+        tasks.truncate(limit);
+        let ended_at = if has_more || filter.is_empty() { None } else { self.end_of_look(scope, order, page).await? };
+        if page.backward {
+            tasks.reverse();
+        }
+        Ok(TaskRows { page: Rows { rows: tasks, has_more: has_more || ended_at.is_some() }, ended_at, head })
+    }
+
+    /// How many tasks a list has: at most `limit`, looking at no more than 20,000; and whether that is all.
+    pub async fn count_tasks(&self, scope: &Scope, filter: &TaskFilter, limit: u64) -> Result<(u64, bool), StoreError> {
+        let page = Keyset { after: None, before: None, limit, backward: false };
+        let mut counted = Query::select();
+        counted
+            .expr_as(Expr::col(Asterisk).count(), Alias::new("found"))
+            .from_subquery(select_page(scope, filter, TaskOrder::UpdatedDesc, &page), Alias::new("counted"));
+        let (sql, values) = counted.build(PostgresQueryBuilder);
+        let rows = self.query_all(&sql, values.into_iter().collect()).await?;
+        let found: i64 = rows.first().map_or(Ok(0), |row| row.try_get("", "found"))?;
+        let found = u64::try_from(found).unwrap_or(0);
+        if found > limit {
+            return Ok((limit, false));
+        }
+        let ended =
+            if filter.is_empty() { None } else { self.end_of_look(scope, TaskOrder::UpdatedDesc, &page).await? };
+        Ok((found, ended.is_none()))
+    }
+
+    /// The last task that a page under a filter looks at, if the list goes on behind it.
+    async fn end_of_look(
+        &self,
+        scope: &Scope,
+        order: TaskOrder,
+        page: &Keyset<TaskKey>,
+    ) -> Result<Option<TaskKey>, StoreError> {
+        let mut looked = walk(scope, order, page);
+        looked.offset(LOOKED_AT - 1).limit(2);
+        let (sql, values) = looked.build(PostgresQueryBuilder);
+        let rows = self.query_all(&sql, values.into_iter().collect()).await?;
+        let [last, _beyond] = rows.as_slice() else { return Ok(None) };
+        Ok(Some(TaskKey::of(&task::Model::from_query_result(last, "")?, order)))
+    }
+}
+
+/// The page's rows and one more, in the order in which the page is read.
+fn select_page(scope: &Scope, filter: &TaskFilter, order: TaskOrder, page: &Keyset<TaskKey>) -> SelectStatement {
+    let table = task::Entity.into_iden();
+    let statuses = filter.effective_statuses();
+    let mut looked = match (&statuses, scope) {
+        // Each status is a range of an index in update order; together they are merged.
+        (Some(statuses), Scope::User(_)) if order.is_by_update() => {
+            let mut ranges = statuses.iter().map(|status| {
+                let mut range = walk(scope, order, page);
+                range.and_where(task::Column::Status.eq(*status)).limit(LOOKED_AT);
+                Query::select().column(Asterisk).from_subquery(range, Alias::new("range")).take()
+            });
+            let mut first = ranges.next().unwrap_or_else(|| nothing(scope, order, page));
+            for range in ranges {
+                first.union(UnionType::All, range);
+            }
+            let mut merged = Query::select();
+            merged.column(Asterisk).from_subquery(first, table.clone());
+            in_order(&mut merged, scope, order, page.backward);
+            merged
+        }
+        (Some(statuses), _) => {
+            let mut looked = walk(scope, order, page);
+            looked.limit(LOOKED_AT);
+            let mut chosen = Query::select();
+            chosen.column(Asterisk).from_subquery(looked, table.clone());
+            chosen.and_where(task::Column::Status.is_in(statuses.iter().copied()));
+            in_order(&mut chosen, scope, order, page.backward);
+            chosen
+        }
+        (None, _) => walk(scope, order, page),
+    };
+    let rest = filter.condition();
+    if rest.is_empty() {
+        looked.limit(page.limit + 1);
+        return looked;
+    }
+    looked.limit(LOOKED_AT);
+    let mut chosen = Query::select();
+    chosen.column(Asterisk).from_subquery(looked, table).cond_where(rest).limit(page.limit + 1);
+    in_order(&mut chosen, scope, order, page.backward);
+    chosen
+}
+
+/// The whole list behind a key, in the order of an index.
+fn walk(scope: &Scope, order: TaskOrder, page: &Keyset<TaskKey>) -> SelectStatement {
+    let mut all = Condition::all();
+    if let Scope::User(user_id) = scope {
+        all = all.add(task::Column::UserId.eq(user_id.as_str()));
+    }
+    if let Some(key) = &page.after {
+        all = all.add(beyond(scope, order, key, order.is_descending()));
+    }
+    if let Some(key) = &page.before {
+        all = all.add(beyond(scope, order, key, !order.is_descending()));
+    }
+    let mut walk = task::Entity::find().filter(all).into_query();
+    in_order(&mut walk, scope, order, page.backward);
+    walk
+}
+
+fn nothing(scope: &Scope, order: TaskOrder, page: &Keyset<TaskKey>) -> SelectStatement {
+    let mut none = walk(scope, order, page);
+    none.and_where(Expr::val(false).into()).take()
+}
+
+/// The columns that order a list; those of one user's list by update are one column, in the order of the feed.
+fn key_columns(scope: &Scope, order: TaskOrder) -> Vec<task::Column> {
+    match (scope, order.is_by_update()) {
+        (Scope::User(_), true) => vec![task::Column::Position],
+        (Scope::User(_), false) => vec![task::Column::CreatedAt, task::Column::TaskId],
+        (Scope::Everyone, true) => vec![task::Column::UpdatedAt, task::Column::UserId, task::Column::TaskId],
+        (Scope::Everyone, false) => vec![task::Column::CreatedAt, task::Column::UserId, task::Column::TaskId],
+    }
+}
+
+fn beyond(scope: &Scope, order: TaskOrder, key: &TaskKey, below: bool) -> Expr {
+    let columns = key_columns(scope, order);
+    let values = columns.iter().map(|column| match column {
+        task::Column::Position => Expr::val(key.position),
+        task::Column::UserId => Expr::val(key.user_id.as_str()),
+        task::Column::TaskId => Expr::val(key.task_id.as_str()),
+        _ => Expr::val(key.at),
+    });
+    let right = Expr::tuple(values.collect::<Vec<_>>());
+    let left = Expr::tuple(columns.iter().map(|column| Expr::col((task::Entity, *column))).collect::<Vec<_>>());
+    if below { left.lt(right) } else { left.gt(right) }
+}
+
+fn in_order(select: &mut SelectStatement, scope: &Scope, order: TaskOrder, backward: bool) {
+    let direction = if order.is_descending() == backward { Order::Asc } else { Order::Desc };
+    for column in key_columns(scope, order) {
+        select.order_by((task::Entity, column), direction.clone());
+    }
+}
+
+/// A join keeps no order by right: put the rows into that in which the page was read.
+fn sort(tasks: &mut [task::Model], order: TaskOrder, scope: &Scope, backward: bool) {
+    tasks.sort_by(|a, b| {
+        let (a, b) = (TaskKey::of(a, order), TaskKey::of(b, order));
+        let ascending = match (scope, order.is_by_update()) {
+            (Scope::User(_), true) => a.position.cmp(&b.position),
+            _ => (a.at, &a.user_id, &a.task_id).cmp(&(b.at, &b.user_id, &b.task_id)),
+        };
+        if order.is_descending() == backward { ascending } else { ascending.reverse() }
+    });
+}
+
+/// Statuses that a bulk cancellation looks for.
+pub const UNFINISHED: [TaskStatus; 2] = [TaskStatus::Pending, TaskStatus::Running];

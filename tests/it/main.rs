@@ -6,5 +6,6 @@ mod config;
 mod embedded;
 mod layers;
 mod migrations;
+mod schema;
 mod startup;
 mod support;

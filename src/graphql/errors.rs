@@ -1,0 +1,150 @@
+//! What a failed field tells: the service's error with its code in `extensions`, and codes for what the library itself
+//! refuses. No resolver makes an error by hand.
+//!
+//! Resolvers return [`ApiError`], which cannot be made from just anything that prints: an error without its code does not
+//! compile.
+
+use async_graphql::{Error, ErrorExtensionValues, ErrorExtensions as _, ServerError, Value};
+use uuid::Uuid;
+
+use crate::service::error::ErrorKind;
+use crate::service::{ServiceError, Unreadable};
+
+/// Why a field failed. Becomes an entry of `errors`.
+#[derive(Clone, Debug)]
+pub(crate) struct ApiError(Error);
+
+/// A nullable field that can fail by itself: `Option` outside, `Result` inside. The other way round a failure would null
+/// the parent too.
+pub(crate) type Answer<T> = Option<Result<T, ApiError>>;
+
+impl ApiError {
+    /// A stored value that cannot be shown: the field is null, the rest of its parent stands.
+    pub(crate) fn unreadable(why: Unreadable) -> Self {
+        let id = Uuid::now_v7();
+        tracing::warn!(%id, "a stored value cannot be shown");
+        Self(Error::new(why.to_string()).extend_with(|_, extensions| {
+            extensions.set("code", "INTERNAL_SERVER_ERROR");
+            extensions.set("id", id.to_string());
+        }))
+    }
+}
+
+impl From<ServiceError> for ApiError {
+    fn from(error: ServiceError) -> Self {
+        Self(Error::new(error.to_string()).extend_with(|_, extensions| extend(extensions, &error)))
+    }
+}
+
+impl From<ApiError> for Error {
+    fn from(error: ApiError) -> Self {
+        error.0
+    }
+}
+
+fn extend(extensions: &mut ErrorExtensionValues, error: &ServiceError) {
+    extensions.set("code", error.code());
+    if error.is_retryable() {
+        extensions.set("retryable", true);
+    }
+    if let Some(record_id) = error.record_id() {
+        extensions.set("recordId", record_id.to_string());
+    }
+    match error.kind() {
+        ErrorKind::BadUserInput { field, limit, value } => {
+            extensions.set("field", field.as_str());
+            set_some(extensions, "limit", *limit);
+            set_some(extensions, "value", *value);
+        }
+        ErrorKind::CursorExpired { oldest_position } => {
+            extensions.set("oldestPosition", oldest_position.map_or(Value::Null, Value::from));
+        }
+        ErrorKind::Overloaded { retry_after } => {
+            extensions.set("retryAfterMs", u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX));
+        }
+        ErrorKind::Internal { id } => extensions.set("id", id.to_string()),
+        ErrorKind::Forbidden | ErrorKind::DatabaseUnavailable | ErrorKind::Timeout => {}
+    }
+}
+
+fn set_some(extensions: &mut ErrorExtensionValues, name: &str, value: Option<i64>) {
+    if let Some(value) = value {
+        extensions.set(name, value);
+    }
+}
+
+/// The document is not GraphQL: or nested so deeply that the parser gives up.
+pub(crate) fn code_parse_error(error: &mut ServerError) {
+    if error.message.contains("recursion") {
+        set_code(error, "LIMIT_EXCEEDED");
+        set(error, "limit", "depth");
+    } else {
+        set_code(error, "GRAPHQL_PARSE_FAILED");
+    }
+}
+
+/// Gives the library's own refusals a code. The library tells them apart by their text alone: a test holds these texts.
+pub(crate) fn code_library_error(error: &mut ServerError) {
+    if error.extensions.as_ref().is_some_and(|extensions| extensions.get("code").is_some()) {
+        return;
+    }
+    if let Some(rest) = error.message.strip_prefix("Invalid value for argument \"") {
+        let field = rest.split_once('"').map(|(path, _)| argument_path(path));
+        set_code(error, "BAD_USER_INPUT");
+        if let Some(field) = field {
+            set(error, "field", field);
+        }
+    } else if error.message.starts_with("Unknown operation named")
+        || error.message.starts_with("Operation name required")
+    {
+        set_code(error, "OPERATION_RESOLUTION_FAILURE");
+    } else if error.message.starts_with("The recursion depth of the query") {
+        set_code(error, "LIMIT_EXCEEDED");
+        set(error, "limit", "depth");
+    } else if error.message.starts_with("Subscriptions are not supported on this transport") {
+        set_code(error, "OPERATION_RESOLUTION_FAILURE");
+    } else if error.path.is_empty() {
+        set_code(error, "GRAPHQL_VALIDATION_FAILED");
+    } else {
+        // An argument that passed validation and could not be read: an Int beyond 32 bits.
+        set_code(error, "BAD_USER_INPUT");
+    }
+}
+
+/// `input.records.3.step`, as the library writes it, becomes `input.records[3].step`.
+fn argument_path(path: &str) -> String {
+    let mut told = String::with_capacity(path.len() + 2);
+    for segment in path.split('.') {
+        if segment.bytes().all(|byte| byte.is_ascii_digit()) {
+            told.push('[');
+            told.push_str(segment);
+            told.push(']');
+        } else {
+            if !told.is_empty() {
+                told.push('.');
+            }
+            told.push_str(segment);
+        }
+    }
+    told
+}
+
+fn set_code(error: &mut ServerError, code: &str) {
+    set(error, "code", code);
+}
+
+fn set(error: &mut ServerError, name: &str, value: impl Into<Value>) {
+    error.extensions.get_or_insert_default().set(name, value);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_into_a_list_has_brackets() {
+        assert_eq!(argument_path("input.records.3.step"), "input.records[3].step");
+        assert_eq!(argument_path("ids.0"), "ids[0]");
+        assert_eq!(argument_path("first"), "first");
+    }
+}

@@ -1,0 +1,61 @@
+//! `saveTaskHistoryBatch`: many reports at once, all or none.
+
+use async_graphql::{Context, InputObject, Object, SimpleObject};
+
+use super::save::SaveTaskHistoryInput;
+use crate::graphql::errors::{Answer, ApiError};
+use crate::graphql::session::Session;
+use crate::graphql::types::{Task, TaskRecord};
+use crate::service::{SaveInput, SavedBatch};
+
+/// Reports that belong together.
+#[derive(InputObject)]
+pub(crate) struct SaveTaskHistoryBatchInput {
+    /// 1 to 10,000 reports, saved together or not at all.
+    records: Vec<SaveTaskHistoryInput>,
+}
+
+/// What became of the reports.
+#[derive(SimpleObject)]
+pub(crate) struct SaveTaskHistoryBatchPayload {
+    /// How many records are new.
+    saved_count: i32,
+    /// How many recordIds were there before, and changed nothing.
+    duplicate_count: i32,
+    /// The records in the order of the input.
+    records: Vec<TaskRecord>,
+    /// The tasks among them whose cancellation waits for its acknowledgement: stop these, then acknowledge.
+    cancelled_tasks: Vec<Task>,
+}
+
+impl From<SavedBatch> for SaveTaskHistoryBatchPayload {
+    fn from(saved: SavedBatch) -> Self {
+        Self {
+            saved_count: saved.saved_count,
+            duplicate_count: saved.duplicate_count,
+            records: saved.records.into_iter().map(TaskRecord::from).collect(),
+            cancelled_tasks: saved.cancelled_tasks.into_iter().map(Task::from).collect(),
+        }
+    }
+}
+
+/// The mutation's resolver.
+#[derive(Default)]
+pub(crate) struct SaveBatchMutation;
+
+#[Object]
+impl SaveBatchMutation {
+    /// Reports many steps at once, of one task or of many. Who may save one may save many.
+    async fn save_task_history_batch(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "The reports, in the order in which they are to count.")] input: SaveTaskHistoryBatchInput,
+    ) -> Answer<SaveTaskHistoryBatchPayload> {
+        Some(save_batch(context, input.records.into_iter().map(Into::into).collect()).await)
+    }
+}
+
+async fn save_batch(context: &Context<'_>, inputs: Vec<SaveInput>) -> Result<SaveTaskHistoryBatchPayload, ApiError> {
+    let session = Session::of(context)?;
+    Ok(session.service.save_batch(&session.viewer, inputs).await?.into())
+}

@@ -1,0 +1,215 @@
+//! The contract's own scalars. Each is a newtype, so that what leaves the server is spelt in one way only.
+//!
+//! A scalar's `is_valid` does the whole work of `parse`: a bad value is then refused before anything runs. To add one:
+//! the newtype, its `#[Scalar]` with a description and, where a standard exists, `specified_by_url`.
+
+use async_graphql::{InputValueError, InputValueResult, Number, Scalar, ScalarType, Value};
+use chrono::{SecondsFormat, Utc};
+
+/// A moment in UTC, to the microsecond, as `PostgreSQL` keeps it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct DateTime(pub(crate) chrono::DateTime<Utc>);
+
+impl DateTime {
+    /// Any offset is taken; what is finer than a microsecond is cut off. Years outside four digits would not sort as
+    /// text.
+    fn read(text: &str) -> Option<Self> {
+        let moment = chrono::DateTime::parse_from_rfc3339(text).ok()?;
+        let moment = chrono::DateTime::from_timestamp_micros(moment.timestamp_micros())?;
+        (0..=9999).contains(&chrono::Datelike::year(&moment)).then_some(Self(moment))
+    }
+}
+
+impl From<chrono::DateTime<Utc>> for DateTime {
+    fn from(moment: chrono::DateTime<Utc>) -> Self {
+        Self(moment)
+    }
+}
+
+/// A moment in UTC by RFC 3339, given with `Z` and exactly six decimals, so that moments sort as text. In an input any
+/// offset is taken.
+#[Scalar(name = "DateTime", specified_by_url = "https://datatracker.ietf.org/doc/html/rfc3339")]
+impl ScalarType for DateTime {
+    fn parse(value: Value) -> InputValueResult<Self> {
+        match &value {
+            Value::String(text) => Self::read(text)
+                .ok_or_else(|| InputValueError::custom("not a moment like 2026-01-31T12:00:00.000000Z (RFC 3339)")),
+            _ => Err(InputValueError::expected_type(value)),
+        }
+    }
+
+    fn is_valid(value: &Value) -> bool {
+        matches!(value, Value::String(text) if Self::read(text).is_some())
+    }
+
+    fn to_value(&self) -> Value {
+        Value::String(self.0.to_rfc3339_opts(SecondsFormat::Micros, true))
+    }
+}
+
+/// Any JSON value.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Json(pub(crate) serde_json::Value);
+
+/// Any JSON value. It comes back equal, numbers as IEEE doubles or 64-bit integers; the order of an object's keys is not
+/// kept.
+#[Scalar(name = "JSON")]
+impl ScalarType for Json {
+    fn parse(value: Value) -> InputValueResult<Self> {
+        value.into_json().map(Self).map_err(InputValueError::custom)
+    }
+
+    fn to_value(&self) -> Value {
+        // Fails for no value of this type; null stands for what cannot be.
+        Value::from_json(self.0.clone()).unwrap_or_default()
+    }
+}
+
+/// A whole number that a JavaScript number can hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct SafeInt(i64);
+
+impl SafeInt {
+    /// 2^53 - 1.
+    const MAX: i64 = (1 << 53) - 1;
+
+    fn read(value: &Value) -> Option<Self> {
+        let Value::Number(number) = value else { return None };
+        number.as_i64().filter(|value| (-Self::MAX..=Self::MAX).contains(value)).map(Self)
+    }
+}
+
+/// Positions and counts, which grow by one a record: none comes near the limit within the server's life.
+impl From<i64> for SafeInt {
+    fn from(value: i64) -> Self {
+        Self(value)
+    }
+}
+
+/// A whole number of up to 53 bits as a JSON number: no JavaScript client rounds it.
+#[Scalar(name = "SafeInt", specified_by_url = "https://tc39.es/ecma262/#sec-number.issafeinteger")]
+impl ScalarType for SafeInt {
+    fn parse(value: Value) -> InputValueResult<Self> {
+        Self::read(&value).ok_or_else(|| InputValueError::expected_type(value))
+    }
+
+    fn is_valid(value: &Value) -> bool {
+        Self::read(value).is_some()
+    }
+
+    fn to_value(&self) -> Value {
+        Value::Number(Number::from(self.0))
+    }
+}
+
+/// A UUID, given in lower case with hyphens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Uuid(pub(crate) uuid::Uuid);
+
+/// A UUID by RFC 9562, given in lower case with hyphens; in an input either case, with or without hyphens.
+#[Scalar(name = "UUID", specified_by_url = "https://datatracker.ietf.org/doc/html/rfc9562")]
+impl ScalarType for Uuid {
+    fn parse(value: Value) -> InputValueResult<Self> {
+        match &value {
+            Value::String(text) => uuid::Uuid::try_parse(text).map(Self).map_err(InputValueError::custom),
+            _ => Err(InputValueError::expected_type(value)),
+        }
+    }
+
+    fn is_valid(value: &Value) -> bool {
+        matches!(value, Value::String(text) if uuid::Uuid::try_parse(text).is_ok())
+    }
+
+    fn to_value(&self) -> Value {
+        Value::String(self.0.to_string())
+    }
+}
+
+/// Where a user's feed stands. The service makes and reads it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FeedCursor(pub(crate) String);
+
+/// A place in a user's feed, at most 300 characters. Opaque: only ever given back, to a subscription's `after`. It is not
+/// a page's cursor.
+#[Scalar(name = "FeedCursor")]
+impl ScalarType for FeedCursor {
+    fn parse(value: Value) -> InputValueResult<Self> {
+        match value {
+            Value::String(text) => Ok(Self(text)),
+            _ => Err(InputValueError::expected_type(value)),
+        }
+    }
+
+    fn is_valid(value: &Value) -> bool {
+        matches!(value, Value::String(_))
+    }
+
+    fn to_value(&self) -> Value {
+        Value::String(self.0.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn date(text: &str) -> Option<Value> {
+        DateTime::parse(Value::String(text.to_owned())).ok().map(|date| date.to_value())
+    }
+
+    #[test]
+    fn a_moment_is_given_with_z_and_six_decimals() {
+        let same = [
+            ("2026-01-31T12:00:00Z", "2026-01-31T12:00:00.000000Z"),
+            ("2026-01-31T12:00:00.5+02:00", "2026-01-31T10:00:00.500000Z"),
+            ("2026-01-31t12:00:00.123456789z", "2026-01-31T12:00:00.123456Z"),
+            ("2026-12-31T23:59:60Z", "2027-01-01T00:00:00.000000Z"),
+            ("0001-01-01T00:00:00Z", "0001-01-01T00:00:00.000000Z"),
+        ];
+        for (given, told) in same {
+            assert_eq!(date(given), Some(Value::from(told)), "{given}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_moment_is_refused() {
+        for text in
+            ["", "now", "2026-01-31", "2026-01-31T12:00:00", "2026-02-30T00:00:00Z", "0000-01-01T00:00:00+01:00"]
+        {
+            assert_eq!(date(text), None, "{text}");
+            assert!(!DateTime::is_valid(&Value::from(text)), "{text}");
+        }
+        assert!(!DateTime::is_valid(&Value::from(1_769_860_800)));
+    }
+
+    #[test]
+    fn a_safe_int_ends_at_53_bits() {
+        for (value, good) in [
+            (Value::from(9_007_199_254_740_991_i64), true),
+            (Value::from(9_007_199_254_740_992_i64), false),
+            (Value::from(-9_007_199_254_740_991_i64), true),
+            (Value::from(-9_007_199_254_740_992_i64), false),
+            (Value::from(1.5), false),
+            (Value::from("1"), false),
+        ] {
+            assert_eq!(SafeInt::is_valid(&value), good, "{value}");
+            assert_eq!(SafeInt::parse(value).is_ok(), good);
+        }
+    }
+
+    #[test]
+    fn json_comes_back_equal() {
+        let json = serde_json::json!({"a": [1, -9_223_372_036_854_775_808_i64, 1.5, null, {"b": "ü\u{0}"}]});
+        let there = Json(json.clone()).to_value();
+        assert_eq!(Json::parse(there).map(|json| json.0).ok(), Some(json));
+    }
+
+    #[test]
+    fn a_uuid_is_told_in_one_spelling() {
+        let value = Value::from("67E5504410B1426F9247BB680E5FE0C8");
+        assert!(Uuid::is_valid(&value));
+        let told = Uuid::parse(value).map(|uuid| uuid.to_value()).ok();
+        assert_eq!(told, Some(Value::from("67e55044-10b1-426f-9247-bb680e5fe0c8")));
+        assert!(!Uuid::is_valid(&Value::from("67e55044")));
+    }
+}

@@ -1,0 +1,43 @@
+//! Who is asking, and through what: the one thing that resolvers take from the request's context.
+
+use std::sync::Arc;
+
+use async_graphql::Context;
+use entity::{task, task_record};
+
+use super::errors::ApiError;
+use super::loader::RecordLoader;
+use crate::auth::Viewer;
+use crate::service::{RecordKey, Service, ServiceError};
+
+/// The caller of one request, or of one socket. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Session {
+    /// Does the work.
+    pub(crate) service: Service,
+    /// Who is asking.
+    pub(crate) viewer: Viewer,
+    records: Arc<RecordLoader>,
+}
+
+impl Session {
+    /// The session of this viewer.
+    #[must_use]
+    pub(crate) fn new(service: Service, viewer: Viewer) -> Self {
+        Self { service, viewer, records: Arc::default() }
+    }
+
+    /// The session that [`Caller`](super::Caller) put into the request.
+    pub(crate) fn of<'a>(context: &Context<'a>) -> Result<&'a Self, ApiError> {
+        context
+            .data_opt::<Self>()
+            .ok_or_else(|| ServiceError::internal(&"a request was executed without its session").into())
+    }
+
+    /// The record that last moved this task, read together with those of other tasks.
+    pub(crate) async fn moved_by(&self, task: &task::Model) -> Result<Option<Arc<task_record::Model>>, ApiError> {
+        let key =
+            RecordKey { user_id: task.user_id.clone(), position: task.moved_position, recorded_at: task.moved_at };
+        Ok(self.records.load(&self.service, &self.viewer, key).await?)
+    }
+}

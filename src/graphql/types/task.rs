@@ -1,0 +1,171 @@
+//! `Task`: the current state of one unit of work.
+
+use async_graphql::{Context, ID, Object};
+use entity::task;
+
+use super::{Cancellation, TaskRecordConnection, TaskStatus, TaskStepConnection};
+use crate::graphql::errors::{Answer, ApiError};
+use crate::graphql::node::Key;
+use crate::graphql::scalars::{DateTime, Json, SafeInt};
+use crate::graphql::session::Session;
+use crate::service::{PageArgs, StoredStepResult};
+
+/// A task, with what of it needs a further read left for when it is asked for.
+pub(crate) struct Task(task::Model);
+
+impl From<task::Model> for Task {
+    fn from(task: task::Model) -> Self {
+        Self(task)
+    }
+}
+
+impl Task {
+    /// For `taskStatus`, which is this field without the task.
+    pub(crate) fn current_status(&self) -> TaskStatus {
+        self.0.status.into()
+    }
+
+    /// What the record says that last moved the task; none where retention has removed it.
+    async fn moved_by(&self, context: &Context<'_>) -> Result<Option<StoredStepResult>, ApiError> {
+        let record = Session::of(context)?.moved_by(&self.0).await?;
+        Ok(record.map(|record| StoredStepResult::parse(&record.result)))
+    }
+}
+
+/// One unit of background work of one user. It is known by (userId, taskId) and made of numbered steps.
+#[Object]
+impl Task {
+    /// Global and opaque: for `node` and for caches. It is never what an argument `taskId` asks for.
+    pub(crate) async fn id(&self) -> ID {
+        Key::from(&self.0).encode()
+    }
+
+    /// Whose task it is.
+    async fn user_id(&self) -> ID {
+        ID(self.0.user_id.clone())
+    }
+
+    /// The worker's own name of the task, unique within the user.
+    async fn task_id(&self) -> ID {
+        ID(self.0.task_id.clone())
+    }
+
+    /// What people call it, where a worker has said so.
+    async fn name(&self) -> Option<&str> {
+        self.0.name.as_deref()
+    }
+
+    /// Labels to find it by, as the worker gave them.
+    async fn tags(&self) -> &[String] {
+        &self.0.tags
+    }
+
+    /// The status of the highest step recorded. CANCELLED once the task is cancelled, whatever is reported later. With
+    /// totalSteps known it is COMPLETED only when that many distinct steps have completed; until then RUNNING, or FAILED
+    /// or `TIMED_OUT` where a step's latest record says so.
+    async fn status(&self) -> TaskStatus {
+        self.current_status()
+    }
+
+    /// Whether the status is COMPLETED, FAILED, CANCELLED or `TIMED_OUT`. A retry can move a finished task on.
+    async fn is_finished(&self) -> bool {
+        self.0.status.is_finished()
+    }
+
+    /// The position of the record that last changed anything of this task. Of two states of one task the one with the
+    /// higher position is the newer: a cache keeps that one.
+    async fn position(&self) -> SafeInt {
+        self.0.position.into()
+    }
+
+    /// The highest step number that a worker has reported.
+    async fn step(&self) -> i32 {
+        self.0.step
+    }
+
+    /// How many steps there will be, where a worker has said so.
+    async fn total_steps(&self) -> Option<i32> {
+        self.0.total_steps
+    }
+
+    /// The completed distinct steps, and the fraction of the running one, over totalSteps: 0 to 1. Null while totalSteps
+    /// is not known.
+    async fn progress(&self) -> Option<f64> {
+        self.0.progress()
+    }
+
+    /// From the record that last moved the task; empty where that gave none.
+    async fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// From the record that last moved the task: the worker's own value.
+    async fn result(&self, context: &Context<'_>) -> Answer<Json> {
+        let moved = self.moved_by(context).await;
+        let result = moved.and_then(|moved| moved.map_or(Ok(None), |moved| moved.result).map_err(ApiError::unreadable));
+        result.map(|value| value.map(Json)).transpose()
+    }
+
+    /// From the record that last moved the task: the worker's code for what went wrong.
+    async fn error_code(&self) -> Option<&str> {
+        self.0.error_code.as_deref()
+    }
+
+    /// From the record that last moved the task: what went wrong, in words.
+    async fn error_message(&self, context: &Context<'_>) -> Answer<String> {
+        let moved = self.moved_by(context).await;
+        moved.map(|moved| moved.and_then(|moved| moved.error_message)).transpose()
+    }
+
+    /// When its first record was appended, by the database's clock.
+    async fn created_at(&self) -> DateTime {
+        self.0.created_at.into()
+    }
+
+    /// When the first record that is not PENDING was appended.
+    async fn started_at(&self) -> Option<DateTime> {
+        self.0.started_at.map(DateTime)
+    }
+
+    /// When its latest record was appended, by the database's clock. It never goes back, so `UPDATED_DESC` is the order of
+    /// the feed.
+    async fn updated_at(&self) -> DateTime {
+        self.0.updated_at.into()
+    }
+
+    /// When the record was appended that finished it; null while it goes on.
+    async fn finished_at(&self) -> Option<DateTime> {
+        self.0.finished_at.map(DateTime)
+    }
+
+    /// The request to cancel it, where there was one.
+    async fn cancellation(&self) -> Option<Cancellation> {
+        Cancellation::of(&self.0)
+    }
+
+    /// Its steps by number: what a timeline draws.
+    async fn steps(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "At most so many, from the beginning: 0 to 500, 50 if left out.")] first: Option<i32>,
+        #[graphql(desc = "Only what stands behind this cursor.")] after: Option<String>,
+        #[graphql(desc = "At most so many, from the end: 0 to 500.")] last: Option<i32>,
+        #[graphql(desc = "Only what stands before this cursor.")] before: Option<String>,
+    ) -> Answer<TaskStepConnection> {
+        let page = PageArgs { first, after, last, before };
+        Some(TaskStepConnection::of(context, &self.0, page).await)
+    }
+
+    /// Every record of the task, oldest first.
+    async fn history(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "At most so many, from the beginning: 0 to 500, 50 if left out.")] first: Option<i32>,
+        #[graphql(desc = "Only what stands behind this cursor.")] after: Option<String>,
+        #[graphql(desc = "At most so many, from the end: 0 to 500.")] last: Option<i32>,
+        #[graphql(desc = "Only what stands before this cursor.")] before: Option<String>,
+    ) -> Answer<TaskRecordConnection> {
+        let page = PageArgs { first, after, last, before };
+        Some(TaskRecordConnection::of_task(context, &self.0, page).await)
+    }
+}

@@ -1,0 +1,56 @@
+//! Batches: saved together or not at all, beside the lanes.
+
+use super::append::{Placed, Wait};
+use super::record::{NewRecord, Saved};
+use super::{Store, StoreError};
+
+impl Store {
+    /// Saves records in one transaction, in the order given. Where one of them cannot be saved nothing is, and the error
+    /// names it.
+    pub async fn save_batch(&self, records: &[NewRecord]) -> Result<Vec<Saved>, StoreError> {
+        let all: Vec<&NewRecord> = records.iter().collect();
+        let placed = match self.append_until_known(&all, Wait::AtMost(self.settings.hold_timeout)).await {
+            Err(StoreError::Unstorable { index: None, message }) => {
+                let index = self.find_unstorable(&all).await?;
+                return Err(StoreError::Unstorable { index, message });
+            }
+            placed => placed?,
+        };
+        if let Some(index) = placed.iter().position(|placed| matches!(placed, Placed::Conflict)) {
+            return Err(StoreError::Conflict { index });
+        }
+        self.tell(&placed);
+        let known: Vec<_> = placed
+            .iter()
+            .filter_map(|placed| match placed {
+                Placed::Duplicate(place) => Some(place.clone()),
+                _ => None,
+            })
+            .collect();
+        let mut duplicates = self.duplicates(&known).await?.into_iter();
+        placed
+            .into_iter()
+            .map(|placed| match placed {
+                Placed::Saved(saved) => Ok(*saved),
+                _ => duplicates
+                    .next()
+                    .flatten()
+                    .ok_or_else(|| StoreError::Unavailable("a record of the batch has just been removed".to_owned())),
+            })
+            .collect()
+    }
+
+    /// Which record `PostgreSQL` refuses, by halving, in transactions that are rolled back.
+    async fn find_unstorable(&self, records: &[&NewRecord]) -> Result<Option<usize>, StoreError> {
+        let (mut start, mut end) = (0, records.len());
+        while end - start > 1 {
+            let middle = start + (end - start) / 2;
+            match self.try_append(&records[start..middle]).await {
+                Ok(()) => start = middle,
+                Err(StoreError::Unstorable { .. }) => end = middle,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok((start < records.len()).then_some(start))
+    }
+}

@@ -1,0 +1,134 @@
+//! What waits in a lane: one queue a user, taken round robin, and aside from them the users who are held.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::time::Duration;
+
+use super::lanes::Pending;
+
+#[derive(Default)]
+pub(super) struct Queue {
+    /// What waits, by user, oldest first.
+    waiting: HashMap<String, VecDeque<Pending>>,
+    /// Users whose turn it will be; each once.
+    turns: VecDeque<String>,
+    /// Users held by somebody's open transaction: they have no turn.
+    held: HashSet<String>,
+    /// Held users with records that are not being written just now.
+    held_turns: VecDeque<String>,
+}
+
+impl Queue {
+    /// Adds a record; true where its user is held.
+    pub(super) fn push(&mut self, pending: Pending) -> bool {
+        let user_id = pending.record.user_id.clone();
+        let queue = self.waiting.entry(user_id.clone()).or_default();
+        queue.push_back(pending);
+        let is_first = queue.len() == 1;
+        let is_held = self.held.contains(&user_id);
+        if is_first {
+            if is_held { self.held_turns.push_back(user_id) } else { self.turns.push_back(user_id) }
+        }
+        is_held
+    }
+
+    /// Nothing waits, held or free.
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && self.held.is_empty()
+    }
+
+    /// Takes records of free users, one of each in turn.
+    pub(super) fn take_free(&mut self, records: usize, bytes: usize) -> Vec<Pending> {
+        take(&mut self.turns, &mut self.waiting, records, bytes)
+    }
+
+    /// Moves users to the side, with the records that were just refused before those that came since.
+    pub(super) fn hold(&mut self, refused: Vec<Pending>) {
+        for pending in &refused {
+            if self.held.insert(pending.record.user_id.clone()) {
+                self.turns.retain(|user_id| *user_id != pending.record.user_id);
+            }
+        }
+        self.put_in_front(refused);
+    }
+
+    /// Takes records of held users: those that have waited too long, and the next ones to try.
+    pub(super) fn take_held(
+        &mut self,
+        too_long: Duration,
+        records: usize,
+        bytes: usize,
+    ) -> (Vec<Pending>, Vec<Pending>) {
+        let mut overdue = Vec::new();
+        for user_id in &self.held_turns {
+            if let Some(queue) = self.waiting.get_mut(user_id) {
+                while queue.front().is_some_and(|pending| pending.is_overdue(too_long)) {
+                    overdue.extend(queue.pop_front());
+                }
+            }
+        }
+        let waiting = &mut self.waiting;
+        self.held_turns.retain(|user_id| {
+            let is_empty = waiting.get(user_id).is_none_or(VecDeque::is_empty);
+            if is_empty {
+                waiting.remove(user_id);
+                self.held.remove(user_id);
+            }
+            !is_empty
+        });
+        (overdue, take(&mut self.held_turns, &mut self.waiting, records, bytes))
+    }
+
+    /// After a try on the side: who is still held stays, everybody else takes turns again.
+    pub(super) fn put_back(&mut self, still_held: Vec<Pending>) {
+        let stuck: HashSet<String> = still_held.iter().map(|pending| pending.record.user_id.clone()).collect();
+        let untried: HashSet<&String> = self.held_turns.iter().collect();
+        let freed: Vec<String> = self
+            .held
+            .iter()
+            .filter(|user_id| !stuck.contains(*user_id) && !untried.contains(user_id))
+            .cloned()
+            .collect();
+        for user_id in freed {
+            self.held.remove(&user_id);
+            if self.waiting.contains_key(&user_id) {
+                self.turns.push_back(user_id);
+            }
+        }
+        self.put_in_front(still_held);
+    }
+
+    fn put_in_front(&mut self, refused: Vec<Pending>) {
+        for pending in refused.into_iter().rev() {
+            let user_id = pending.record.user_id.clone();
+            self.waiting.entry(user_id.clone()).or_default().push_front(pending);
+            if !self.held_turns.contains(&user_id) {
+                self.held_turns.push_back(user_id);
+            }
+        }
+    }
+}
+
+/// Takes one record of each user in turn until the batch is full.
+fn take(
+    turns: &mut VecDeque<String>,
+    waiting: &mut HashMap<String, VecDeque<Pending>>,
+    records: usize,
+    bytes: usize,
+) -> Vec<Pending> {
+    let mut batch = Vec::new();
+    let mut batch_bytes = 0;
+    while batch.len() < records && (batch_bytes < bytes || batch.is_empty()) {
+        let Some(user_id) = turns.pop_front() else { break };
+        let Some(queue) = waiting.get_mut(&user_id) else { continue };
+        if let Some(pending) = queue.pop_front() {
+            batch_bytes += pending.record.bytes();
+            batch.push(pending);
+        }
+        if queue.is_empty() {
+            waiting.remove(&user_id);
+        } else {
+            turns.push_back(user_id);
+        }
+    }
+    batch
+}
