@@ -67,7 +67,7 @@ impl Query {
         Some(TaskRecordConnection::of(context, user(user_id), task_id.0, page).await)
     }
 
-    /// A list of tasks. A cursor belongs to its order and filter: with others it is BAD_USER_INPUT. Tasks move while one
+    /// A list of tasks. A cursor belongs to its order and filter: with others it is `BAD_USER_INPUT`. Tasks move while one
     /// pages by UPDATED. A page under a filter looks at no more than 20,000 tasks: it may hold fewer than asked, even
     /// none, while hasNextPage is true; go on from endCursor.
     #[expect(clippy::too_many_arguments, reason = "the contract's four arguments of a page, and the list's three")]

@@ -58,7 +58,7 @@ pub(crate) struct SaveTaskHistoryInput {
     /// What is to be known of the task itself.
     task: Option<TaskDetailsInput>,
     /// Makes the save idempotent: the same recordId of the same user within 7 days, while the record is kept, changes
-    /// nothing and answers with the first record; for another task or step it is BAD_USER_INPUT. Without one the server
+    /// nothing and answers with the first record; for another task or step it is `BAD_USER_INPUT`. Without one the server
     /// gives one, and an error whose outcome is unknown names it in `extensions.recordId`.
     record_id: Option<Uuid>,
     /// When it happened by the reporter's clock, at most 5 minutes ahead; now, if left out.

@@ -173,7 +173,7 @@ impl TaskStepConnection {
 /// One record in a list, and where it stands there.
 #[derive(SimpleObject)]
 pub(crate) struct TaskRecordEdge {
-    /// For `after` and `before` of the same list. It is not a FeedCursor.
+    /// For `after` and `before` of the same list. It is not a `FeedCursor`.
     cursor: String,
     /// The record itself.
     node: TaskRecord,
