@@ -37,7 +37,7 @@ pub(crate) struct TaskDetailsInput {
     name: Option<String>,
     /// Labels to find it by: up to 32 of 1 to 64 characters.
     tags: Option<Vec<String>>,
-    /// How many steps there will be, 1 or more; 0 clears it.
+    /// How many steps there will be, 1 to 1,000,000.
     total_steps: Option<i32>,
     /// The task starts again, as a retry does: its steps count from this record on.
     #[graphql(default = false)]
