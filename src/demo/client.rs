@@ -13,7 +13,7 @@ use super::DemoError;
 /// What one request may take.
 const REQUEST: Duration = Duration::from_secs(15);
 /// How long a server that was there may stay away.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// The first pause before another attempt, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(3));
 

@@ -212,7 +212,7 @@ impl Writer {
                 if let Some(Act::Report(report)) = self.acts.get_mut(mark) {
                     report.is_retry = true;
                     report.restart = *restart;
-                    report.message = if *restart { "starts again" } else { "tries again" }.to_owned();
+                    report.message = String::from(if *restart { "starts again" } else { "tries again" });
                 }
             }
             Outcome::Fails => {

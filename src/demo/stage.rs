@@ -147,10 +147,14 @@ impl Stage {
 impl Tally {
     #[expect(clippy::cast_precision_loss, reason = "a number for people")]
     fn sum_up(&self, seconds: f64) -> String {
-        let mut text = format!(
+        let unfinished = match self.unfinished {
+            0 => String::new(),
+            count => format!("\n  left unfinished {count}: taskwire demo --clean cancels such tasks"),
+        };
+        format!(
             "\n{} tasks, {} reports in {seconds:.0} s ({:.1} a second)\n  completed {}, failed {}, timed out {}, cancelled \
              {}\n  cancellations answered: STOPPED {}, FINISHED_FIRST {}, CANNOT_STOP {}; too late {}\n  retries of failed \
-             steps {}, requests sent again {}, refused {}",
+             steps {}, requests sent again {}, refused {}{unfinished}",
             self.tasks,
             self.reports,
             self.reports as f64 / seconds.max(0.001),
@@ -165,14 +169,7 @@ impl Tally {
             self.retries,
             self.repeated_requests,
             self.refused,
-        );
-        if self.unfinished > 0 {
-            text.push_str(&format!(
-                "\n  left unfinished {}: `taskwire demo --clean` cancels such tasks",
-                self.unfinished
-            ));
-        }
-        text
+        )
     }
 }
 

@@ -234,20 +234,16 @@ impl Play<'_> {
 }
 
 fn line(report: &Report, saved: &Saved, total_steps: usize) -> String {
-    let mut line = format!("{}/{total_steps} {}: {}", report.step, report.step_name, report.status.name());
-    if let Some(progress) = report.progress {
-        line.push_str(&format!(" {:.0} %", progress * 100.0));
-    }
-    if let Some((code, _)) = report.error {
-        line.push_str(&format!(" {code}"));
-    }
-    if report.is_retry {
-        line.push_str(&format!(" ({})", report.message));
-    }
-    if saved.record.is_late {
-        line.push_str(" (late: the task stays cancelled)");
+    let progress = report.progress.map(|progress| format!(" {:.0} %", progress * 100.0)).unwrap_or_default();
+    let error = report.error.map(|(code, _)| format!(" {code}")).unwrap_or_default();
+    let retry = if report.is_retry { format!(" ({})", report.message) } else { String::new() };
+    let task = if saved.record.is_late {
+        " (late: the task stays cancelled)".to_owned()
     } else if saved.task.is_finished {
-        line.push_str(&format!(" -> the task is {}", saved.task.status));
-    }
-    line
+        format!(" -> the task is {}", saved.task.status)
+    } else {
+        String::new()
+    };
+    let Report { step, step_name, status, .. } = report;
+    format!("{step}/{total_steps} {step_name}: {}{progress}{error}{retry}{task}", status.name())
 }

@@ -87,8 +87,9 @@ fn request(posted: Posted) -> Result<Request, Refusal> {
 
 fn parse<T: serde::de::DeserializeOwned>(name: &str, text: Option<String>) -> Result<Option<T>, Refusal> {
     let Some(text) = text else { return Ok(None) };
-    serde_json::from_str(&text)
-        .map_err(|error| Refusal::bad_request(format!("`{name}` is not an object in JSON: {error}")).with("field", name))
+    serde_json::from_str(&text).map_err(|error| {
+        Refusal::bad_request(format!("`{name}` is not an object in JSON: {error}")).with("field", name)
+    })
 }
 
 async fn read(headers: &HeaderMap, body: Body, limit: i32) -> Result<Bytes, Refusal> {
