@@ -22,7 +22,7 @@ use super::{PORT, Place, account::Account, folder::trouble};
 /// How often we look whether it answers, or whether it is gone.
 const LOOK: Duration = Duration::from_millis(20);
 /// What a clean end may take before it is cut short. A server is to be down within 10 s.
-const CLEAN_END: Duration = Duration::from_millis(3500);
+const CLEAN_END: Duration = Duration::from_millis(2500);
 /// The log is begun anew at a start when it is longer than this.
 const LOG_BYTES: u64 = 10 << 20;
 
@@ -184,7 +184,10 @@ async fn adopt(place: &Place) -> Result<Option<Postmaster>, StartError> {
     };
     let mut found = Postmaster { pid, child: None, is_over: false };
     let same_socket = lines.get(4).is_some_and(|folder| Path::new(folder) == place.socket);
-    if same_socket && lines.get(7) != Some(&"stopping") {
+    let state = lines.get(7).copied().unwrap_or_default();
+    // Somebody who tidied up /tmp may have taken the socket away; PostgreSQL does not make it again.
+    let is_cut_off = state == "ready" && !socket(place).exists();
+    if same_socket && state != "stopping" && !is_cut_off {
         let adopted = tokio::select! {
             () = answers(place.options("postgres")) => true,
             () = found.ended() => false,
@@ -204,7 +207,7 @@ async fn adopt(place: &Place) -> Result<Option<Postmaster>, StartError> {
 /// gone to another program or waits to be fetched by a parent who never does: then it would refuse to start. Backends
 /// that outlive their postmaster are safe from this: PostgreSQL finds them by the shared memory they hold.
 fn tidy(place: &Place, pid_file: &Path) -> std::io::Result<()> {
-    let socket = place.socket.join(format!(".s.PGSQL.{PORT}"));
+    let socket = socket(place);
     for file in [pid_file, &socket, &socket.with_extension(format!("{PORT}.lock"))] {
         match fs::remove_file(file) {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
@@ -212,6 +215,10 @@ fn tidy(place: &Place, pid_file: &Path) -> std::io::Result<()> {
         }
     }
     Ok(())
+}
+
+fn socket(place: &Place) -> PathBuf {
+    place.socket.join(format!(".s.PGSQL.{PORT}"))
 }
 
 /// Returns when it lets somebody in.
