@@ -21,8 +21,6 @@ use super::{PORT, Place, account::Account, folder::trouble};
 
 /// How often we look whether it answers, or whether it is gone.
 const LOOK: Duration = Duration::from_millis(20);
-/// What a clean end may take before it is cut short. A server is to be down within 10 s.
-const CLEAN_END: Duration = Duration::from_millis(2500);
 /// The log is begun anew at a start when it is longer than this.
 const LOG_BYTES: u64 = 10 << 20;
 
@@ -88,12 +86,11 @@ impl Postmaster {
         self.is_over = true;
     }
 
-    /// Ends it: sessions are broken off, what they committed is written down. Where that takes too long it is cut
-    /// short, which loses nothing but makes the next start longer.
-    pub(super) async fn stop(mut self) {
-        for (signal, patience) in
-            [(Signal::INT, CLEAN_END), (Signal::QUIT, Duration::from_secs(2)), (Signal::KILL, Duration::from_secs(2))]
-        {
+    /// Ends it: sessions are broken off, what they committed is written down. Where that takes longer than `patience`
+    /// it is cut short, which loses nothing but makes the next start longer.
+    pub(super) async fn stop(mut self, patience: Duration) {
+        let short = Duration::from_millis(500);
+        for (signal, patience) in [(Signal::INT, patience), (Signal::QUIT, short), (Signal::KILL, short)] {
             if kill_process(self.pid, signal).is_err() || timeout(patience, self.ended()).await.is_ok() {
                 break;
             }
@@ -198,7 +195,7 @@ async fn adopt(place: &Place) -> Result<Option<Postmaster>, StartError> {
             return Ok(Some(found));
         }
     }
-    found.stop().await;
+    found.stop(super::CLEAN_END).await;
     tidy(place, &file).map_err(|error| trouble(place.folder.path(), &error))?;
     Ok(None)
 }
