@@ -113,7 +113,9 @@ async fn what_is_no_request_is_a_400_with_a_code_and_without_data() {
         assert_eq!((status, code(&answer)), (StatusCode::BAD_REQUEST, expected), "{body}: {answer}");
         assert!(answer.get("data").is_none(), "{answer}");
     }
-    for query in [&[][..], &[("query", "")], &[("query", ME), ("variables", "x")], &[("query", ME), ("extensions", "1")]] {
+    for query in
+        [&[][..], &[("query", "")], &[("query", ME), ("variables", "x")], &[("query", ME), ("extensions", "1")]]
+    {
         let (status, answer) = send(server.client.get(with(server.url(), query))).await;
         assert_eq!((status, code(&answer)), (StatusCode::BAD_REQUEST, "BAD_USER_INPUT"), "{query:?}");
     }

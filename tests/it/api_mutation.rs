@@ -82,7 +82,8 @@ async fn null_is_the_same_as_leaving_out_and_the_empty_value_clears() {
     let task = server.data(read, json!({})).await["task"].clone();
     assert_eq!((&task["tags"], &task["totalSteps"]), (&json!([]), &json!(3)));
     assert!(task["name"] == Value::Null || task["name"] == "", "{task}");
-    let error = server.error(SAVE, json!({ "input": report("u", "t", 1, "RUNNING", json!({ "task": { "restart": null } })) }));
+    let error =
+        server.error(SAVE, json!({ "input": report("u", "t", 1, "RUNNING", json!({ "task": { "restart": null } })) }));
     let error = error.await["extensions"].clone();
     assert_eq!((&error["code"], &error["field"]), (&json!("BAD_USER_INPUT"), &json!("input.task.restart")));
 }
