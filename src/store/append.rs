@@ -2,21 +2,33 @@
 //! The numbering, the duplicate check and the status rules are in the migration's SQL.
 
 use std::collections::HashMap;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use entity::{RecordKind, task, task_record};
 use sea_orm::prelude::DateTimeUtc;
-use sea_orm::{FromQueryResult, QueryResult};
+use sea_orm::{FromQueryResult, IdenStatic, Iterable, QueryResult};
 use uuid::Uuid;
 
 use super::record::{Committed, NewRecord, Saved};
 use super::{Store, StoreError};
 
-/// `a.*` under names of their own: the columns of the task follow.
-const APPEND: &str = r#"
-SELECT a.ord, a."position" AS at_position, a.recorded_at AS at, a.is_late, a.is_duplicate, a.is_conflict, (a.left_as).*
+/// The place under names of its own: the columns of the task follow.
+static APPEND: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        r#"
+SELECT a.ord, a."position" AS at_position, a.recorded_at AS at, a.is_late, a.is_duplicate, a.is_conflict, {}
 FROM taskwire_append_v1($1, $2, array_fill('step'::text, ARRAY[cardinality($1)]), $3, $4, $5::text[]::jsonb[],
-                        $6, $7, $8, $9, $10::text[]::jsonb[], NULL, $11, $12) a"#;
+                        $6, $7, $8, $9, $10::text[]::jsonb[], NULL, $11, $12) a"#,
+        left_as("a")
+    )
+});
+
+/// The columns of `left_as` that the entity has, one by one: sqlx 0.9 cannot even describe a multirange.
+pub(super) fn left_as(alias: &str) -> String {
+    let column = |column: task::Column| format!(r#"({alias}.left_as)."{0}""#, column.as_str());
+    task::Column::iter().map(column).collect::<Vec<_>>().join(", ")
+}
 
 /// How long an append waits for users who are held by somebody's open transaction.
 #[derive(Clone, Copy, Debug)]
@@ -61,7 +73,7 @@ impl Store {
         wait: Wait,
         notify: bool,
     ) -> Result<Vec<Placed>, StoreError> {
-        let query = bind(sqlx::query(APPEND), records)?.bind(wait.millis()).bind(notify);
+        let query = bind(sqlx::query(APPEND.as_str()), records)?.bind(wait.millis()).bind(notify);
         let pool = self.db.get_postgres_connection_pool();
         let rows = self.within_time(query.fetch_all(pool)).await??;
         let mut placed: Vec<Placed> = records.iter().map(|_| Placed::Held).collect();
@@ -78,8 +90,9 @@ impl Store {
 
     /// Appends in a transaction that is rolled back: whether `PostgreSQL` would take these records.
     pub(super) async fn try_append(&self, records: &[&NewRecord]) -> Result<(), StoreError> {
-        let query =
-            bind(sqlx::query(APPEND), records)?.bind(Wait::AtMost(self.settings.hold_timeout).millis()).bind(false);
+        let query = bind(sqlx::query(APPEND.as_str()), records)?
+            .bind(Wait::AtMost(self.settings.hold_timeout).millis())
+            .bind(false);
         self.within_time(async {
             let mut transaction = self.db.get_postgres_connection_pool().begin().await?;
             query.fetch_all(&mut *transaction).await?;
