@@ -114,7 +114,9 @@ mod tests {
         for host in ["localhost", "LOCALHOST:8000", "127.0.0.1:1", "[::1]", "[::1]:8000", "tasks.example.com:443"] {
             assert_eq!(check(&[host], &[]), Ok(None), "{host}");
         }
-        for host in ["evil.com", "localhost.evil.com", "evil.com:8000", "127.0.0.2", "[::2]", "localhost.", "192.168.0.1"] {
+        for host in
+            ["evil.com", "localhost.evil.com", "evil.com:8000", "127.0.0.2", "[::2]", "localhost.", "192.168.0.1"]
+        {
             assert_eq!(check(&[host], &[]), Err(403), "{host}");
         }
         for host in [&[][..], &["a b"], &["me@localhost"], &["localhost", "evil.com"]] {

@@ -9,7 +9,6 @@ use axum::extract::Query;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 
 use super::answer::Refusal;
 use crate::graphql::operation_type;
@@ -21,8 +20,7 @@ struct Posted {
     query: Option<String>,
     operation_name: Option<String>,
     variables: Option<Variables>,
-    #[serde(default)]
-    extensions: Option<std::collections::HashMap<String, IgnoredAny>>,
+    extensions: Option<serde_json::Map<String, serde_json::Value>>,
 }
 
 /// What a query string may hold: an empty value is none.
@@ -87,8 +85,9 @@ fn request(posted: Posted) -> Result<Request, Refusal> {
 
 fn parse<T: serde::de::DeserializeOwned>(name: &str, text: Option<String>) -> Result<Option<T>, Refusal> {
     let Some(text) = text else { return Ok(None) };
-    serde_json::from_str(&text)
-        .map_err(|error| Refusal::bad_request(format!("`{name}` is not an object in JSON: {error}")).with("field", name))
+    serde_json::from_str(&text).map_err(|error| {
+        Refusal::bad_request(format!("`{name}` is not an object in JSON: {error}")).with("field", name)
+    })
 }
 
 async fn read(headers: &HeaderMap, body: Body, limit: i32) -> Result<Bytes, Refusal> {

@@ -7,28 +7,21 @@ use std::time::Duration;
 
 use entity::{RecordKind, task, task_record};
 use sea_orm::prelude::DateTimeUtc;
-use sea_orm::{FromQueryResult, IdenStatic, Iterable, QueryResult};
+use sea_orm::{FromQueryResult, QueryResult};
 use uuid::Uuid;
 
+use super::columns::task_columns;
 use super::record::{Committed, NewRecord, Saved};
 use super::{Store, StoreError};
 
-/// The place under names of its own: the columns of the task follow.
 static APPEND: LazyLock<String> = LazyLock::new(|| {
     format!(
-        r#"
-SELECT a.ord, a."position" AS at_position, a.recorded_at AS at, a.is_late, a.is_duplicate, a.is_conflict, {}
-FROM taskwire_append_v1($1, $2, array_fill('step'::text, ARRAY[cardinality($1)]), $3, $4, $5::text[]::jsonb[],
-                        $6, $7, $8, $9, $10::text[]::jsonb[], NULL, $11, $12) a"#,
-        left_as("a")
+        r#"SELECT a.ord, a."position" AS at_position, a.recorded_at AS at, a.is_late, a.is_duplicate, a.is_conflict, {}
+        FROM taskwire_append_v1($1, $2, array_fill('step'::text, ARRAY[cardinality($1)]), $3, $4, $5::text[]::jsonb[],
+                                $6, $7, $8, $9, $10::text[]::jsonb[], NULL, $11, $12) a"#,
+        task_columns("(a.left_as)")
     )
 });
-
-/// The columns of `left_as` that the entity has, one by one: sqlx 0.9 cannot even describe a multirange.
-pub(super) fn left_as(alias: &str) -> String {
-    let column = |column: task::Column| format!(r#"({alias}.left_as)."{0}""#, column.as_str());
-    task::Column::iter().map(column).collect::<Vec<_>>().join(", ")
-}
 
 /// How long an append waits for users who are held by somebody's open transaction.
 #[derive(Clone, Copy, Debug)]
@@ -189,7 +182,7 @@ fn read_row(row: &QueryResult, record: &NewRecord) -> Result<Placed, StoreError>
             reported_by: record.reported_by.clone(),
             progress: record.progress,
         },
-        task: task::Model::from_query_result(row, "")?,
+        task: task::Model::from_query_result(row, "t_")?,
         is_duplicate: false,
     };
     Ok(Placed::Saved(Box::new(saved)))

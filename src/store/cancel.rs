@@ -8,25 +8,24 @@ use std::sync::LazyLock;
 use std::time::Duration;
 use uuid::Uuid;
 
-use super::append::{Place, Wait, left_as};
+use super::append::{Place, Wait};
+use super::columns::task_columns;
 use super::record::Committed;
 use super::retry::Attempts;
 use super::{Store, StoreError};
 
 static CANCEL: LazyLock<String> = LazyLock::new(|| {
     format!(
-        r#"
-SELECT c.ord, c.outcome, c."position" AS at_position, c.recorded_at AS at, {}
-FROM taskwire_cancel_v1($1, $2, $3, $4, $5, $6, $7, $8, $9) c"#,
-        left_as("c")
+        r#"SELECT c.ord, c.outcome, c."position" AS at_position, c.recorded_at AS at, {}
+        FROM taskwire_cancel_v1($1, $2, $3, $4, $5, $6, $7, $8, $9) c"#,
+        task_columns("(c.left_as)")
     )
 });
 static ACKNOWLEDGE: LazyLock<String> = LazyLock::new(|| {
     format!(
-        r#"
-SELECT a.outcome, a."position" AS at_position, a.recorded_at AS at, {}
-FROM taskwire_acknowledge_v1($1, $2, $3, $4, $5, $6, $7, $8) a"#,
-        left_as("a")
+        r#"SELECT a.outcome, a."position" AS at_position, a.recorded_at AS at, {}
+        FROM taskwire_acknowledge_v1($1, $2, $3, $4, $5, $6, $7, $8) a"#,
+        task_columns("(a.left_as)")
     )
 });
 
@@ -229,8 +228,8 @@ impl Store {
 }
 
 fn read_task(row: &QueryResult) -> Result<Option<task::Model>, StoreError> {
-    let user_id: Option<String> = row.try_get("", "user_id")?;
-    Ok(user_id.map(|_| task::Model::from_query_result(row, "")).transpose()?)
+    let user_id: Option<String> = row.try_get("t_", "user_id")?;
+    Ok(user_id.map(|_| task::Model::from_query_result(row, "t_")).transpose()?)
 }
 
 fn place(row: &QueryResult, task: Option<&task::Model>) -> Result<Option<Place>, StoreError> {

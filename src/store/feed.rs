@@ -10,11 +10,11 @@ use chrono::TimeDelta;
 use entity::{feed_head, task, task_record};
 use sea_orm::prelude::DateTimeUtc;
 use sea_orm::{
-    ConnectionTrait, DbBackend, DbErr, EntityTrait, FromQueryResult, IdenStatic, Iterable, QueryFilter, QueryResult,
-    Statement, Value,
+    ConnectionTrait, DbBackend, DbErr, EntityTrait, FromQueryResult, QueryFilter, QueryResult, Statement, Value,
 };
 use uuid::Uuid;
 
+use super::columns::{HEAD_COLUMNS, RECORD_COLUMNS, TASK_COLUMNS};
 use super::record::Committed;
 use super::{Store, StoreError};
 
@@ -75,25 +75,6 @@ pub struct ChangedHeads {
     pub is_quiet: bool,
 }
 
-/// The columns of a record, as `r_…`, from an alias `r`. The result as text: what Rust cannot read must hide nothing.
-static RECORD_COLUMNS: LazyLock<String> = LazyLock::new(|| {
-    let column = |column: task_record::Column| match column {
-        task_record::Column::Result => r#"r.result::text AS "r_result""#.to_owned(),
-        other => format!(r#"r."{0}" AS "r_{0}""#, other.as_str()),
-    };
-    task_record::Column::iter().map(column).collect::<Vec<_>>().join(", ")
-});
-
-/// The columns of a task, as `t_…`, from an alias `t`.
-pub(super) static TASK_COLUMNS: LazyLock<String> = LazyLock::new(|| {
-    let column = |column: task::Column| format!(r#"t."{0}" AS "t_{0}""#, column.as_str());
-    task::Column::iter().map(column).collect::<Vec<_>>().join(", ")
-});
-
-/// The columns of a head, as `h_…`, from an alias `h`.
-pub(super) const HEAD_COLUMNS: &str =
-    "h.position AS h_position, h.recorded_at AS h_recorded_at, h.record_id AS h_record_id";
-
 static FEED_PAGE: LazyLock<String> = LazyLock::new(|| page_sql(""));
 static TASK_PAGE: LazyLock<String> = LazyLock::new(|| page_sql(" AND task_id = $6"));
 
@@ -146,10 +127,11 @@ const OLDEST_BOUNDS: &str = "SELECT \
 const RECORD_AT: &str = "SELECT position AS h_position, recorded_at AS h_recorded_at, record_id AS h_record_id \
      FROM task_record WHERE user_id = $1 AND position = $2 AND recorded_at = $3";
 
+/// LIMIT keeps the planner from turning this into a join that reads every partition.
 const STANDING: &str = "SELECT q.user_id FROM unnest($1::text[], $2::bigint[], $3::timestamptz[], $4::uuid[]) \
          AS q (user_id, position, recorded_at, record_id) \
-     WHERE EXISTS (SELECT FROM task_record r WHERE r.user_id = q.user_id AND r.position = q.position \
-                   AND r.recorded_at = q.recorded_at AND r.record_id = q.record_id)";
+     CROSS JOIN LATERAL (SELECT FROM task_record r WHERE r.user_id = q.user_id AND r.position = q.position \
+                         AND r.recorded_at = q.recorded_at AND r.record_id = q.record_id LIMIT 1) r";
 
 pub(super) fn statement(sql: &str, values: impl IntoIterator<Item = Value>) -> Statement {
     Statement::from_sql_and_values(DbBackend::Postgres, sql, values)
