@@ -203,13 +203,11 @@ impl Store {
         let mut from = after.recorded_at;
         if after.position == 0 {
             // From the epoch it would be a long way: begin where the user's history does.
-            match self.oldest_record(user).await? {
-                Some(oldest) => from = from.max(oldest.recorded_at),
-                None => {
-                    page.head = self.heads(&[user.to_owned()]).await?.remove(user).unwrap_or(Head::START);
-                    return Ok(page);
-                }
-            }
+            let Some(oldest) = self.oldest_record(user).await? else {
+                page.head = self.heads(&[user.to_owned()]).await?.remove(user).unwrap_or(Head::START);
+                return Ok(page);
+            };
+            from = from.max(oldest.recorded_at);
         }
         loop {
             let wanted = limit.saturating_sub(page.entries.len() as u64);

@@ -30,7 +30,7 @@ mod wakeups;
 /// Longer than anything takes, so that a test fails instead of hanging.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// A check that no test waits for.
-const NO_CHECK: Duration = Duration::from_secs(60);
+const NO_CHECK: Duration = Duration::from_mins(1);
 
 type Events = Pin<Box<dyn Stream<Item = Result<TaskEvent, ServiceError>> + Send>>;
 type Changes = Pin<Box<dyn Stream<Item = Result<TaskChange, ServiceError>> + Send>>;
@@ -72,7 +72,7 @@ impl Server {
         let on_commit = Arc::new(move |entries| committed.committed(entries));
         let store = Store::new(connection, StoreSettings::default(), on_commit);
         let lanes = Lanes::start(store.clone(), LaneSettings::default(), telemetry.clone());
-        let service = Service::new(store.clone(), lanes, hub.clone(), Duration::from_secs(300));
+        let service = Service::new(store.clone(), lanes, hub.clone(), Duration::from_mins(5));
         feed::start(&hub, database.options.clone(), &TaskTracker::new(), &token);
         eventually("the listener hears", async || hub.is_connected().then_some(())).await;
         Self { database, store, hub, service, telemetry, token }

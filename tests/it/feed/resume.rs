@@ -184,8 +184,8 @@ async fn a_gap_is_never_passed_over() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn subscribers_that_come_while_writers_run_miss_nothing_and_get_nothing_twice() {
-    const EACH: usize = 40;
-    const ALL: i64 = 8 * EACH as i64;
+    const EACH: i64 = 40;
+    const ALL: i64 = 8 * EACH;
     let database = TestDatabase::new().await;
     let server = Arc::new(Server::start(&database.url, NO_CHECK).await);
     let other = Arc::new(Server::start(&database.url, NO_CHECK).await);

@@ -28,18 +28,18 @@ async fn what_psql_or_another_server_writes_arrives_without_the_check() {
         let began = Instant::now();
         insert(&mut session, "u", "a").await;
         let seen = next(&mut events).await.unwrap().record.position;
-        let changed = next(&mut changes).await.unwrap().task.unwrap().position;
+        let merged = next(&mut changes).await.unwrap().task.unwrap().position;
         let told = next(&mut all).await.unwrap().task.unwrap().position;
         assert!(began.elapsed() < SOON, "psql: {:?}", began.elapsed());
-        assert_eq!([seen, changed, told], [position; 3]);
+        assert_eq!([seen, merged, told], [position; 3]);
 
         let began = Instant::now();
         other.save("u", &["a"]).await;
         let seen = next(&mut events).await.unwrap().record.position;
-        let changed = next(&mut changes).await.unwrap().task.unwrap().position;
+        let merged = next(&mut changes).await.unwrap().task.unwrap().position;
         let told = next(&mut all).await.unwrap().task.unwrap().position;
         assert!(began.elapsed() < SOON, "the other server: {:?}", began.elapsed());
-        assert_eq!([seen, changed, told], [position + 1; 3]);
+        assert_eq!([seen, merged, told], [position + 1; 3]);
     }
     assert_eq!(server.telemetry.recovered_by_check.get(), 0);
 }
@@ -222,8 +222,8 @@ impl Proxy {
         let folder = tempfile::Builder::new().prefix("tw-proxy-").tempdir_in("/tmp").unwrap().keep();
         let port = options.get_port();
         let target = options.get_socket().expect("a socket").join(format!(".s.PGSQL.{port}"));
-        let mut url = format!("postgres:///{}?host={}&port={port}", database.name, folder.display());
-        url.push_str(&format!("&user={}", options.get_username()));
+        let (name, here, user) = (&database.name, folder.display(), options.get_username());
+        let url = format!("postgres:///{name}?host={here}&port={port}&user={user}");
         Self { url, folder, target, token: CancellationToken::new() }.start_again()
     }
 
@@ -247,6 +247,7 @@ impl Proxy {
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.token.cancel();
+        let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
 
