@@ -10,6 +10,7 @@ mod api_server;
 mod api_subscription;
 mod config;
 mod embedded;
+mod feed;
 mod layers;
 mod migrations;
 mod schema;
