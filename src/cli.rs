@@ -11,6 +11,7 @@ use crate::{
     app::{self, Outcome},
     config::{Config, ConfigError, DataDirFlags, DatabaseFlags, Flags, Origin},
     db::StartError,
+    graphql,
     telemetry::{self, Telemetry},
 };
 
@@ -95,7 +96,7 @@ fn dispatch(cli: Cli, matches: &ArgMatches) -> ExitCode {
         None => serve(cli.serve, matches),
         Some(Command::Serve(arguments)) => serve(arguments, matches),
         Some(Command::Migrate(arguments)) => migrate(arguments, matches),
-        Some(Command::Schema) => print(&schema()),
+        Some(Command::Schema) => print(&graphql::sdl()),
         Some(Command::Demo) => demo(),
     }
 }
@@ -115,11 +116,6 @@ fn migrate(arguments: MigrateArgs, matches: &ArgMatches) -> ExitCode {
         Ok(config) => run(async move { app::migrate(config).await }),
         Err(error) => fail(&error.to_string()),
     }
-}
-
-/// The seam of the schema: `crate::graphql::sdl()` goes here.
-fn schema() -> String {
-    String::new()
 }
 
 /// The seam of the demo: `crate::demo::run` goes here, its arguments into [`Command::Demo`].

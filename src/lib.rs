@@ -12,6 +12,7 @@ pub mod db;
 pub mod feed;
 pub mod graphql;
 pub mod http;
+pub mod maintenance;
 pub mod service;
 pub mod store;
 pub mod telemetry;

@@ -84,7 +84,11 @@ CREATE FUNCTION taskwire_append_v1(
 ) RETURNS TABLE (ord integer, "position" bigint, recorded_at timestamptz, is_late boolean, is_duplicate boolean,
                  is_conflict boolean, left_as task)
 LANGUAGE plpgsql VOLATILE
-SET plan_cache_mode = force_generic_plan SET jit = off SET work_mem = '64MB' SET search_path = public, pg_temp AS $$
+-- Planned once a connection, often while the tables are still empty, so the plan must not depend on their size: look-ups
+-- by key, one after the other. (With hash joins and scans allowed, a plan of the first minute turned quadratic.)
+SET plan_cache_mode = force_generic_plan SET jit = off SET enable_seqscan = off SET enable_hashjoin = off
+SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off
+SET work_mem = '64MB' SET search_path = public, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     v_held     text[];
@@ -113,7 +117,8 @@ BEGIN
                     p_reported_by, p_details, p_ids) WITH ORDINALITY
              AS i (user_id, task_id, kind, step, status, result, progress, at, record_id, reported_by, details, id, ord)
         JOIN feed_head h ON h.user_id = i.user_id AND (v_all_held OR h.user_id = ANY (v_held))
-        LEFT JOIN task_record d ON d.user_id = i.user_id AND d.record_id = i.record_id
+        -- Only the index of record_id can serve this, whatever the statistics say: see the SETs above.
+        LEFT JOIN task_record d ON d.record_id = i.record_id AND d.user_id || '' = i.user_id
              AND d.recorded_at >= v_since AND d.recorded_at <= v_latest
         WINDOW same_record AS (PARTITION BY i.user_id, i.record_id ORDER BY i.ord)
     ), placed AS (

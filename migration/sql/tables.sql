@@ -57,8 +57,7 @@ CREATE TABLE task (
     cancel_outcome         text CHECK (cancel_outcome IN ('stopped', 'finished_first', 'cannot_stop')),
     cancel_message         text,
     report_within_seconds  integer,
-    report_due_at          timestamptz,
-    PRIMARY KEY (user_id, task_id)
+    report_due_at          timestamptz
 ) WITH (fillfactor = 85);
 
 -- A user's tasks in update order; also what a resumed taskChanged reads.
@@ -72,6 +71,8 @@ CREATE INDEX task_by_status ON task (user_id, status, position);
 CREATE INDEX task_cancellation_open ON task (cancel_requested_at)
     WHERE cancel_requested_at IS NOT NULL AND cancel_acknowledged_at IS NULL;
 CREATE INDEX task_report_due ON task (report_due_at) WHERE report_due_at IS NOT NULL;
+-- Last: between indexes that look equally good, as all do while the table is young, the planner takes the newest.
+ALTER TABLE task ADD PRIMARY KEY (user_id, task_id);
 
 CREATE SEQUENCE task_record_id AS bigint;
 
@@ -99,9 +100,10 @@ CREATE TABLE task_record (
 ) PARTITION BY RANGE (recorded_at);
 ALTER SEQUENCE task_record_id OWNED BY task_record.id;
 
-CREATE UNIQUE INDEX task_record_by_position ON task_record (user_id, position, recorded_at);
+-- Without the user: the server's own ids rise with time, so they are added at one end.
+CREATE INDEX task_record_by_record_id ON task_record (record_id);
 CREATE INDEX task_record_by_task ON task_record (user_id, task_id, position);
-CREATE INDEX task_record_by_record_id ON task_record (user_id, record_id);
+CREATE UNIQUE INDEX task_record_by_position ON task_record (user_id, position, recorded_at);
 
 -- Where a stranger's statement gathers its rows until its end; always empty between statements.
 CREATE UNLOGGED TABLE task_inbox (

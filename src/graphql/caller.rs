@@ -5,7 +5,8 @@
 
 use std::sync::Arc;
 
-use async_graphql::{Data, Executor, Request, Response};
+use async_graphql::parser::types::OperationType;
+use async_graphql::{Data, Executor, Request, Response, ServerError};
 use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
 
@@ -40,6 +41,21 @@ impl Api {
     pub fn caller(&self, viewer: Viewer) -> Caller {
         Caller { schema: self.schema.clone(), session: Session::new(self.service.clone(), viewer) }
     }
+}
+
+/// What sort of operation a request asks for; none where it names one that its document does not have.
+pub fn operation_type(request: &mut Request) -> Result<Option<OperationType>, ServerError> {
+    let name = request.operation_name.clone();
+    let document = request.parsed_query().map_err(|mut error| {
+        code_parse_error(&mut error);
+        error
+    })?;
+    let asked = document.operations.iter().find(|(known, _)| match (&name, known) {
+        (Some(name), Some(known)) => known.as_str() == name,
+        (Some(_), None) => false,
+        (None, _) => true,
+    });
+    Ok(asked.map(|(_, operation)| operation.node.ty))
 }
 
 /// Executes the requests of one viewer.

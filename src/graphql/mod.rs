@@ -11,6 +11,8 @@ mod caller;
 mod defaults;
 mod errors;
 mod filter;
+#[cfg(test)]
+mod graphql_js;
 mod loader;
 mod mutation;
 mod node;
@@ -22,7 +24,7 @@ mod types;
 
 use async_graphql::SDLExportOptions;
 
-pub use caller::{Api, Caller};
+pub use caller::{Api, Caller, operation_type};
 
 /// The schema. It holds no state: that comes with each request's session.
 type Schema = async_graphql::Schema<query::Query, mutation::Mutation, subscription::Subscription>;

@@ -1,10 +1,21 @@
-//! Streams of changes.
+//! Streams of changes: a cursor of the feed and a loop each, with the viewer's right and the input's limits before it.
+//!
+//! A stream ends with an error or with the server, never by itself. An outage of the database only delays it.
 
-use entity::{task, task_record};
-use futures_util::Stream;
+use std::collections::HashSet;
 
-use super::{Service, ServiceError, TaskFilter};
+use async_stream::try_stream;
+use entity::{RecordKind, task, task_record};
+use futures_util::{Stream, StreamExt as _, future};
+
+use super::scope::{readable_user, watchable_scope};
+use super::{Service, ServiceError, TaskFilter, input};
 use crate::auth::Viewer;
+use crate::feed::{EveryoneWatch, FeedCursor, FeedError, Hub, Watch};
+use crate::store::{Head, Scope, Store, StoreError};
+
+/// How many open cancellations are read at once.
+const CANCELLATIONS: u64 = 500;
 
 /// A record, as it happens.
 #[derive(Clone, Debug)]
@@ -41,8 +52,19 @@ pub struct CancellationRequest {
     pub is_replay: bool,
 }
 
+impl From<FeedError> for ServiceError {
+    fn from(error: FeedError) -> Self {
+        match error {
+            FeedError::Expired { oldest_position } => Self::cursor_expired(oldest_position),
+            FeedError::Store(error) => error.into(),
+            FeedError::Closed => StoreError::Unavailable(error.to_string()).into(),
+        }
+    }
+}
+
 impl Service {
-    /// Every record of a user, or of one task, in order, each once.
+    /// Every record of a user, or of one task, in order, each once: after `after`, or from the oldest still kept, or from
+    /// now on.
     pub async fn task_events(
         &self,
         viewer: &Viewer,
@@ -51,10 +73,46 @@ impl Service {
         after: Option<String>,
         from_start: bool,
     ) -> Result<impl Stream<Item = Result<TaskEvent, ServiceError>> + Send + use<>, ServiceError> {
-        Ok(futures_util::stream::empty())
+        let user = readable_user(viewer, user_id)?.ok_or_else(ServiceError::forbidden)?;
+        if let Some(task_id) = &task_id {
+            input::id("taskId", task_id)?;
+        }
+        let after = parse(after)?;
+        if from_start && after.is_some() {
+            return Err(ServiceError::bad_input("fromStart", "Give `after` or `fromStart`, not both."));
+        }
+        let mut watch = self.hub.watch(&user).await?;
+        let mut place = match &after {
+            Some(after) => watch.resume(after).await?,
+            None if from_start => watch.oldest().await?,
+            None => watch.start(),
+        };
+        let live_from = watch.start().position;
+        Ok(until_closed(try_stream! {
+            loop {
+                if place.position >= live_from {
+                    watch.moved(place).await?;
+                }
+                let page = match &task_id {
+                    Some(task_id) => watch.task_page(task_id, place).await?,
+                    None => watch.page(place).await?,
+                };
+                place = page.end;
+                for entry in page.entries {
+                    watch.telemetry().feed_events.inc();
+                    yield TaskEvent {
+                        feed_cursor: watch.cursor(&Head::of(&entry.record)),
+                        record: entry.record.clone(),
+                        task: entry.task.clone(),
+                        is_replay: entry.record.position <= live_from,
+                    };
+                }
+            }
+        }))
     }
 
-    /// Tasks as they change, merged where they change faster than they are read.
+    /// Tasks as they change, merged where they change faster than they are read. One event without a task says that the
+    /// stream is live.
     pub async fn task_changed(
         &self,
         viewer: &Viewer,
@@ -63,16 +121,260 @@ impl Service {
         filter: Option<TaskFilter>,
         after: Option<String>,
     ) -> Result<impl Stream<Item = Result<TaskChange, ServiceError>> + Send + use<>, ServiceError> {
-        Ok(futures_util::stream::empty())
+        let scope = match &task_id {
+            Some(task_id) => {
+                input::id("taskId", task_id)?;
+                Scope::User(readable_user(viewer, user_id)?.ok_or_else(ServiceError::forbidden)?)
+            }
+            None => watchable_scope(viewer, user_id)?,
+        };
+        if let Some(filter) = &filter {
+            input::filter("filter", filter)?;
+        }
+        let filter = filter.unwrap_or_default();
+        let after = parse(after)?;
+        let stream = match scope {
+            Scope::Everyone if after.is_some() => {
+                return Err(ServiceError::bad_input(
+                    "after",
+                    "A feedCursor is of one user: name the user, or leave `after` out.",
+                ));
+            }
+            Scope::Everyone => changes_of_everyone(self.hub.watch_everyone().await?, filter).left_stream(),
+            Scope::User(user) => {
+                let watch = self.hub.watch(&user).await?;
+                let place = match &after {
+                    Some(after) => watch.resume(after).await?,
+                    None => watch.start(),
+                };
+                match task_id {
+                    Some(task_id) => changes_of_task(watch, task_id, filter).left_stream(),
+                    None => changes_of_user(watch, place, filter).right_stream(),
+                }
+                .right_stream()
+            }
+        };
+        Ok(until_closed(stream))
     }
 
-    /// Cancellations that wait for their acknowledgement.
+    /// Cancellations of the last 24 hours that wait for their acknowledgement: those that wait already, then each new one.
     pub async fn cancellation_requested(
         &self,
         viewer: &Viewer,
         user_id: Option<String>,
         filter: Option<TaskFilter>,
     ) -> Result<impl Stream<Item = Result<CancellationRequest, ServiceError>> + Send + use<>, ServiceError> {
-        Ok(futures_util::stream::empty())
+        let scope = watchable_scope(viewer, user_id)?;
+        if let Some(filter) = &filter {
+            input::filter("filter", filter)?;
+        }
+        let filter = filter.unwrap_or_default();
+        let mut source = match &scope {
+            Scope::User(user) => Source::User(Box::new(self.hub.watch(user).await?)),
+            Scope::Everyone => Source::Everyone(self.hub.watch_everyone().await?),
+        };
+        let mut open = OpenCancellations {
+            store: self.store.clone(),
+            hub: self.hub.clone(),
+            user: if let Scope::User(user) = scope { Some(user) } else { None },
+            told: HashSet::new(),
+        };
+        let telemetry = source.telemetry();
+        Ok(until_closed(try_stream! {
+            let mut is_replay = true;
+            let mut place = source.start();
+            loop {
+                for task in open.news().await? {
+                    if filter.matches(&task) {
+                        telemetry.feed_events.inc();
+                        yield CancellationRequest { task, is_replay };
+                    }
+                }
+                is_replay = false;
+                place = source.cancelled(place).await?;
+            }
+        }))
+    }
+}
+
+/// What the server's stop ends, ends without an error.
+fn until_closed<T: Send + Sync>(
+    stream: impl Stream<Item = Result<T, FeedError>> + Send,
+) -> impl Stream<Item = Result<T, ServiceError>> + Send {
+    stream
+        .take_while(|item| future::ready(!matches!(item, Err(FeedError::Closed))))
+        .map(|item| item.map_err(ServiceError::from))
+}
+
+fn parse(after: Option<String>) -> Result<Option<FeedCursor>, ServiceError> {
+    let parse = |text: String| text.parse().map_err(|error| ServiceError::bad_input("after", format!("{error}.")));
+    after.map(parse).transpose()
+}
+
+fn change(task: task::Model, filter: &TaskFilter, feed_cursor: Option<String>, is_replay: bool) -> TaskChange {
+    TaskChange { matches_filter: filter.matches(&task), task: Some(task), feed_cursor, is_replay }
+}
+
+/// The one event without a task: all before is told.
+fn live(feed_cursor: Option<String>) -> TaskChange {
+    TaskChange { task: None, matches_filter: true, feed_cursor, is_replay: false }
+}
+
+fn changes_of_user(
+    mut watch: Watch,
+    mut place: Head,
+    filter: TaskFilter,
+) -> impl Stream<Item = Result<TaskChange, FeedError>> + Send {
+    try_stream! {
+        let live_from = watch.start().position;
+        let mut is_replay = true;
+        loop {
+            if is_replay && place.position >= live_from {
+                is_replay = false;
+                yield live(Some(watch.cursor(&place)));
+            }
+            if !is_replay {
+                watch.moved(place).await?;
+            }
+            let page = watch.changes(place).await?;
+            place = page.end;
+            let last = page.tasks.len();
+            for (index, task) in page.tasks.into_iter().enumerate() {
+                // Before the last of a page, another task of it may still be untold: no cursor covers that.
+                let cursor = (index + 1 == last).then(|| watch.cursor(&place));
+                watch.telemetry().feed_events.inc();
+                yield change(task, &filter, cursor, is_replay);
+            }
+        }
+    }
+}
+
+/// The current state covers whatever a cursor stands on: there is nothing to catch up with.
+fn changes_of_task(
+    mut watch: Watch,
+    task_id: String,
+    filter: TaskFilter,
+) -> impl Stream<Item = Result<TaskChange, FeedError>> + Send {
+    try_stream! {
+        let (task, mut place) = watch.task_now(&task_id).await?;
+        if let Some(task) = task {
+            watch.telemetry().feed_events.inc();
+            yield change(task, &filter, Some(watch.cursor(&place)), true);
+        }
+        yield live(Some(watch.cursor(&place)));
+        loop {
+            watch.moved(place).await?;
+            let (task, end) = watch.task_change(&task_id, place).await?;
+            place = end;
+            if let Some(task) = task {
+                watch.telemetry().feed_events.inc();
+                yield change(task, &filter, Some(watch.cursor(&place)), false);
+            }
+        }
+    }
+}
+
+fn changes_of_everyone(
+    mut watch: EveryoneWatch,
+    filter: TaskFilter,
+) -> impl Stream<Item = Result<TaskChange, FeedError>> + Send {
+    try_stream! {
+        yield live(None);
+        loop {
+            for task in watch.next().await? {
+                watch.telemetry().feed_events.inc();
+                yield change(task::Model::clone(&task), &filter, None, false);
+            }
+        }
+    }
+}
+
+/// What wakes a stream of cancellations.
+enum Source {
+    User(Box<Watch>),
+    Everyone(EveryoneWatch),
+}
+
+impl Source {
+    fn telemetry(&self) -> crate::telemetry::Telemetry {
+        match self {
+            Self::User(watch) => watch.telemetry().clone(),
+            Self::Everyone(watch) => watch.telemetry().clone(),
+        }
+    }
+
+    fn start(&self) -> Head {
+        match self {
+            Self::User(watch) => watch.start(),
+            Self::Everyone(_) => Head::START,
+        }
+    }
+
+    /// Waits until a task may have been cancelled. Where the feed has a hole the answer is yes: the open ones are read in
+    /// full each time, so nothing is missed by going on.
+    async fn cancelled(&mut self, mut place: Head) -> Result<Head, FeedError> {
+        match self {
+            Self::User(watch) => loop {
+                let page = match watch.moved(place).await {
+                    Ok(()) => watch.page(place).await,
+                    Err(error) => Err(error),
+                };
+                match page {
+                    Ok(page) => {
+                        place = page.end;
+                        if page.entries.iter().any(|entry| entry.record.kind == RecordKind::CancellationRequested) {
+                            return Ok(place);
+                        }
+                    }
+                    Err(FeedError::Expired { .. }) => return watch.restart().await,
+                    Err(error) => return Err(error),
+                }
+            },
+            Self::Everyone(watch) => loop {
+                match watch.next().await {
+                    Ok(tasks) if tasks.iter().any(|task| task.is_cancellation_pending()) => return Ok(place),
+                    Err(FeedError::Expired { .. }) => return Ok(place),
+                    Ok(_) => {}
+                    Err(error) => return Err(error),
+                }
+            },
+        }
+    }
+}
+
+/// The open cancellations of a stream, and which of them it has told.
+struct OpenCancellations {
+    store: Store,
+    hub: Hub,
+    user: Option<String>,
+    told: HashSet<(String, String)>,
+}
+
+impl OpenCancellations {
+    /// Those that were not told yet, oldest first.
+    async fn news(&mut self) -> Result<Vec<task::Model>, FeedError> {
+        let mut news = Vec::new();
+        let mut open = HashSet::new();
+        let mut mark = None;
+        loop {
+            let read = || self.store.open_cancellations(self.user.as_deref(), mark.as_ref(), CANCELLATIONS);
+            let page = self.hub.patiently(read).await?;
+            let is_last = (page.len() as u64) < CANCELLATIONS;
+            mark = page
+                .last()
+                .and_then(|last| Some((last.cancel_requested_at?, last.user_id.clone(), last.task_id.clone())));
+            for task in page {
+                let key = (task.user_id.clone(), task.task_id.clone());
+                if !self.told.contains(&key) {
+                    news.push(task);
+                }
+                open.insert(key);
+            }
+            if is_last {
+                // Who has been acknowledged, or waits for over a day, never comes back: forgotten.
+                self.told = open;
+                return Ok(news);
+            }
+        }
     }
 }

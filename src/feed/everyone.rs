@@ -1,0 +1,266 @@
+//! Those who watch all users: workers and admins.
+//!
+//! Woken by the users that a notification names, and by this server's own commits. Each has a bounded set of tasks that
+//! wait for it, the latest state of each; who lets it overflow has to read again. No record is read for them, and no ring
+//! kept: a merged state is all they get.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use entity::task;
+use tokio::sync::Notify;
+
+use super::FeedError;
+use super::hub::{Hub, lock};
+use crate::store::Committed;
+use crate::telemetry::Telemetry;
+
+/// How many users' positions are remembered. Beyond, all are forgotten: then states may be told twice, never lost.
+const KNOWN_USERS: usize = 100_000;
+
+/// All of them together.
+#[derive(Default)]
+pub(super) struct Everyone {
+    watchers: Vec<Arc<Pending>>,
+    /// Up to where a user's tasks have been told.
+    known: HashMap<String, i64>,
+    /// The snapshot up to which the tasks of all others have been told (`xid8` as text); none before the first read.
+    since: Option<String>,
+}
+
+impl Everyone {
+    pub(super) fn is_watched(&self) -> bool {
+        !self.watchers.is_empty()
+    }
+
+    pub(super) fn since(&self) -> Option<String> {
+        self.since.clone()
+    }
+
+    pub(super) fn set_since(&mut self, xmin: String) {
+        if self.is_watched() {
+            self.since = Some(xmin);
+        }
+    }
+
+    /// These users with what has been told of them.
+    pub(super) fn known(&self, users: impl IntoIterator<Item = String>) -> Vec<(String, Option<i64>)> {
+        users
+            .into_iter()
+            .map(|user| (self.known.get(&user).copied(), user))
+            .map(|(known, user)| (user, known))
+            .collect()
+    }
+
+    /// What was read for them, every task after the position known.
+    pub(super) fn told(&mut self, tasks: Vec<task::Model>) {
+        for task in &tasks {
+            if self.known.len() >= KNOWN_USERS && !self.known.contains_key(&task.user_id) {
+                self.known.clear();
+            }
+            let known = self.known.entry(task.user_id.clone()).or_insert(task.position);
+            *known = task.position.max(*known);
+        }
+        let tasks: Vec<_> = tasks.into_iter().map(Arc::new).collect();
+        for watcher in &self.watchers {
+            watcher.push(&tasks);
+        }
+    }
+
+    /// What this server committed. Where it does not continue what is known, another's change may still be on its way: then
+    /// nothing is noted, and a state may be told twice.
+    pub(super) fn committed(&mut self, entries: &[Arc<Committed>]) {
+        if !self.is_watched() {
+            return;
+        }
+        for entry in entries {
+            if let Some(known) = self.known.get_mut(&entry.record.user_id)
+                && *known + 1 == entry.record.position
+            {
+                *known = entry.record.position;
+            }
+        }
+        let tasks: Vec<_> = entries.iter().map(|entry| Arc::new(entry.task.clone())).collect();
+        for watcher in &self.watchers {
+            watcher.push(&tasks);
+        }
+    }
+
+    /// Not everything could be read.
+    pub(super) fn overflow(&self) {
+        for watcher in &self.watchers {
+            watcher.overflow();
+        }
+    }
+}
+
+/// What waits for one of them.
+struct Pending {
+    tasks: Mutex<PendingTasks>,
+    wake: Notify,
+    limit: usize,
+}
+
+#[derive(Default)]
+struct PendingTasks {
+    by_key: HashMap<(String, String), (u64, Arc<task::Model>)>,
+    /// Numbers arrivals, so that they are told in that order.
+    arrivals: u64,
+    is_overflown: bool,
+}
+
+impl Pending {
+    fn push(&self, tasks: &[Arc<task::Model>]) {
+        let mut pending = lock(&self.tasks);
+        for task in tasks {
+            if pending.is_overflown {
+                break;
+            }
+            pending.arrivals += 1;
+            let arrival = pending.arrivals;
+            let key = (task.user_id.clone(), task.task_id.clone());
+            let (_, newest) = pending.by_key.entry(key).or_insert_with(|| (arrival, Arc::clone(task)));
+            if newest.position < task.position {
+                *newest = Arc::clone(task);
+            }
+            if pending.by_key.len() > self.limit {
+                pending.is_overflown = true;
+                pending.by_key.clear();
+            }
+        }
+        drop(pending);
+        self.wake.notify_one();
+    }
+
+    fn overflow(&self) {
+        let mut pending = lock(&self.tasks);
+        pending.is_overflown = true;
+        pending.by_key.clear();
+        drop(pending);
+        self.wake.notify_one();
+    }
+}
+
+/// A subscription to all users' tasks. Ends its registration when it is dropped.
+pub struct EveryoneWatch {
+    hub: Hub,
+    pending: Arc<Pending>,
+}
+
+impl Hub {
+    /// Watches all users, from now on.
+    pub async fn watch_everyone(&self) -> Result<EveryoneWatch, FeedError> {
+        let pending = Arc::new(Pending {
+            tasks: Mutex::default(),
+            wake: Notify::new(),
+            limit: self.inner.settings.pending_tasks,
+        });
+        lock(&self.inner.everyone).watchers.push(Arc::clone(&pending));
+        self.inner.telemetry.subscriptions.inc();
+        let watch = EveryoneWatch { hub: self.clone(), pending };
+        // Read even where another has read it: who comes while the database is away is refused.
+        let now = self.within_time(self.inner.store.changed_heads(&[], "0")).await?;
+        let mut everyone = lock(&self.inner.everyone);
+        everyone.since.get_or_insert(now.xmin);
+        drop(everyone);
+        // For what was named before that snapshot was back.
+        self.inner.wake.notify_one();
+        Ok(watch)
+    }
+}
+
+impl EveryoneWatch {
+    /// The tasks that changed since the last call, in the order in which they first did, each in its latest state; waits
+    /// until there is one.
+    pub async fn next(&mut self) -> Result<Vec<Arc<task::Model>>, FeedError> {
+        loop {
+            {
+                let mut pending = lock(&self.pending.tasks);
+                if pending.is_overflown {
+                    pending.is_overflown = false;
+                    return Err(FeedError::Expired { oldest_position: None });
+                }
+                if !pending.by_key.is_empty() {
+                    let mut tasks: Vec<_> = pending.by_key.drain().map(|(_, task)| task).collect();
+                    drop(pending);
+                    tasks.sort_unstable_by_key(|(arrival, _)| *arrival);
+                    return Ok(tasks.into_iter().map(|(_, task)| task).collect());
+                }
+            }
+            tokio::select! {
+                () = self.pending.wake.notified() => {}
+                () = self.hub.inner.closed.cancelled() => return Err(FeedError::Closed),
+            }
+        }
+    }
+
+    /// The hub it belongs to.
+    #[must_use]
+    pub fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
+    /// What the feed counts.
+    #[must_use]
+    pub fn telemetry(&self) -> &Telemetry {
+        &self.hub.inner.telemetry
+    }
+}
+
+impl Drop for EveryoneWatch {
+    fn drop(&mut self) {
+        self.hub.inner.telemetry.subscriptions.dec();
+        let mut everyone = lock(&self.hub.inner.everyone);
+        everyone.watchers.retain(|pending| !Arc::ptr_eq(pending, &self.pending));
+        if everyone.watchers.is_empty() {
+            everyone.known.clear();
+            everyone.since = None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::ring::tests::entry;
+    use super::*;
+
+    fn watched(limit: usize) -> (Everyone, Arc<Pending>) {
+        let pending = Arc::new(Pending { tasks: Mutex::default(), wake: Notify::new(), limit });
+        (Everyone { watchers: vec![Arc::clone(&pending)], ..Everyone::default() }, pending)
+    }
+
+    fn waiting(pending: &Pending) -> Vec<(String, i64)> {
+        let tasks = lock(&pending.tasks);
+        let mut all: Vec<_> = tasks.by_key.values().map(|(_, task)| (task.task_id.clone(), task.position)).collect();
+        all.sort();
+        all
+    }
+
+    #[test]
+    fn keeps_the_latest_state_of_each_task() {
+        let (mut everyone, pending) = watched(10);
+        everyone.committed(&[entry("u", "a", 1), entry("u", "b", 2), entry("u", "a", 3)]);
+        everyone.told(vec![entry("u", "a", 1).task.clone()]);
+        assert_eq!(waiting(&pending), [("a".to_owned(), 3), ("b".to_owned(), 2)]);
+    }
+
+    #[test]
+    fn notes_a_commit_only_where_it_continues_what_is_known() {
+        let (mut everyone, _) = watched(10);
+        everyone.committed(&[entry("u", "a", 5)]);
+        assert_eq!(everyone.known(["u".to_owned()]), [("u".to_owned(), None)]);
+        everyone.told(vec![entry("u", "a", 5).task.clone()]);
+        everyone.committed(&[entry("u", "a", 6), entry("u", "a", 8)]);
+        assert_eq!(everyone.known(["u".to_owned()]), [("u".to_owned(), Some(6))]);
+    }
+
+    #[test]
+    fn too_many_waiting_tasks_end_it() {
+        let (mut everyone, pending) = watched(2);
+        for task in ["a", "b", "c", "d"] {
+            everyone.committed(&[entry("u", task, 1)]);
+        }
+        let tasks = lock(&pending.tasks);
+        assert!(tasks.is_overflown && tasks.by_key.is_empty());
+    }
+}

@@ -1,0 +1,391 @@
+//! Who is watched, how far each is known, and what is to be read next.
+//!
+//! Heads come from reads, or from what this server itself has committed, never from a notification. A user is registered
+//! before the first read, so that nothing falls between. What is known of a user only grows, except where the table itself
+//! went back (a lost tail): then the user's `epoch` rises, and each subscription looks whether its own cursor still stands.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::everyone::Everyone;
+use super::ring::Rings;
+use super::watch::Watch;
+use super::{FeedError, FeedSettings};
+use crate::store::{Committed, FeedPage, Head, Store, StoreError};
+use crate::telemetry::Telemetry;
+
+/// Tells whether a backend belongs to this server's own pool.
+pub type IsOwnBackend = Arc<dyn Fn(u32) -> bool + Send + Sync>;
+
+/// More users than this in one go, and whoever watches everybody is served by a question over all heads instead.
+const EVERYONE_USERS: usize = 10_000;
+
+/// The middle of the feed. Cheap to clone.
+#[derive(Clone)]
+pub struct Hub {
+    pub(super) inner: Arc<Inner>,
+}
+
+pub(super) struct Inner {
+    pub(super) store: Store,
+    pub(super) settings: FeedSettings,
+    pub(super) telemetry: Telemetry,
+    pub(super) closed: CancellationToken,
+    /// There is something in the inbox.
+    pub(super) wake: Notify,
+    pub(super) everyone: Mutex<Everyone>,
+    is_own: IsOwnBackend,
+    is_connected: AtomicBool,
+    users: Mutex<Users>,
+    inbox: Mutex<Inbox>,
+}
+
+/// How far a user is known, as the subscriptions see it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Standing {
+    pub(super) head: Head,
+    /// Rises when the table went back.
+    pub(super) epoch: u64,
+}
+
+struct Users {
+    watched: HashMap<Arc<str>, Watched>,
+    rings: Rings,
+}
+
+struct Watched {
+    /// None until the first read.
+    known: Option<Head>,
+    standing: watch::Sender<Standing>,
+    subscribers: usize,
+    /// No check has asked for it yet.
+    is_fresh: bool,
+    /// Something came before the first read was back: it may not show it.
+    is_torn: bool,
+}
+
+impl Watched {
+    fn set(&mut self, head: Head, epoch: u64) {
+        self.known = Some(head);
+        self.standing.send_replace(Standing { head, epoch });
+    }
+
+    fn epoch(&self) -> u64 {
+        self.standing.borrow().epoch
+    }
+}
+
+/// What the reader finds when it wakes.
+#[derive(Default)]
+pub(super) struct Inbox {
+    /// Watched users that have something new.
+    pub(super) users: HashSet<String>,
+    /// Users whose changed tasks those who watch everybody want to see.
+    pub(super) everyone: HashSet<String>,
+    /// The same for all users.
+    pub(super) everyone_all: bool,
+    /// The listener is new: notifications may have been lost.
+    pub(super) is_renewed: bool,
+    /// Found by the check, and no notification yet: lost, if none comes soon.
+    pub(super) suspects: HashMap<String, Instant>,
+}
+
+/// A lock whose holder panicked still guards consistent data: no method here leaves it half done.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Hub {
+    /// A hub over the store it reads from. `is_own` tells which notifications come from this server's own commits, which
+    /// are handed in by [`Hub::committed`]; `closed` ends every subscription.
+    #[must_use]
+    pub fn new(
+        store: Store,
+        settings: FeedSettings,
+        telemetry: Telemetry,
+        is_own: IsOwnBackend,
+        closed: CancellationToken,
+    ) -> Self {
+        let rings = Rings::new(settings.ring_bytes);
+        Self {
+            inner: Arc::new(Inner {
+                store,
+                settings,
+                telemetry,
+                closed,
+                wake: Notify::new(),
+                everyone: Mutex::default(),
+                is_own,
+                is_connected: AtomicBool::new(false),
+                users: Mutex::new(Users { watched: HashMap::new(), rings }),
+                inbox: Mutex::default(),
+            }),
+        }
+    }
+
+    /// Watches one user: registered first, then the head is read, so that nothing falls between.
+    pub async fn watch(&self, user: &str) -> Result<Watch, FeedError> {
+        let (user, standing) = self.register(user);
+        let watch = Watch::new(self.clone(), Arc::clone(&user), standing);
+        let head = self.within_time(self.inner.store.heads(&[user.to_string()])).await?;
+        let head = head.get(user.as_ref()).copied().unwrap_or(Head::START);
+        self.settle(&user, head);
+        Ok(watch.starting_at(head))
+    }
+
+    /// Takes in what this server has just committed; called before the writers get their answers.
+    pub fn committed(&self, entries: Vec<Committed>) {
+        let entries: Vec<Arc<Committed>> = entries.into_iter().map(Arc::new).collect();
+        let mut torn = Vec::new();
+        {
+            let mut users = lock(&self.inner.users);
+            for entry in &entries {
+                let user = entry.record.user_id.as_str();
+                let users = &mut *users;
+                let Some((key, _)) = users.watched.get_key_value(user) else { continue };
+                let key = Arc::clone(key);
+                let Some(watched) = users.watched.get_mut(user) else { continue };
+                match watched.known {
+                    Some(known) if entry.record.position <= known.position => {}
+                    Some(known) if entry.record.position == known.position + 1 => {
+                        users.rings.push(&key, Arc::clone(entry));
+                        // Told below, once a batch: here only counted on.
+                        watched.known = Some(Head::of(&entry.record));
+                    }
+                    // Somebody else wrote in between, or nothing is known yet: the reader fills the hole.
+                    _ => torn.push(user.to_owned()),
+                }
+            }
+            for entry in &entries {
+                if let Some(watched) = users.watched.get_mut(entry.record.user_id.as_str())
+                    && let Some(known) = watched.known
+                    && watched.standing.borrow().head != known
+                {
+                    let epoch = watched.epoch();
+                    watched.set(known, epoch);
+                }
+            }
+        }
+        let mut inbox = lock(&self.inner.inbox);
+        if !inbox.suspects.is_empty() {
+            for entry in &entries {
+                inbox.suspects.remove(&entry.record.user_id);
+            }
+        }
+        if !torn.is_empty() {
+            inbox.users.extend(torn);
+            self.inner.wake.notify_one();
+        }
+        drop(inbox);
+        lock(&self.inner.everyone).committed(&entries);
+    }
+
+    /// Whether the listener hears notifications now.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.inner.is_connected.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_connected(&self, is_connected: bool) {
+        self.inner.is_connected.store(is_connected, Ordering::Relaxed);
+    }
+
+    /// The listener is new: whatever was sent before may be lost.
+    pub(super) fn renewed(&self) {
+        lock(&self.inner.inbox).is_renewed = true;
+        self.inner.wake.notify_one();
+    }
+
+    /// A notification names these users. What this server committed itself is handed in by memory: it needs no read, and
+    /// should the hand-over fail, the check finds it.
+    pub(super) fn notified(&self, backend: u32, users: Vec<String>) {
+        let is_own = (self.inner.is_own)(backend);
+        let has_everyone = lock(&self.inner.everyone).is_watched();
+        let mut news = false;
+        let watched = lock(&self.inner.users);
+        let mut inbox = lock(&self.inner.inbox);
+        for user in users {
+            inbox.suspects.remove(&user);
+            if is_own {
+                continue;
+            }
+            if has_everyone && !inbox.everyone_all {
+                if inbox.everyone.len() < EVERYONE_USERS {
+                    inbox.everyone.insert(user.clone());
+                } else {
+                    inbox.everyone.clear();
+                    inbox.everyone_all = true;
+                }
+                news = true;
+            }
+            if watched.watched.contains_key(user.as_str()) {
+                inbox.users.insert(user);
+                news = true;
+            }
+        }
+        if news {
+            self.inner.wake.notify_one();
+        }
+    }
+
+    pub(super) fn inbox(&self) -> MutexGuard<'_, Inbox> {
+        lock(&self.inner.inbox)
+    }
+
+    /// What there is to do; the suspects stay where notifications strike them off.
+    pub(super) fn take_inbox(&self) -> Inbox {
+        let mut inbox = lock(&self.inner.inbox);
+        let suspects = std::mem::take(&mut inbox.suspects);
+        std::mem::replace(&mut *inbox, Inbox { suspects, ..Inbox::default() })
+    }
+
+    /// Bounds a read, so that a connection that hangs holds nobody.
+    pub(super) async fn within_time<T>(
+        &self,
+        read: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let late = |_| Err(StoreError::Unavailable("no answer in time".to_owned()));
+        tokio::time::timeout(self.inner.settings.io_timeout, read).await.unwrap_or_else(late)
+    }
+
+    fn register(&self, user: &str) -> (Arc<str>, watch::Receiver<Standing>) {
+        let mut users = lock(&self.inner.users);
+        let key = users.watched.get_key_value(user).map_or_else(|| user.into(), |(key, _)| Arc::clone(key));
+        let watched = users.watched.entry(Arc::clone(&key)).or_insert_with(|| Watched {
+            known: None,
+            standing: watch::Sender::new(Standing { head: Head::START, epoch: 0 }),
+            subscribers: 0,
+            is_fresh: true,
+            is_torn: false,
+        });
+        watched.subscribers += 1;
+        let standing = watched.standing.subscribe();
+        self.inner.telemetry.subscriptions.inc();
+        (key, standing)
+    }
+
+    pub(super) fn unregister(&self, user: &str) {
+        self.inner.telemetry.subscriptions.dec();
+        let mut users = lock(&self.inner.users);
+        if let Some(watched) = users.watched.get_mut(user) {
+            watched.subscribers -= 1;
+            if watched.subscribers == 0 {
+                users.watched.remove(user);
+                users.rings.clear(user);
+            }
+        }
+    }
+
+    /// The first read of a user sets its head; a later one that is ahead is left to the reader, which fills the ring.
+    fn settle(&self, user: &str, head: Head) {
+        let mut users = lock(&self.inner.users);
+        let Some(watched) = users.watched.get_mut(user) else { return };
+        let is_behind = match watched.known {
+            None => {
+                let epoch = watched.epoch();
+                watched.set(head, epoch);
+                std::mem::take(&mut watched.is_torn)
+            }
+            Some(known) => head.position > known.position,
+        };
+        if is_behind {
+            lock(&self.inner.inbox).users.insert(user.to_owned());
+            self.inner.wake.notify_one();
+        }
+    }
+
+    /// These users with what is known of them, to be read. Who is not watched is left out; who is not known yet, too, and
+    /// is read again once the first read is back.
+    pub(super) fn known(&self, names: impl IntoIterator<Item = String>) -> Vec<(String, Head)> {
+        let mut users = lock(&self.inner.users);
+        let known = |name: String| {
+            let watched = users.watched.get_mut(name.as_str())?;
+            watched.is_torn |= watched.known.is_none();
+            Some((name, watched.known?))
+        };
+        names.into_iter().filter_map(known).collect()
+    }
+
+    /// Found by the check and not told by a notification: lost, unless one is on its way. Looked at under both locks, so
+    /// that nothing that has come meanwhile is suspected.
+    pub(super) fn suspect(&self, behind: &HashMap<String, Head>) {
+        let users = lock(&self.inner.users);
+        let mut inbox = lock(&self.inner.inbox);
+        for (user, head) in behind {
+            let known = users.watched.get(user.as_str()).and_then(|watched| watched.known);
+            if known.is_some_and(|known| known.position < head.position) && !inbox.users.contains(user) {
+                inbox.suspects.insert(user.clone(), Instant::now());
+            }
+        }
+    }
+
+    /// Every watched user that is known; with `fresh`, those that no check has asked for yet, without: the others.
+    pub(super) fn watched(&self, fresh: bool) -> Vec<(String, Head)> {
+        let users = lock(&self.inner.users);
+        let wanted = |(name, watched): (&Arc<str>, &Watched)| {
+            (watched.is_fresh == fresh).then_some((name.to_string(), watched.known?))
+        };
+        users.watched.iter().filter_map(wanted).collect()
+    }
+
+    /// A check has asked for these.
+    pub(super) fn checked(&self, names: &[(String, Head)]) {
+        let mut users = lock(&self.inner.users);
+        for (name, _) in names {
+            if let Some(watched) = users.watched.get_mut(name.as_str()) {
+                watched.is_fresh = false;
+            }
+        }
+    }
+
+    /// Takes in what was read of a user; true if there is more before its head. Entries that are known already are passed
+    /// over; a hole before them begins the ring anew, and the subscriptions find it in the table.
+    pub(super) fn extend(&self, user: &str, page: FeedPage) -> bool {
+        let mut users = lock(&self.inner.users);
+        let users = &mut *users;
+        let Some((key, _)) = users.watched.get_key_value(user) else { return false };
+        let key = Arc::clone(key);
+        let Some(watched) = users.watched.get_mut(user) else { return false };
+        let Some(mut known) = watched.known else { return false };
+        let was = known;
+        for entry in page.entries {
+            if entry.record.position > known.position {
+                known = Head::of(&entry.record);
+                users.rings.push(&key, Arc::new(entry));
+            }
+        }
+        if known == was && page.head.position > known.position {
+            // Nothing to be had up to there: retention was faster, or the records are gone.
+            users.rings.clear(user);
+            known = page.head;
+        }
+        if known != was {
+            let epoch = watched.epoch();
+            watched.set(known, epoch);
+        }
+        page.head.position > known.position
+    }
+
+    /// The table went back: what is known is what it says, downwards too.
+    pub(super) fn set_back(&self, user: &str, head: Head) {
+        let mut users = lock(&self.inner.users);
+        users.rings.clear(user);
+        if let Some(watched) = users.watched.get_mut(user) {
+            let epoch = watched.epoch() + 1;
+            watched.set(head, epoch);
+        }
+    }
+
+    pub(super) fn ring_after(&self, user: &str, position: i64, limit: usize) -> Option<Vec<Arc<Committed>>> {
+        lock(&self.inner.users).rings.after(user, position, limit)
+    }
+
+    pub(super) fn ring_at(&self, user: &str, position: i64) -> Option<Head> {
+        lock(&self.inner.users).rings.at(user, position).map(|entry| Head::of(&entry.record))
+    }
+}

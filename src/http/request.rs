@@ -1,0 +1,122 @@
+//! A request's query string or body becomes GraphQL's request.
+//!
+//! A mutation comes by POST with `application/json` alone: anything else a web page can send without being asked first.
+
+use async_graphql::parser::types::OperationType;
+use async_graphql::{Request, Variables};
+use axum::body::{Body, Bytes};
+use axum::extract::Query;
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::{HeaderMap, StatusCode, Uri};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use super::answer::Refusal;
+use crate::graphql::operation_type;
+
+/// What a body may hold. What else it holds is ignored.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Posted {
+    query: Option<String>,
+    operation_name: Option<String>,
+    variables: Option<Variables>,
+    #[serde(default)]
+    extensions: Option<std::collections::HashMap<String, IgnoredAny>>,
+}
+
+/// What a query string may hold: an empty value is none.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Got {
+    query: Option<String>,
+    operation_name: Option<String>,
+    variables: Option<String>,
+    extensions: Option<String>,
+}
+
+/// Of a GET: a query, never a mutation.
+pub(super) fn from_query_string(uri: &Uri) -> Result<Request, Refusal> {
+    let Query(got) = Query::<Got>::try_from_uri(uri)
+        .map_err(|error| Refusal::bad_request(format!("The query string cannot be read: {error}")))?;
+    let given = |text: Option<String>| text.filter(|text| !text.is_empty());
+    let mut request = request(Posted {
+        query: given(got.query),
+        operation_name: given(got.operation_name),
+        variables: parse("variables", given(got.variables))?,
+        extensions: parse("extensions", given(got.extensions))?,
+    })?;
+    match operation_type(&mut request).map_err(Refusal::of)? {
+        Some(OperationType::Mutation) => {
+            Err(Refusal::method_not_allowed("POST", "A mutation is sent by POST, with application/json."))
+        }
+        _ => Ok(request),
+    }
+}
+
+/// Of a POST.
+pub(super) async fn from_body(request: axum::extract::Request, limit: i32) -> Result<Request, Refusal> {
+    let (parts, body) = request.into_parts();
+    if !is_json(&parts.headers) {
+        return Err(Refusal::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "BAD_USER_INPUT",
+            "The request's Content-Type must be application/json.",
+        ));
+    }
+    let body = read(&parts.headers, body, limit).await?;
+    // Without this an array would be taken for the fields in their order.
+    if body.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
+        return Err(Refusal::bad_request("The body must be one JSON object with a `query`; batches are not taken."));
+    }
+    let posted = serde_json::from_slice(&body)
+        .map_err(|error| Refusal::bad_request(format!("The body is not a GraphQL request in JSON: {error}")))?;
+    self::request(posted)
+}
+
+fn request(posted: Posted) -> Result<Request, Refusal> {
+    // Nothing reads them yet; they only have to be an object.
+    let _ = posted.extensions;
+    let Some(query) = posted.query.filter(|query| !query.trim().is_empty()) else {
+        return Err(Refusal::bad_request("There is no `query` in the request.").with("field", "query"));
+    };
+    let mut request = Request::new(query).variables(posted.variables.unwrap_or_default());
+    request.operation_name = posted.operation_name.filter(|name| !name.is_empty());
+    Ok(request)
+}
+
+fn parse<T: serde::de::DeserializeOwned>(name: &str, text: Option<String>) -> Result<Option<T>, Refusal> {
+    let Some(text) = text else { return Ok(None) };
+    serde_json::from_str(&text).map_err(|error| {
+        Refusal::bad_request(format!("`{name}` is not an object in JSON: {error}")).with("field", name)
+    })
+}
+
+async fn read(headers: &HeaderMap, body: Body, limit: i32) -> Result<Bytes, Refusal> {
+    let most = usize::try_from(limit).unwrap_or_default();
+    let told = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    let too_large = |value: Option<u64>| {
+        let message = format!("The body is larger than {limit} bytes. Send fewer records at once.");
+        let refusal = Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "LIMIT_EXCEEDED", message);
+        let refusal = refusal.with("limit", "body").with("max", limit);
+        if let Some(value) = value { refusal.with("value", value) } else { refusal }
+    };
+    if told.is_some_and(|told| told > u64::try_from(most).unwrap_or(u64::MAX)) {
+        return Err(too_large(told));
+    }
+    // The client may also have gone away in the middle: nobody reads this answer then.
+    axum::body::to_bytes(body, most).await.map_err(|_| too_large(None))
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let mut parts = kind.split(';').map(str::trim);
+    let is_json = parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case("application/json"));
+    // Text in any other encoding would be read as UTF-8.
+    is_json && parts.all(|part| !part.to_ascii_lowercase().starts_with("charset=") || is_utf8(part))
+}
+
+fn is_utf8(charset: &str) -> bool {
+    let name = charset.get("charset=".len()..).unwrap_or_default().trim_matches('"');
+    name.eq_ignore_ascii_case("utf-8") || name.eq_ignore_ascii_case("utf8")
+}
