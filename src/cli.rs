@@ -1,6 +1,7 @@
 //! The command line. To add a subcommand: a variant of [`Command`] with its help, and its arm in [`dispatch`].
 
 use std::{
+    fmt::Display,
     io::{self, Write},
     process::ExitCode,
 };
@@ -10,7 +11,7 @@ use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand,
 use crate::{
     app::{self, Outcome},
     config::{Config, ConfigError, DataDirFlags, DatabaseFlags, Flags, Origin},
-    db::StartError,
+    demo::{self, DemoArgs},
     graphql,
     telemetry::{self, Telemetry},
 };
@@ -52,7 +53,7 @@ enum Command {
     /// Print the GraphQL schema
     Schema,
     /// Play some users' workers against a running server, so that there is something to see
-    Demo,
+    Demo(DemoArgs),
 }
 
 #[derive(Debug, Args)]
@@ -75,7 +76,7 @@ struct MigrateArgs {
 
 #[derive(Debug, Args)]
 struct LogArgs {
-    /// What to log to standard error: error, warn, info, debug, trace, or by module as in taskwire::feed=debug,info
+    /// What to log to standard error: error, warn, info, debug, trace, or one for a module as in `taskwire=debug,info`
     #[arg(long, env = "TASKWIRE_LOG", value_name = "FILTER", default_value = "info")]
     log: String,
 }
@@ -97,7 +98,7 @@ fn dispatch(cli: Cli, matches: &ArgMatches) -> ExitCode {
         Some(Command::Serve(arguments)) => serve(arguments, matches),
         Some(Command::Migrate(arguments)) => migrate(arguments, matches),
         Some(Command::Schema) => print(&graphql::sdl()),
-        Some(Command::Demo) => demo(),
+        Some(Command::Demo(arguments)) => run(async move { demo::run(arguments).await.map(|()| Outcome::Finished) }),
     }
 }
 
@@ -118,11 +119,6 @@ fn migrate(arguments: MigrateArgs, matches: &ArgMatches) -> ExitCode {
     }
 }
 
-/// The seam of the demo: `crate::demo::run` goes here, its arguments into [`Command::Demo`].
-fn demo() -> ExitCode {
-    fail("the demo is not part of this build")
-}
-
 /// Makes settings of the flags and the environment.
 fn settle(mut flags: Flags, matches: &ArgMatches) -> Result<Config, ConfigError> {
     let origin = |id: &str| match matches.value_source(id) {
@@ -135,7 +131,7 @@ fn settle(mut flags: Flags, matches: &ArgMatches) -> Result<Config, ConfigError>
 }
 
 /// Runs something to its end on all cores.
-fn run(work: impl Future<Output = Result<Outcome, StartError>>) -> ExitCode {
+fn run<E: Display>(work: impl Future<Output = Result<Outcome, E>>) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("the system gives no threads: {error}")),
