@@ -5,17 +5,19 @@ use std::collections::{HashMap, HashSet};
 use entity::{TaskStatus, task_record};
 use futures_util::future::{join_all, try_join_all};
 use sqlx::Row;
-use taskwire::store::{
-    HistoryQuery, Keyset, LaneSettings, Lanes, NewRecord, Saved, Store, StoreError, TaskDetails,
-};
+use taskwire::store::{HistoryQuery, Keyset, LaneSettings, Lanes, NewRecord, Saved, Store, StoreError, TaskDetails};
 use taskwire::telemetry::Telemetry;
 use uuid::Uuid;
 
 use super::support::{TestDatabase, lanes_of, record, record_of, store_of};
 
 /// Every record of a user, by position.
-async fn records_of(database: &TestDatabase, user_id: &str) -> Vec<(i64, String, i32, Uuid, chrono::DateTime<chrono::Utc>)> {
-    let sql = "SELECT position, task_id, step, record_id, recorded_at FROM task_record WHERE user_id = $1 ORDER BY position";
+async fn records_of(
+    database: &TestDatabase,
+    user_id: &str,
+) -> Vec<(i64, String, i32, Uuid, chrono::DateTime<chrono::Utc>)> {
+    let sql =
+        "SELECT position, task_id, step, record_id, recorded_at FROM task_record WHERE user_id = $1 ORDER BY position";
     let pool = database.database.connection.get_postgres_connection_pool();
     sqlx::query_as(sql).bind(user_id).fetch_all(pool).await.unwrap()
 }
@@ -33,8 +35,11 @@ async fn assert_dense(database: &TestDatabase, user_id: &str, expected: usize) {
     assert_eq!(positions, expected, "{user_id}");
     assert!(records.is_sorted_by_key(|record| record.4), "recorded_at falls");
     let pool = database.database.connection.get_postgres_connection_pool();
-    let head: (i64, Uuid) =
-        sqlx::query_as("SELECT position, record_id FROM feed_head WHERE user_id = $1").bind(user_id).fetch_one(pool).await.unwrap();
+    let head: (i64, Uuid) = sqlx::query_as("SELECT position, record_id FROM feed_head WHERE user_id = $1")
+        .bind(user_id)
+        .fetch_one(pool)
+        .await
+        .unwrap();
     assert_eq!(Some(head), records.last().map(|record| (record.0, record.3)));
 }
 
@@ -53,7 +58,10 @@ async fn write_all(database: &TestDatabase, user_of: impl Fn(usize) -> String) -
                     let mut bad = record(&user_id, &task_id, step);
                     bad.result = r#"{"message": "\u0000"}"#.to_owned();
                     let batch = [record(&user_id, &task_id, step), bad];
-                    assert!(matches!(store.save_batch(&batch).await, Err(StoreError::Unstorable { index: Some(1), .. })));
+                    assert!(matches!(
+                        store.save_batch(&batch).await,
+                        Err(StoreError::Unstorable { index: Some(1), .. })
+                    ));
                     let batch = [record(&user_id, &task_id, step), record(&user_id, &format!("other-{writer}"), step)];
                     store.save_batch(&batch).await.unwrap();
                 } else {
@@ -118,7 +126,11 @@ async fn one_record_id_from_eight_writers_at_once_is_one_record() {
         let saves = (0..8_usize).map(|writer| {
             let (lanes, store, same) = (servers[writer % 2].clone(), store.clone(), same.clone());
             tokio::spawn(async move {
-                if writer < 6 { lanes.save(same).await } else { store.save_batch(&[same]).await.map(|mut all| all.remove(0)) }
+                if writer < 6 {
+                    lanes.save(same).await
+                } else {
+                    store.save_batch(&[same]).await.map(|mut all| all.remove(0))
+                }
             })
         });
         let saved: Vec<Saved> = join_all(saves).await.into_iter().map(|saved| saved.unwrap().unwrap()).collect();
@@ -144,7 +156,8 @@ async fn duplicates_within_a_batch_and_for_others() {
     let of_bob = NewRecord { user_id: "bob".to_owned(), ..first.clone() };
     let batch = [first.clone(), record("ann", "t", 2), first.clone(), of_bob.clone(), of_bob];
     let saved = store.save_batch(&batch).await.unwrap();
-    let seen: Vec<_> = saved.iter().map(|one| (one.record.user_id.as_str(), one.record.position, one.is_duplicate)).collect();
+    let seen: Vec<_> =
+        saved.iter().map(|one| (one.record.user_id.as_str(), one.record.position, one.is_duplicate)).collect();
     assert_eq!(seen, [("ann", 1, false), ("ann", 2, false), ("ann", 1, true), ("bob", 1, false), ("bob", 1, true)]);
     assert_dense(&database, "ann", 2).await;
     assert_dense(&database, "bob", 1).await;
@@ -219,7 +232,9 @@ async fn a_batch_with_one_bad_record_saves_nothing_and_names_it() {
         }
         let mut records: Vec<NewRecord> = (0..13).map(|step| record(&format!("u{step}"), "t", step)).collect();
         records[bad].details = Some(TaskDetails { name: Some("\0".to_owned()), ..TaskDetails::default() });
-        assert!(matches!(store.save_batch(&records).await, Err(StoreError::Unstorable { index, .. }) if index == Some(bad)));
+        assert!(
+            matches!(store.save_batch(&records).await, Err(StoreError::Unstorable { index, .. }) if index == Some(bad))
+        );
     }
     assert_eq!(count(&database, "SELECT count(*) FROM task_record").await, 0);
     assert_eq!(count(&database, "SELECT count(*) FROM task").await, 0);

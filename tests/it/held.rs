@@ -123,8 +123,12 @@ async fn a_batch_and_a_cancellation_of_a_held_user_time_out_and_write_nothing() 
         task_id: "t".to_owned(),
         record_id: uuid::Uuid::now_v7(),
     };
-    let terms =
-        taskwire::store::CancelTerms { reason: None, requested_by: None, force: false, settle: Duration::from_secs(300) };
+    let terms = taskwire::store::CancelTerms {
+        reason: None,
+        requested_by: None,
+        force: false,
+        settle: Duration::from_secs(300),
+    };
     assert!(matches!(store.cancel(std::slice::from_ref(&item), &terms).await, Err(StoreError::Timeout)));
     psql.execute("ROLLBACK").await.unwrap();
     store.save_batch(&batch).await.unwrap();
@@ -245,14 +249,16 @@ async fn an_answer_lost_after_the_commit_is_asked_for_again() {
     let database = TestDatabase::new().await;
     let options = database.connect_options();
     let proxy = Proxy::start(&options).await;
-    let url = format!("postgres://{}@127.0.0.1:{}/{}?sslmode=disable", options.get_username(), proxy.port, database.name);
+    let url =
+        format!("postgres://{}@127.0.0.1:{}/{}?sslmode=disable", options.get_username(), proxy.port, database.name);
     let config = DatabaseConfig {
         url: DatabaseSource::Url { url: url.clone(), setting: "the test".into() },
         min_connections: 1,
         ..DatabaseConfig::default()
     };
     let through = db::connect(&config, &url, "the test").await.unwrap();
-    let store = taskwire::store::Store::new(through.connection.clone(), StoreSettings::default(), std::sync::Arc::new(|_| ()));
+    let store =
+        taskwire::store::Store::new(through.connection.clone(), StoreSettings::default(), std::sync::Arc::new(|_| ()));
     let lanes = Lanes::start(store.clone(), LaneSettings::default(), Telemetry::new());
     lanes.save(record("ann", "t", 0)).await.unwrap();
 

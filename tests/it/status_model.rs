@@ -182,7 +182,8 @@ impl Model {
         if is_finished && !force {
             return Answer::Refused;
         }
-        self.cancellation = Some(Cancellation { requested: position, delivered: None, acknowledged: None, outcome: None });
+        self.cancellation =
+            Some(Cancellation { requested: position, delivered: None, acknowledged: None, outcome: None });
         self.position = position;
         self.moved = position;
         self.started.get_or_insert(position);
