@@ -6,6 +6,7 @@
 //! - A record that `PostgreSQL` refuses is found by halving and fails alone.
 //! - Everything accepted is answered: [`Lanes::close`] waits for it.
 
+use std::collections::HashSet;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -229,6 +230,11 @@ impl Inner {
         // Pieces still to be written, the next one last.
         let mut pieces = vec![batch];
         while let Some(piece) = pieces.pop() {
+            let (piece, behind) = keep_order(piece, &held);
+            held.extend(behind);
+            if piece.is_empty() {
+                continue;
+            }
             let records: Vec<&NewRecord> = piece.iter().map(|pending| &pending.record).collect();
             match self.store.append_until_known(&records, wait).await {
                 Ok(placed) if placed.iter().any(|placed| matches!(placed, Placed::Conflict)) => {
@@ -319,6 +325,13 @@ fn refuse_conflicts(piece: Vec<Pending>, placed: &[Placed]) -> Vec<Pending> {
         }
     }
     rest
+}
+
+/// Divides a piece into what may be written now and what stays behind a record of the same user that was held in a
+/// piece before: a user may have been released since.
+fn keep_order(piece: Vec<Pending>, held: &[Pending]) -> (Vec<Pending>, Vec<Pending>) {
+    let users: HashSet<&str> = held.iter().map(|pending| pending.record.user_id.as_str()).collect();
+    piece.into_iter().partition(|pending| !users.contains(pending.record.user_id.as_str()))
 }
 
 fn halve(mut piece: Vec<Pending>) -> (Vec<Pending>, Vec<Pending>) {
