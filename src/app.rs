@@ -9,7 +9,6 @@ use std::{
 
 use axum::{
     Router,
-    routing::get,
     serve::{Listener, ListenerExt},
 };
 use sqlx::postgres::PgConnectOptions;
@@ -25,8 +24,14 @@ use crate::{
     cli::VERSION,
     config::{Config, DatabaseSource},
     db::{self, Cluster, ClusterOptions, Database, StartError},
+    http::{self, Sockets},
+    service::Service,
     telemetry::Telemetry,
 };
+
+mod parts;
+
+pub use parts::Parts;
 
 /// What accepted requests and writes may take after the end was called for.
 const FINISH: Duration = Duration::from_secs(4);
@@ -63,8 +68,6 @@ impl Outcome {
 pub struct Shutdown {
     /// First: nothing new is accepted any more.
     pub accepting: CancellationToken,
-    /// What has been accepted and must be answered: writes, requests on sockets. Waited for.
-    pub work: TaskTracker,
     /// Then: subscriptions end.
     pub subscriptions: CancellationToken,
     /// Sockets that say good-bye to their clients. Waited for, shortly.
@@ -72,12 +75,12 @@ pub struct Shutdown {
 }
 
 /// A running server.
-#[derive(Debug)]
 pub struct App {
     address: SocketAddr,
     database: Database,
     database_line: String,
     cluster: Option<Cluster>,
+    parts: Parts,
     telemetry: Telemetry,
     shutdown: Shutdown,
     server: JoinHandle<io::Result<()>>,
@@ -114,7 +117,9 @@ impl App {
         db::migrate(&db::connect_options(url, setting)?, setting).await?;
         let database = db::connect(&config.database, url, setting).await?;
         let shutdown = Shutdown::default();
-        let router = router(config, &database, &telemetry, &shutdown);
+        let parts = Parts::start(&database, config, &telemetry, shutdown.subscriptions.clone());
+        let sockets = Sockets { end: shutdown.subscriptions.clone(), open: shutdown.sockets.clone() };
+        let router = http::router(parts.api(), &config.http, sockets);
         let listener = listener.tap_io(|socket| {
             // Small answers must not wait for each other.
             if let Err(error) = socket.set_nodelay(true) {
@@ -122,7 +127,7 @@ impl App {
             }
         });
         let server = tokio::spawn(serve(listener, router, shutdown.accepting.clone()));
-        Ok(Self { address, database, database_line: String::new(), cluster: None, telemetry, shutdown, server })
+        Ok(Self { address, database, database_line: String::new(), cluster: None, parts, telemetry, shutdown, server })
     }
 
     /// Where it listens.
@@ -143,6 +148,12 @@ impl App {
         self.cluster.as_ref()
     }
 
+    /// Its verbs.
+    #[must_use]
+    pub fn service(&self) -> &Service {
+        &self.parts.service
+    }
+
     /// Its metrics.
     #[must_use]
     pub fn telemetry(&self) -> &Telemetry {
@@ -152,12 +163,11 @@ impl App {
     /// Ends it: accepts nothing more, finishes what was accepted, ends the subscriptions, closes the pool, stops the
     /// embedded cluster. Takes 10 s at the most.
     pub async fn stop(self) {
-        let Self { database, cluster, shutdown, mut server, .. } = self;
+        let Self { database, cluster, parts, shutdown, mut server, .. } = self;
         shutdown.accepting.cancel();
-        shutdown.work.close();
         let finished = timeout(FINISH, async {
             let _ = (&mut server).await;
-            shutdown.work.wait().await;
+            parts.finish_writes().await;
         });
         if finished.await.is_err() {
             tracing::warn!("some requests did not finish in time");
@@ -168,6 +178,9 @@ impl App {
             tracing::warn!("some sockets did not close in time");
         }
         server.abort();
+        if timeout(GOOD_BYE, parts.end()).await.is_err() {
+            tracing::warn!("the feed did not end in time");
+        }
         if timeout(CLOSE, database.connection.close()).await.is_err() {
             tracing::debug!("the pool did not close in time");
         }
@@ -237,23 +250,6 @@ pub async fn migrate(config: Config) -> Result<Outcome, StartError> {
         }
         code = signals.next() => Ok(Outcome::Interrupted { code }),
     }
-}
-
-/// The seam of everything that answers: the lead replaces it.
-fn router(_config: &Config, database: &Database, _telemetry: &Telemetry, _shutdown: &Shutdown) -> Router {
-    let connection = database.connection.clone();
-    Router::new().route(
-        "/health",
-        get(move || {
-            let connection = connection.clone();
-            async move {
-                match connection.ping().await {
-                    Ok(()) => (axum::http::StatusCode::OK, "ok"),
-                    Err(_) => (axum::http::StatusCode::SERVICE_UNAVAILABLE, "no database"),
-                }
-            }
-        }),
-    )
 }
 
 async fn serve<L>(listener: L, router: Router, accepting: CancellationToken) -> io::Result<()>

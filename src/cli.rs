@@ -12,6 +12,7 @@ use crate::{
     app::{self, Outcome},
     config::{Config, ConfigError, DataDirFlags, DatabaseFlags, Flags, Origin},
     demo::{self, DemoArgs},
+    graphql,
     telemetry::{self, Telemetry},
 };
 
@@ -96,7 +97,7 @@ fn dispatch(cli: Cli, matches: &ArgMatches) -> ExitCode {
         None => serve(cli.serve, matches),
         Some(Command::Serve(arguments)) => serve(arguments, matches),
         Some(Command::Migrate(arguments)) => migrate(arguments, matches),
-        Some(Command::Schema) => print(&schema()),
+        Some(Command::Schema) => print(&graphql::sdl()),
         Some(Command::Demo(arguments)) => run(async move { demo::run(arguments).await.map(|()| Outcome::Finished) }),
     }
 }
@@ -116,11 +117,6 @@ fn migrate(arguments: MigrateArgs, matches: &ArgMatches) -> ExitCode {
         Ok(config) => run(async move { app::migrate(config).await }),
         Err(error) => fail(&error.to_string()),
     }
-}
-
-/// The seam of the schema: `crate::graphql::sdl()` goes here.
-fn schema() -> String {
-    String::new()
 }
 
 /// Makes settings of the flags and the environment.

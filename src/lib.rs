@@ -13,6 +13,7 @@ pub mod demo;
 pub mod feed;
 pub mod graphql;
 pub mod http;
+pub mod maintenance;
 pub mod service;
 pub mod store;
 pub mod telemetry;

@@ -2,6 +2,7 @@
 //! The numbering, the duplicate check and the status rules are in the migration's SQL.
 
 use std::collections::HashMap;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use entity::{RecordKind, task, task_record};
@@ -9,14 +10,18 @@ use sea_orm::prelude::DateTimeUtc;
 use sea_orm::{FromQueryResult, QueryResult};
 use uuid::Uuid;
 
+use super::columns::task_columns;
 use super::record::{Committed, NewRecord, Saved};
 use super::{Store, StoreError};
 
-/// `a.*` under names of their own: the columns of the task follow.
-const APPEND: &str = r#"
-SELECT a.ord, a."position" AS at_position, a.recorded_at AS at, a.is_late, a.is_duplicate, a.is_conflict, (a.left_as).*
-FROM taskwire_append_v1($1, $2, array_fill('step'::text, ARRAY[cardinality($1)]), $3, $4, $5::text[]::jsonb[],
-                        $6, $7, $8, $9, $10::text[]::jsonb[], NULL, $11, $12) a"#;
+static APPEND: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        r#"SELECT a.ord, a."position" AS at_position, a.recorded_at AS at, a.is_late, a.is_duplicate, a.is_conflict, {}
+        FROM taskwire_append_v1($1, $2, array_fill('step'::text, ARRAY[cardinality($1)]), $3, $4, $5::text[]::jsonb[],
+                                $6, $7, $8, $9, $10::text[]::jsonb[], NULL, $11, $12) a"#,
+        task_columns("(a.left_as)")
+    )
+});
 
 /// How long an append waits for users who are held by somebody's open transaction.
 #[derive(Clone, Copy, Debug)]
@@ -61,7 +66,7 @@ impl Store {
         wait: Wait,
         notify: bool,
     ) -> Result<Vec<Placed>, StoreError> {
-        let query = bind(sqlx::query(APPEND), records)?.bind(wait.millis()).bind(notify);
+        let query = bind(sqlx::query(APPEND.as_str()), records)?.bind(wait.millis()).bind(notify);
         let pool = self.db.get_postgres_connection_pool();
         let rows = self.within_time(query.fetch_all(pool)).await??;
         let mut placed: Vec<Placed> = records.iter().map(|_| Placed::Held).collect();
@@ -78,8 +83,9 @@ impl Store {
 
     /// Appends in a transaction that is rolled back: whether `PostgreSQL` would take these records.
     pub(super) async fn try_append(&self, records: &[&NewRecord]) -> Result<(), StoreError> {
-        let query =
-            bind(sqlx::query(APPEND), records)?.bind(Wait::AtMost(self.settings.hold_timeout).millis()).bind(false);
+        let query = bind(sqlx::query(APPEND.as_str()), records)?
+            .bind(Wait::AtMost(self.settings.hold_timeout).millis())
+            .bind(false);
         self.within_time(async {
             let mut transaction = self.db.get_postgres_connection_pool().begin().await?;
             query.fetch_all(&mut *transaction).await?;
@@ -176,7 +182,7 @@ fn read_row(row: &QueryResult, record: &NewRecord) -> Result<Placed, StoreError>
             reported_by: record.reported_by.clone(),
             progress: record.progress,
         },
-        task: task::Model::from_query_result(row, "")?,
+        task: task::Model::from_query_result(row, "t_")?,
         is_duplicate: false,
     };
     Ok(Placed::Saved(Box::new(saved)))

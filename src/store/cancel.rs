@@ -4,20 +4,30 @@ use entity::{CancellationOutcome, task};
 use sea_orm::prelude::DateTimeUtc;
 use sea_orm::{FromQueryResult, QueryResult};
 use sqlx::postgres::types::PgInterval;
+use std::sync::LazyLock;
 use std::time::Duration;
 use uuid::Uuid;
 
 use super::append::{Place, Wait};
+use super::columns::task_columns;
 use super::record::Committed;
 use super::retry::Attempts;
 use super::{Store, StoreError};
 
-const CANCEL: &str = r#"
-SELECT c.ord, c.outcome, c."position" AS at_position, c.recorded_at AS at, (c.left_as).*
-FROM taskwire_cancel_v1($1, $2, $3, $4, $5, $6, $7, $8, $9) c"#;
-const ACKNOWLEDGE: &str = r#"
-SELECT a.outcome, a."position" AS at_position, a.recorded_at AS at, (a.left_as).*
-FROM taskwire_acknowledge_v1($1, $2, $3, $4, $5, $6, $7, $8) a"#;
+static CANCEL: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        r#"SELECT c.ord, c.outcome, c."position" AS at_position, c.recorded_at AS at, {}
+        FROM taskwire_cancel_v1($1, $2, $3, $4, $5, $6, $7, $8, $9) c"#,
+        task_columns("(c.left_as)")
+    )
+});
+static ACKNOWLEDGE: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        r#"SELECT a.outcome, a."position" AS at_position, a.recorded_at AS at, {}
+        FROM taskwire_acknowledge_v1($1, $2, $3, $4, $5, $6, $7, $8) a"#,
+        task_columns("(a.left_as)")
+    )
+});
 
 /// A task to be cancelled.
 #[derive(Clone, Debug)]
@@ -163,7 +173,7 @@ impl Store {
             days: 0,
             microseconds: i64::try_from(terms.settle.as_micros()).unwrap_or(i64::MAX),
         };
-        let query = sqlx::query(CANCEL)
+        let query = sqlx::query(CANCEL.as_str())
             .bind(items.iter().map(|item| item.user_id.clone()).collect::<Vec<_>>())
             .bind(items.iter().map(|item| item.task_id.clone()).collect::<Vec<_>>())
             .bind(items.iter().map(|item| item.record_id).collect::<Vec<_>>())
@@ -178,7 +188,7 @@ impl Store {
     }
 
     async fn acknowledge_once(&self, answer: &NewAcknowledgement, notify: bool) -> Result<QueryResult, StoreError> {
-        let query = sqlx::query(ACKNOWLEDGE)
+        let query = sqlx::query(ACKNOWLEDGE.as_str())
             .bind(answer.user_id.clone())
             .bind(answer.task_id.clone())
             .bind(answer.record_id)
@@ -218,8 +228,8 @@ impl Store {
 }
 
 fn read_task(row: &QueryResult) -> Result<Option<task::Model>, StoreError> {
-    let user_id: Option<String> = row.try_get("", "user_id")?;
-    Ok(user_id.map(|_| task::Model::from_query_result(row, "")).transpose()?)
+    let user_id: Option<String> = row.try_get("t_", "user_id")?;
+    Ok(user_id.map(|_| task::Model::from_query_result(row, "t_")).transpose()?)
 }
 
 fn place(row: &QueryResult, task: Option<&task::Model>) -> Result<Option<Place>, StoreError> {

@@ -10,11 +10,11 @@ use chrono::TimeDelta;
 use entity::{feed_head, task, task_record};
 use sea_orm::prelude::DateTimeUtc;
 use sea_orm::{
-    ConnectionTrait, DbBackend, DbErr, EntityTrait, FromQueryResult, IdenStatic, Iterable, QueryFilter, QueryResult,
-    Statement, Value,
+    ConnectionTrait, DbBackend, DbErr, EntityTrait, FromQueryResult, QueryFilter, QueryResult, Statement, Value,
 };
 use uuid::Uuid;
 
+use super::columns::{HEAD_COLUMNS, RECORD_COLUMNS, TASK_COLUMNS};
 use super::record::Committed;
 use super::{Store, StoreError};
 
@@ -74,25 +74,6 @@ pub struct ChangedHeads {
     /// No transaction was under way: whatever comes later writes WAL after this.
     pub is_quiet: bool,
 }
-
-/// The columns of a record, as `r_…`, from an alias `r`. The result as text: what Rust cannot read must hide nothing.
-static RECORD_COLUMNS: LazyLock<String> = LazyLock::new(|| {
-    let column = |column: task_record::Column| match column {
-        task_record::Column::Result => r#"r.result::text AS "r_result""#.to_owned(),
-        other => format!(r#"r."{0}" AS "r_{0}""#, other.as_str()),
-    };
-    task_record::Column::iter().map(column).collect::<Vec<_>>().join(", ")
-});
-
-/// The columns of a task, as `t_…`, from an alias `t`.
-pub(super) static TASK_COLUMNS: LazyLock<String> = LazyLock::new(|| {
-    let column = |column: task::Column| format!(r#"t."{0}" AS "t_{0}""#, column.as_str());
-    task::Column::iter().map(column).collect::<Vec<_>>().join(", ")
-});
-
-/// The columns of a head, as `h_…`, from an alias `h`.
-pub(super) const HEAD_COLUMNS: &str =
-    "h.position AS h_position, h.recorded_at AS h_recorded_at, h.record_id AS h_record_id";
 
 static FEED_PAGE: LazyLock<String> = LazyLock::new(|| page_sql(""));
 static TASK_PAGE: LazyLock<String> = LazyLock::new(|| page_sql(" AND task_id = $6"));

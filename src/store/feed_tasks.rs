@@ -7,7 +7,8 @@ use entity::task;
 use sea_orm::prelude::DateTimeUtc;
 use sea_orm::{ConnectionTrait, FromQueryResult, QueryResult, Value};
 
-use super::feed::{HEAD_COLUMNS, Head, TASK_COLUMNS, no_row, statement};
+use super::columns::{HEAD_COLUMNS, TASK_COLUMNS};
+use super::feed::{Head, no_row, statement};
 use super::{Store, StoreError};
 
 /// Tasks that changed, each once with its latest state, and the head as it was in the same statement.

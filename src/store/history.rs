@@ -5,13 +5,10 @@ use sea_orm::prelude::DateTimeUtc;
 use sea_orm::{FromQueryResult, QueryResult};
 
 use super::append::Place;
+use super::columns::{HEAD_COLUMNS, RECORD_COLUMNS};
 use super::feed::Head;
 use super::page::{Keyset, Rows};
 use super::{Store, StoreError};
-
-/// The columns of a record as [`task_record::Model`] reads them.
-pub(super) const RECORD_COLUMNS: &str = r#"r.user_id, r.position, r.recorded_at, r.task_id, r.step, r.result::text AS result,
-    r."timestamp", r.status, r.kind, r.record_id, r.is_late, r.reported_by, r.progress"#;
 
 /// Whose records, of which task.
 #[derive(Clone, Debug)]
@@ -45,7 +42,7 @@ pub struct StepSummary {
 
 impl StepSummary {
     fn from_row(row: &QueryResult) -> Result<Self, StoreError> {
-        let record = task_record::Model::from_query_result(row, "")?;
+        let record = task_record::Model::from_query_result(row, "r_")?;
         Ok(Self {
             step: record.step,
             name: row.try_get::<Option<String>>("", "step_name")?.unwrap_or_default(),
@@ -69,14 +66,15 @@ impl Store {
     ) -> Result<(Rows<task_record::Model>, Head), StoreError> {
         let direction = if page.backward { "DESC" } else { "ASC" };
         let sql = format!(
-            "SELECT h.position AS h_position, h.recorded_at AS h_recorded_at, h.record_id AS h_record_id, page.*
+            "SELECT {HEAD_COLUMNS}, page.*
             FROM (SELECT) AS one LEFT JOIN feed_head h ON h.user_id = $1 LEFT JOIN (
-                SELECT {RECORD_COLUMNS} FROM task_record r
+                SELECT {records} FROM task_record r
                 WHERE r.user_id = $1 AND r.task_id = $2 AND r.position > $3 AND r.position < $4
                   AND r.recorded_at >= (SELECT created_at FROM task WHERE user_id = $1 AND task_id = $2)
                   AND r.recorded_at <= (SELECT updated_at FROM task WHERE user_id = $1 AND task_id = $2)
                 ORDER BY r.position {direction} LIMIT $5
-            ) page ON true"
+            ) page ON true",
+            records = *RECORD_COLUMNS
         );
         let limit = i64::try_from(page.limit).unwrap_or(i64::MAX - 1);
         let values = vec![
@@ -90,8 +88,8 @@ impl Store {
         let head = found.first().map_or(Ok(Head::START), Head::from_row)?;
         let mut rows = Vec::with_capacity(found.len());
         for row in &found {
-            if row.try_get::<Option<String>>("", "user_id")?.is_some() {
-                rows.push(task_record::Model::from_query_result(row, "")?);
+            if row.try_get::<Option<String>>("r_", "user_id")?.is_some() {
+                rows.push(task_record::Model::from_query_result(row, "r_")?);
             }
         }
         rows.sort_by_key(|record| record.position);
@@ -102,7 +100,7 @@ impl Store {
     pub async fn steps(&self, task: &task::Model, page: &Keyset<i32>) -> Result<Rows<StepSummary>, StoreError> {
         let direction = if page.backward { "DESC" } else { "ASC" };
         let sql = format!(
-            "SELECT {RECORD_COLUMNS}, s.step_name, s.reported_at, s.started_at, s.record_count
+            "SELECT {records}, s.step_name, s.reported_at, s.started_at, s.record_count
             FROM (
                 SELECT step, count(*) AS record_count, min(recorded_at) AS reported_at, max(position) AS latest,
                        min(recorded_at) FILTER (WHERE status = 'running') AS started_at,
@@ -116,7 +114,8 @@ impl Store {
             ) s CROSS JOIN LATERAL (
                 SELECT * FROM task_record
                 WHERE user_id = $1 AND position = s.latest AND recorded_at = s.latest_at LIMIT 1
-            ) r"
+            ) r",
+            records = *RECORD_COLUMNS
         );
         let limit = i64::try_from(page.limit).unwrap_or(i64::MAX - 1);
         let values = vec![
@@ -152,15 +151,16 @@ impl Store {
         }
         // LATERAL with a LIMIT keeps it a look-up of each key in its own partition.
         let sql = format!(
-            "SELECT {RECORD_COLUMNS}
+            "SELECT {records}
             FROM (SELECT DISTINCT * FROM unnest($1::text[], $2::bigint[], $3::timestamptz[]) k (user_id, position, at)) k
             CROSS JOIN LATERAL (
                 SELECT * FROM task_record
                 WHERE user_id = k.user_id AND position = k.position AND recorded_at = k.at LIMIT 1
-            ) r"
+            ) r",
+            records = *RECORD_COLUMNS
         );
         let found = self.query_all(&sql, vec![users.into(), positions.into(), times.into()]).await?;
-        Ok(found.iter().map(|row| task_record::Model::from_query_result(row, "")).collect::<Result<_, _>>()?)
+        Ok(found.iter().map(|row| task_record::Model::from_query_result(row, "r_")).collect::<Result<_, _>>()?)
     }
 }
 

@@ -14,6 +14,7 @@
 mod append;
 mod batch;
 mod cancel;
+mod columns;
 pub mod error;
 mod feed;
 mod feed_tasks;

@@ -5,10 +5,9 @@ use sea_orm::prelude::DateTimeUtc;
 use sea_orm::sea_query::{
     Alias, Asterisk, Expr, ExprTrait, IntoIden, PostgresQueryBuilder, Query, SelectStatement, UnionType,
 };
-use sea_orm::{
-    ColumnTrait, Condition, DbBackend, EntityTrait, FromQueryResult, Order, QueryFilter, QueryTrait, Statement,
-};
+use sea_orm::{ColumnTrait, Condition, EntityTrait, FromQueryResult, Order, QueryFilter, QueryTrait};
 
+use super::columns::{HEAD_COLUMNS, TASK_COLUMNS};
 use super::feed::Head;
 use super::filter::TaskFilter;
 use super::page::{Keyset, Rows};
@@ -93,11 +92,13 @@ impl Store {
     /// Many tasks by (user, task); what is not there is missing.
     pub async fn tasks_by_key(&self, keys: &[(String, String)]) -> Result<Vec<task::Model>, StoreError> {
         let (users, tasks): (Vec<String>, Vec<String>) = keys.iter().cloned().unzip();
-        let sql = "SELECT t.* FROM (SELECT DISTINCT * FROM unnest($1::text[], $2::text[]) k (user_id, task_id)) k \
-                   JOIN task t ON t.user_id = k.user_id AND t.task_id = k.task_id";
-        let statement = Statement::from_sql_and_values(DbBackend::Postgres, sql, [users.into(), tasks.into()]);
-        let find = task::Entity::find().from_raw_sql(statement).all(&self.db);
-        Ok(self.within_time(find).await??)
+        let sql = format!(
+            "SELECT {} FROM (SELECT DISTINCT * FROM unnest($1::text[], $2::text[]) k (user_id, task_id)) k \
+             JOIN task t ON t.user_id = k.user_id AND t.task_id = k.task_id",
+            *TASK_COLUMNS
+        );
+        let rows = self.query_all(&sql, vec![users.into(), tasks.into()]).await?;
+        Ok(rows.iter().map(|row| task::Model::from_query_result(row, "t_")).collect::<Result<_, _>>()?)
     }
 
     /// A page of tasks, and the user's head as it was in the same statement.
@@ -118,7 +119,7 @@ impl Store {
         values.push(user.clone().into());
         let sql = format!(
             "WITH page AS ({sql})
-            SELECT h.position AS h_position, h.recorded_at AS h_recorded_at, h.record_id AS h_record_id, page.*
+            SELECT {HEAD_COLUMNS}, page.*
             FROM (SELECT) AS one LEFT JOIN feed_head h ON h.user_id = ${} LEFT JOIN page ON true",
             values.len()
         );

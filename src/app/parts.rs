@@ -1,0 +1,85 @@
+//! The parts between the database and the sockets, put together in the order in which they need each other.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::Config;
+use crate::db::Database;
+use crate::feed::{self, FeedSettings, Hub};
+use crate::graphql::Api;
+use crate::maintenance;
+use crate::service::Service;
+use crate::store::{LaneSettings, Lanes, Store, StoreSettings};
+use crate::telemetry::Telemetry;
+
+/// What a server consists of, between its database and its sockets.
+#[derive(Clone)]
+pub struct Parts {
+    /// The verbs.
+    pub service: Service,
+    /// Single saves, on their way.
+    lanes: Lanes,
+    /// Ends every subscription.
+    subscriptions: CancellationToken,
+    /// Ends listener, check and duties.
+    background: CancellationToken,
+    tracker: TaskTracker,
+}
+
+impl Parts {
+    /// Puts them together over a migrated database, and starts what runs by itself.
+    #[must_use]
+    pub fn start(
+        database: &Database,
+        config: &Config,
+        telemetry: &Telemetry,
+        subscriptions: CancellationToken,
+    ) -> Self {
+        let settings =
+            StoreSettings { command_timeout: config.database.command_timeout, hold_timeout: config.write.hold_timeout };
+        // The feed reads by a store that tells nobody; the one that writes tells the feed.
+        let reader = Store::new(database.connection.clone(), settings, Arc::new(|_| {}));
+        let backends = Arc::clone(&database.backends);
+        let hub = Hub::new(
+            reader,
+            FeedSettings::from(&config.feed),
+            telemetry.clone(),
+            Arc::new(move |pid| backends.contains(pid)),
+            subscriptions.clone(),
+        );
+        let told = hub.clone();
+        let store = Store::new(database.connection.clone(), settings, Arc::new(move |entries| told.committed(entries)));
+        let lane_settings = LaneSettings {
+            lanes: config.write.lanes,
+            queue_records: config.write.queue_records,
+            queue_bytes: config.write.queue_bytes,
+        };
+        let lanes = Lanes::start(store.clone(), lane_settings, telemetry.clone());
+        let (background, tracker) = (CancellationToken::new(), TaskTracker::new());
+        feed::start(&hub, database.options.clone(), &tracker, &background);
+        maintenance::start(&store, database, &tracker, &background);
+        let service = Service::new(store, lanes.clone(), hub, config.task.settle);
+        Self { service, lanes, subscriptions, background, tracker }
+    }
+
+    /// What the schema is served over.
+    #[must_use]
+    pub fn api(&self) -> Api {
+        Api::new(self.service.clone())
+    }
+
+    /// Takes no more saves, and returns when all that were taken are settled.
+    pub async fn finish_writes(&self) {
+        self.lanes.close().await;
+    }
+
+    /// Ends the subscriptions, then what runs by itself.
+    pub async fn end(&self) {
+        self.subscriptions.cancel();
+        self.background.cancel();
+        self.tracker.close();
+        self.tracker.wait().await;
+    }
+}

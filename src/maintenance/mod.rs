@@ -1,0 +1,18 @@
+//! What a server does by the clock, beside its callers: dividing partitions ahead, forgetting ended backends.
+//!
+//! One duty a file, each a loop that ends with the token. To add a duty: its file, its `spawn` in [`start`].
+
+mod backends;
+mod partitions;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::db::Database;
+use crate::store::Store;
+
+/// Starts all duties; they end with the token.
+pub fn start(store: &Store, database: &Database, tracker: &TaskTracker, token: &CancellationToken) {
+    tracker.spawn(partitions::run(store.clone(), token.clone()));
+    tracker.spawn(backends::run(database.clone(), token.clone()));
+}

@@ -1,0 +1,29 @@
+//! The columns that a statement of our own names: the entities' own, never `*`. The tables have more (`xid`, the sets of
+//! steps), of types that sqlx does not know.
+
+use std::sync::LazyLock;
+
+use entity::{task, task_record};
+use sea_orm::{IdenStatic, Iterable};
+
+/// Of a task from `from`, which is an alias or a composite value: `t_…`.
+pub(super) fn task_columns(from: &str) -> String {
+    let column = |column: task::Column| format!(r#"{from}."{0}" AS "t_{0}""#, column.as_str());
+    task::Column::iter().map(column).collect::<Vec<_>>().join(", ")
+}
+
+/// Of a task from an alias `t`: `t_…`.
+pub(super) static TASK_COLUMNS: LazyLock<String> = LazyLock::new(|| task_columns("t"));
+
+/// Of a record from an alias `r`: `r_…`, the result as text.
+pub(super) static RECORD_COLUMNS: LazyLock<String> = LazyLock::new(|| {
+    let column = |column: task_record::Column| match column {
+        task_record::Column::Result => r#"r.result::text AS "r_result""#.to_owned(),
+        other => format!(r#"r."{0}" AS "r_{0}""#, other.as_str()),
+    };
+    task_record::Column::iter().map(column).collect::<Vec<_>>().join(", ")
+});
+
+/// Of a head from an alias `h`: `h_…`.
+pub(super) const HEAD_COLUMNS: &str =
+    "h.position AS h_position, h.recorded_at AS h_recorded_at, h.record_id AS h_record_id";
