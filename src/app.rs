@@ -95,7 +95,7 @@ impl App {
         match started {
             Ok(app) => {
                 let database_line = database_line(cluster.as_ref(), &setting, &app.database.options);
-                Ok(Self { cluster, database_line, ..app })
+                Ok(Self { database_line, cluster, ..app })
             }
             Err(error) => {
                 if let Some(cluster) = cluster {

@@ -76,7 +76,7 @@ struct MigrateArgs {
 
 #[derive(Debug, Args)]
 struct LogArgs {
-    /// What to log to standard error: error, warn, info, debug, trace, or by module as in taskwire::feed=debug,info
+    /// What to log to standard error: error, warn, info, debug, trace, or one for a module as in `taskwire=debug,info`
     #[arg(long, env = "TASKWIRE_LOG", value_name = "FILTER", default_value = "info")]
     log: String,
 }

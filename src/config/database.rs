@@ -1,6 +1,9 @@
 //! Which database, and the pool of connections to it.
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt::{self, Write},
+    time::Duration,
+};
 
 use clap::Args;
 
@@ -103,8 +106,8 @@ impl Default for DatabaseConfig {
             url: DatabaseSource::Embedded,
             min_connections: 10,
             max_connections: 20,
-            acquire_timeout: Duration::from_secs(60),
-            command_timeout: Duration::from_secs(60),
+            acquire_timeout: Duration::from_mins(1),
+            command_timeout: Duration::from_mins(1),
             statement_timeout: None,
         }
     }
@@ -154,7 +157,7 @@ impl DatabaseConfig {
             ("--command-timeout", Some(self.command_timeout)),
             ("--statement-timeout", self.statement_timeout),
         ] {
-            let usable = Duration::from_millis(100)..=Duration::from_secs(86_400);
+            let usable = Duration::from_millis(100)..=Duration::from_hours(24);
             if value.is_some_and(|value| !usable.contains(&value)) {
                 return Err(ConfigError::new(name, "must be 100ms to 1d"));
             }
@@ -272,7 +275,8 @@ fn escape(text: &str) -> String {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             escaped.push(char::from(byte));
         } else {
-            escaped.push_str(&format!("%{byte:02X}"));
+            // Writing to a String does not fail.
+            let _ = write!(escaped, "%{byte:02X}");
         }
         escaped
     })

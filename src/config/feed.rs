@@ -43,7 +43,7 @@ impl FeedConfig {
 
     /// Whether the check neither spins nor sleeps for good.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        let usable = Duration::from_millis(50)..=Duration::from_secs(600);
+        let usable = Duration::from_millis(50)..=Duration::from_mins(10);
         if !usable.contains(&self.check_interval) {
             return Err(ConfigError::new("--feed-check-interval", "must be 50ms to 10min"));
         }

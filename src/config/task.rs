@@ -24,7 +24,7 @@ pub struct TaskConfig {
 
 impl Default for TaskConfig {
     fn default() -> Self {
-        Self { settle: Duration::from_secs(300) }
+        Self { settle: Duration::from_mins(5) }
     }
 }
 
@@ -35,7 +35,7 @@ impl TaskConfig {
 
     /// Whether PostgreSQL can count that far.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        if self.settle > Duration::from_secs(366 * 86_400) {
+        if self.settle > Duration::from_hours(366 * 24) {
             return Err(ConfigError::new("--settle", "must be at most a year"));
         }
         Ok(())

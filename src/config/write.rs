@@ -69,7 +69,7 @@ impl WriteConfig {
         if self.queue_records == 0 {
             return Err(ConfigError::new("--write-queue-records", "must be at least 1"));
         }
-        if self.hold_timeout.is_zero() || self.hold_timeout > Duration::from_secs(600) {
+        if self.hold_timeout.is_zero() || self.hold_timeout > Duration::from_mins(10) {
             return Err(ConfigError::new("--write-hold-timeout", "must be more than 0s and at most 10min"));
         }
         Ok(())

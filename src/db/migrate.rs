@@ -11,7 +11,7 @@ use super::{error::StartError, pool::reachable};
 /// Any number that nobody else locks by: "taskwire" in ASCII.
 const LOCK: i64 = i64::from_be_bytes(*b"taskwire");
 /// How long to wait for another server that migrates.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_mins(5);
 /// What the first step makes. Without our steps, a thing of such a name is somebody else's.
 const OURS: [&str; 5] = ["task_history", "task_record", "task", "feed_head", "task_inbox"];
 

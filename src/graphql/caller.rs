@@ -67,10 +67,10 @@ pub struct Caller {
 
 impl Caller {
     /// The request, parsed and with its session; or the answer to what does not parse.
-    fn prepare(&self, mut request: Request) -> Result<Request, Response> {
+    fn prepare(&self, mut request: Request) -> Result<Request, Box<Response>> {
         if let Err(mut error) = request.parsed_query() {
             code_parse_error(&mut error);
-            return Err(Response::from_errors(vec![error]));
+            return Err(Box::new(Response::from_errors(vec![error])));
         }
         Ok(request.data(self.session.clone()))
     }
@@ -80,7 +80,7 @@ impl Executor for Caller {
     async fn execute(&self, request: Request) -> Response {
         match self.prepare(request) {
             Ok(request) => coded(self.schema.execute(request).await),
-            Err(refused) => refused,
+            Err(refused) => *refused,
         }
     }
 
@@ -90,7 +90,7 @@ impl Executor for Caller {
                 let answers = self.schema.execute_stream_with_session_data(request, session_data.unwrap_or_default());
                 answers.map(coded).boxed()
             }
-            Err(refused) => stream::iter([refused]).boxed(),
+            Err(refused) => stream::iter([*refused]).boxed(),
         }
     }
 }

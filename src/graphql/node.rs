@@ -13,7 +13,8 @@ use entity::{task, task_record};
 use super::errors::ApiError;
 use super::session::Session;
 use super::types::Node;
-use crate::service::TaskStep;
+use crate::service::error::ErrorKind;
+use crate::service::{ServiceError, TaskStep};
 
 /// The longest id that can be one: 255 characters of four bytes for either part of a key, in base64, and some digits.
 const MAX_LENGTH: usize = 3_000;
@@ -105,16 +106,24 @@ impl From<&TaskStep> for Key {
 
 /// What stands behind an id: none for what is malformed, not there, or not the viewer's.
 pub(crate) async fn resolve(session: &Session, id: &ID) -> Result<Option<Node>, ApiError> {
+    let Some(key) = Key::decode(id) else { return Ok(None) };
+    match find(session, key).await {
+        // The parts are in place, but no task can have such a key.
+        Err(error) if matches!(error.kind(), ErrorKind::BadUserInput { .. }) => Ok(None),
+        found => Ok(found?),
+    }
+}
+
+async fn find(session: &Session, key: Key) -> Result<Option<Node>, ServiceError> {
     let (service, viewer) = (&session.service, &session.viewer);
-    Ok(match Key::decode(id) {
-        None => None,
-        Some(Key::Task { user_id, task_id }) => {
+    Ok(match key {
+        Key::Task { user_id, task_id } => {
             service.task(viewer, Some(user_id), task_id).await?.map(|task| Node::Task(task.into()))
         }
-        Some(Key::Step { user_id, task_id, step }) => {
+        Key::Step { user_id, task_id, step } => {
             service.step(viewer, user_id, task_id, step).await?.map(|step| Node::TaskStep(step.into()))
         }
-        Some(Key::Record { user_id, position, recorded_at }) => {
+        Key::Record { user_id, position, recorded_at } => {
             let record = service.record(viewer, user_id, position, recorded_at).await?;
             record.map(|record| Node::TaskRecord(record.into()))
         }

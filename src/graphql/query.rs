@@ -10,10 +10,7 @@ use super::filter::{TaskFilterInput, or_all, user};
 use super::node;
 use super::session::Session;
 use super::types::{Feed, Node, Task, TaskConnection, TaskRecordConnection, TaskStatus, Viewer};
-use crate::service::{PageArgs, ServiceError, TaskQuery};
-
-/// As many ids as one `nodes` may ask for.
-const MAX_NODES: usize = 100;
+use crate::service::{PageArgs, ServiceError, TaskQuery, limits};
 
 /// What can be asked.
 pub(crate) struct Query;
@@ -67,7 +64,7 @@ impl Query {
         Some(TaskRecordConnection::of(context, user(user_id), task_id.0, page).await)
     }
 
-    /// A list of tasks. A cursor belongs to its order and filter: with others it is BAD_USER_INPUT. Tasks move while one
+    /// A list of tasks. A cursor belongs to its order and filter: with others it is `BAD_USER_INPUT`. Tasks move while one
     /// pages by UPDATED. A page under a filter looks at no more than 20,000 tasks: it may hold fewer than asked, even
     /// none, while hasNextPage is true; go on from endCursor.
     #[expect(clippy::too_many_arguments, reason = "the contract's four arguments of a page, and the list's three")]
@@ -112,7 +109,7 @@ impl Query {
         context: &Context<'_>,
         #[graphql(desc = "Global ids, at most 100. One that is asked for twice is answered twice.")] ids: Vec<ID>,
     ) -> Result<Vec<Answer<Node>>, ApiError> {
-        if ids.len() > MAX_NODES {
+        if ids.len() > limits::NODES {
             return Err(too_many_nodes(ids.len()));
         }
         let found = join_all(ids.iter().map(|id| find_node(context, id))).await;
@@ -135,7 +132,7 @@ async fn find_node(context: &Context<'_>, id: &ID) -> Result<Option<Node>, ApiEr
 }
 
 fn too_many_nodes(count: usize) -> ApiError {
-    let (limit, value) = (MAX_NODES.try_into().unwrap_or(i64::MAX), count.try_into().unwrap_or(i64::MAX));
+    let (limit, value) = (limits::NODES.try_into().unwrap_or(i64::MAX), count.try_into().unwrap_or(i64::MAX));
     let message = format!("`ids` has {value} entries, at most {limit} are answered at once. Ask in several requests.");
     ServiceError::beyond_limit("ids", message, limit, value).into()
 }

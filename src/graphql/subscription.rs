@@ -85,7 +85,7 @@ pub(crate) struct Subscription;
 impl Subscription {
     /// Every record of a user, or of one task, in position order, each exactly once after `after`. Without `after` from
     /// now on, or with `fromStart` from the oldest still kept. A task that is not there yet is waited for. Fails with
-    /// CURSOR_EXPIRED where retention has removed what `after` needs.
+    /// `CURSOR_EXPIRED` where retention has removed what `after` needs.
     async fn task_events(
         &self,
         context: &Context<'_>,
@@ -105,7 +105,7 @@ impl Subscription {
     /// The state of tasks after each change. With `taskId` the current state at once, then after each change; a task that
     /// is not there yet is waited for. Without, each task that changes, in or out of the filter. Changes that come faster
     /// than they are read are merged, and the last state always arrives. `after` starts from a feedCursor, of one user
-    /// only: where several users are watched, read the list on the event without a task. Fails with CURSOR_EXPIRED where
+    /// only: where several users are watched, read the list on the event without a task. Fails with `CURSOR_EXPIRED` where
     /// the client must read again.
     async fn task_changed(
         &self,

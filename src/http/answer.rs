@@ -54,7 +54,7 @@ fn json(status: StatusCode, headers: &HeaderMap, answer: &Answer<'_>) -> Respons
 #[derive(Debug)]
 pub(super) struct Refusal {
     status: StatusCode,
-    error: ServerError,
+    error: Box<ServerError>,
     allow: Option<&'static str>,
 }
 
@@ -62,7 +62,7 @@ impl Refusal {
     pub(super) fn new(status: StatusCode, code: &str, message: impl Into<String>) -> Self {
         let mut error = ServerError::new(message, None);
         error.extensions.get_or_insert_default().set("code", code);
-        Self { status, error, allow: None }
+        Self { status, error: Box::new(error), allow: None }
     }
 
     /// Something is wrong with the request itself.
@@ -84,11 +84,11 @@ impl Refusal {
 
     /// As the library's own error, with the code that it has been given.
     pub(super) fn of(error: ServerError) -> Self {
-        Self { status: StatusCode::BAD_REQUEST, error, allow: None }
+        Self { status: StatusCode::BAD_REQUEST, error: Box::new(error), allow: None }
     }
 
     pub(super) fn respond(self, headers: &HeaderMap) -> Response {
-        let answer = Answer { errors: &[self.error], data: None };
+        let answer = Answer { errors: std::slice::from_ref(&*self.error), data: None };
         let mut response = json(self.status, headers, &answer);
         if let Some(allow) = self.allow {
             response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));

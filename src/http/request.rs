@@ -9,7 +9,6 @@ use axum::extract::Query;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 
 use super::answer::Refusal;
 use crate::graphql::operation_type;
@@ -21,8 +20,7 @@ struct Posted {
     query: Option<String>,
     operation_name: Option<String>,
     variables: Option<Variables>,
-    #[serde(default)]
-    extensions: Option<std::collections::HashMap<String, IgnoredAny>>,
+    extensions: Option<serde_json::Map<String, serde_json::Value>>,
 }
 
 /// What a query string may hold: an empty value is none.

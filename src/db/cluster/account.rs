@@ -39,7 +39,7 @@ impl Account {
     /// The closest folder on the way to `path`, or `path` itself, through which this user cannot walk.
     pub(super) fn stopped_at(&self, path: &Path) -> Option<PathBuf> {
         path.ancestors()
-            .filter(|folder| fs::metadata(folder).is_ok_and(|metadata| !self.may_walk(&metadata)))
+            .filter(|folder| fs::metadata(folder).is_ok_and(|metadata| metadata.is_dir() && !self.may_walk(&metadata)))
             .last()
             .map(Path::to_owned)
     }

@@ -76,6 +76,13 @@ impl Place {
     }
 }
 
+/// The socket's folder goes with its user. Where a postmaster is still there, its socket keeps the folder.
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir(&self.socket);
+    }
+}
+
 /// A running embedded cluster. Dropped instead of stopped it ends as well, but nobody waits for it.
 #[derive(Debug)]
 pub struct Cluster {
@@ -176,7 +183,6 @@ impl Cluster {
         if let Err(error) = self.watcher.await {
             tracing::error!(%error, "the watch over the embedded PostgreSQL failed");
         }
-        let _ = fs::remove_dir(&self.place.socket);
     }
 }
 

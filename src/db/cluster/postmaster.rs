@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{Read, Seek, SeekFrom},
+    io::{ErrorKind, Read, Seek, SeekFrom},
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Command as StdCommand, Stdio},
@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use super::super::error::{StartError, one_line};
-use super::{Place, account::Account, folder::trouble};
+use super::{PORT, Place, account::Account, folder::trouble};
 
 /// How often we look whether it answers, or whether it is gone.
 const LOOK: Duration = Duration::from_millis(20);
@@ -154,7 +154,7 @@ fn settings(place: &Place, statistics: bool) -> Vec<(&'static str, String)> {
     let on = |yes: bool| if yes { "on" } else { "off" }.to_owned();
     vec![
         ("listen_addresses", String::new()),
-        ("port", "5432".into()),
+        ("port", PORT.to_string()),
         ("unix_socket_directories", place.socket.display().to_string()),
         ("unix_socket_permissions", "0700".into()),
         ("max_connections", place.max_connections.to_string()),
@@ -171,30 +171,24 @@ fn settings(place: &Place, statistics: bool) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// Takes over the postmaster that a killed server left running. One that is about to end is waited for.
+/// Takes over the postmaster that a killed server left running. One that is about to end is waited for; what a dead one
+/// left behind is removed.
 async fn adopt(place: &Place) -> Result<Option<Postmaster>, StartError> {
     let file = place.folder.cluster().join("postmaster.pid");
-    let Ok(text) = fs::read_to_string(&file) else {
-        return Ok(None);
-    };
+    let text = fs::read_to_string(&file).unwrap_or_default();
     let lines: Vec<&str> = text.lines().map(str::trim).collect();
     let pid = lines.first().and_then(|pid| pid.parse().ok()).and_then(Pid::from_raw);
-    let Some(pid) = pid.filter(|pid| is_alive(*pid)) else {
-        // PostgreSQL itself tells a left-over file from a live one, and looks for orphaned children besides.
+    let Some(pid) = pid.filter(|pid| is_alive(*pid) && is_postmaster(*pid, &place.folder.cluster())) else {
+        tidy(place, &file).map_err(|error| trouble(place.folder.path(), &error))?;
         return Ok(None);
     };
-    if !is_postmaster(pid, &place.folder.cluster()) {
-        // The number has gone to another program, which PostgreSQL would take for a postmaster.
-        fs::remove_file(&file).map_err(|error| trouble(place.folder.path(), &error))?;
-        return Ok(None);
-    }
     let mut found = Postmaster { pid, child: None, is_over: false };
     let same_socket = lines.get(4).is_some_and(|folder| Path::new(folder) == place.socket);
     if same_socket && lines.get(7) != Some(&"stopping") {
         let adopted = tokio::select! {
             () = answers(place.options("postgres")) => true,
             () = found.ended() => false,
-            () = sleep(Duration::from_secs(60)) => false,
+            () = sleep(Duration::from_mins(1)) => false,
         };
         if adopted {
             tracing::info!(pid = found.pid(), "took over the PostgreSQL that an earlier server left running");
@@ -202,7 +196,22 @@ async fn adopt(place: &Place) -> Result<Option<Postmaster>, StartError> {
         }
     }
     found.stop().await;
+    tidy(place, &file).map_err(|error| trouble(place.folder.path(), &error))?;
     Ok(None)
+}
+
+/// Removes the lock files of a postmaster that is dead. PostgreSQL would do so as well, unless the process number has
+/// gone to another program or waits to be fetched by a parent who never does: then it would refuse to start. Backends
+/// that outlive their postmaster are safe from this: PostgreSQL finds them by the shared memory they hold.
+fn tidy(place: &Place, pid_file: &Path) -> std::io::Result<()> {
+    let socket = place.socket.join(format!(".s.PGSQL.{PORT}"));
+    for file in [pid_file, &socket, &socket.with_extension(format!("{PORT}.lock"))] {
+        match fs::remove_file(file) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Returns when it lets somebody in.
@@ -233,7 +242,7 @@ fn judge(place: &Place, log_from: u64) -> Failure {
         return Failure::NoStatistics;
     }
     let cause = complaint(&said);
-    if said.contains("pre-existing shared memory block") || said.contains("is another postmaster") {
+    if said.contains("pre-existing shared memory block") {
         return Failure::NotYet(cause);
     }
     Failure::Final(StartError::Embedded { cause, log })

@@ -16,7 +16,7 @@ pub(crate) struct AcknowledgeCancellationInput {
     task_id: ID,
     /// What the worker did with the cancellation.
     outcome: CancellationOutcome,
-    /// What the worker adds to it, up to 16 KiB.
+    /// What the worker adds to it, up to 1,000 characters.
     message: Option<String>,
 }
 

@@ -16,7 +16,7 @@ pub(crate) struct CancelTaskInput {
     task_id: ID,
     /// Why, for the worker and for the history: up to 1,000 characters.
     reason: Option<String>,
-    /// Cancel even a finished task. Without it a finished task answers ALREADY_FINISHED; a COMPLETED one whose totalSteps
+    /// Cancel even a finished task. Without it a finished task answers `ALREADY_FINISHED`; a COMPLETED one whose totalSteps
     /// is not known may still be going on, and counts as finished here once five minutes have passed without a record.
     #[graphql(default = false)]
     force: bool,

@@ -37,7 +37,7 @@ pub(crate) struct TaskDetailsInput {
     name: Option<String>,
     /// Labels to find it by: up to 32 of 1 to 64 characters.
     tags: Option<Vec<String>>,
-    /// How many steps there will be, 1 or more; 0 clears it.
+    /// How many steps there will be, 1 to 1,000,000.
     total_steps: Option<i32>,
     /// The task starts again, as a retry does: its steps count from this record on.
     #[graphql(default = false)]
@@ -58,7 +58,7 @@ pub(crate) struct SaveTaskHistoryInput {
     /// What is to be known of the task itself.
     task: Option<TaskDetailsInput>,
     /// Makes the save idempotent: the same recordId of the same user within 7 days, while the record is kept, changes
-    /// nothing and answers with the first record; for another task or step it is BAD_USER_INPUT. Without one the server
+    /// nothing and answers with the first record; for another task or step it is `BAD_USER_INPUT`. Without one the server
     /// gives one, and an error whose outcome is unknown names it in `extensions.recordId`.
     record_id: Option<Uuid>,
     /// When it happened by the reporter's clock, at most 5 minutes ahead; now, if left out.

@@ -17,9 +17,9 @@ pub(crate) struct PageInfo {
     has_next_page: bool,
     /// Whether the list has something before this page.
     has_previous_page: bool,
-    /// The first entry's cursor; null on an empty page.
+    /// Where the page begins: for `before` of the page before it. Null where it has no place.
     start_cursor: Option<String>,
-    /// The last entry's cursor: for `after` of the next page. Null on an empty page that ends the list.
+    /// Where the page ends, also an empty one that ended early: for `after` of the next page. Null where it has no place.
     end_cursor: Option<String>,
 }
 
@@ -28,8 +28,8 @@ impl PageInfo {
         Self {
             has_next_page: page.has_next,
             has_previous_page: page.has_previous,
-            start_cursor: page.edges.first().map(|edge| edge.cursor.clone()),
-            end_cursor: page.edges.last().map(|edge| edge.cursor.clone()),
+            start_cursor: page.start_cursor.clone(),
+            end_cursor: page.end_cursor.clone(),
         }
     }
 }
@@ -173,7 +173,7 @@ impl TaskStepConnection {
 /// One record in a list, and where it stands there.
 #[derive(SimpleObject)]
 pub(crate) struct TaskRecordEdge {
-    /// For `after` and `before` of the same list. It is not a FeedCursor.
+    /// For `after` and `before` of the same list. It is not a `FeedCursor`.
     cursor: String,
     /// The record itself.
     node: TaskRecord,

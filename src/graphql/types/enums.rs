@@ -38,7 +38,7 @@ pub(crate) enum TaskRecordKind {
 }
 
 /// What the worker did with a cancellation. A late report that ends the work for certain counts as the answer: CANCELLED
-/// as STOPPED, anything else as FINISHED_FIRST. New values may come.
+/// as STOPPED, anything else as `FINISHED_FIRST`. New values may come.
 #[derive(Enum, Clone, Copy, Debug, PartialEq, Eq)]
 #[graphql(remote = "entity::CancellationOutcome")]
 pub(crate) enum CancellationOutcome {

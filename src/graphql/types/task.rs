@@ -62,12 +62,12 @@ impl Task {
 
     /// The status of the highest step recorded. CANCELLED once the task is cancelled, whatever is reported later. With
     /// totalSteps known it is COMPLETED only when that many distinct steps have completed; until then RUNNING, or FAILED
-    /// or TIMED_OUT where a step's latest record says so.
+    /// or `TIMED_OUT` where a step's latest record says so.
     async fn status(&self) -> TaskStatus {
         self.current_status()
     }
 
-    /// Whether the status is COMPLETED, FAILED, CANCELLED or TIMED_OUT. A retry can move a finished task on.
+    /// Whether the status is COMPLETED, FAILED, CANCELLED or `TIMED_OUT`. A retry can move a finished task on.
     async fn is_finished(&self) -> bool {
         self.0.status.is_finished()
     }
@@ -127,7 +127,7 @@ impl Task {
         self.0.started_at.map(DateTime)
     }
 
-    /// When its latest record was appended, by the database's clock. It never goes back, so UPDATED_DESC is the order of
+    /// When its latest record was appended, by the database's clock. It never goes back, so `UPDATED_DESC` is the order of
     /// the feed.
     async fn updated_at(&self) -> DateTime {
         self.0.updated_at.into()
