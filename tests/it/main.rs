@@ -5,6 +5,7 @@
 mod config;
 mod embedded;
 mod layers;
+mod limits_doc;
 mod migrations;
 mod schema;
 mod startup;
