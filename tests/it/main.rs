@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "that is how a test fails")]
 
 mod config;
+mod demo;
 mod embedded;
 mod layers;
 mod limits_doc;
