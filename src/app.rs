@@ -165,6 +165,7 @@ impl App {
     pub async fn stop(self) {
         let Self { database, cluster, parts, shutdown, mut server, .. } = self;
         shutdown.accepting.cancel();
+        parts.hurry();
         let finished = timeout(FINISH, async {
             let _ = (&mut server).await;
             parts.finish_writes().await;
