@@ -169,6 +169,7 @@ impl App {
         let begin = Instant::now();
         let Self { database, cluster, parts, shutdown, mut server, .. } = self;
         shutdown.accepting.cancel();
+        parts.hurry();
         let finished = timeout(FINISH, async {
             let _ = (&mut server).await;
             parts.finish_writes().await;
