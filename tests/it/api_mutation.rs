@@ -286,13 +286,10 @@ async fn what_a_cancellation_cannot_take_is_named() {
             format!(r#"cancelTask(input: {{ userId: "u", taskId: "t", reason: "{reason}" }}) {{ outcome }}"#),
             "input.reason",
         ),
-        (r#"cancelTasks(input: { filter: {} }) { hasMore }"#.to_owned(), "input.filter"),
-        (r#"cancelTasks(input: { filter: { names: [] } }) { hasMore }"#.to_owned(), "input.filter"),
-        (r#"cancelTasks(input: { filter: { isFinished: false }, limit: 0 }) { hasMore }"#.to_owned(), "input.limit"),
-        (
-            r#"cancelTasks(input: { filter: { isFinished: false }, limit: 10001 }) { hasMore }"#.to_owned(),
-            "input.limit",
-        ),
+        (r"cancelTasks(input: { filter: {} }) { hasMore }".to_owned(), "input.filter"),
+        (r"cancelTasks(input: { filter: { names: [] } }) { hasMore }".to_owned(), "input.filter"),
+        (r"cancelTasks(input: { filter: { isFinished: false }, limit: 0 }) { hasMore }".to_owned(), "input.limit"),
+        (r"cancelTasks(input: { filter: { isFinished: false }, limit: 10001 }) { hasMore }".to_owned(), "input.limit"),
         (r#"cancelTasks(input: { filter: { tags: [""] } }) { hasMore }"#.to_owned(), "input.filter.tags[0]"),
         (r#"acknowledgeCancellation(input: { taskId: "t", outcome: STOPPED }) { outcome }"#.to_owned(), "input.userId"),
         (
