@@ -325,3 +325,15 @@ async fn a_mutation_that_fails_leaves_its_neighbours_standing() {
     assert_eq!(answer["data"], json!({ "first": not_found, "second": null, "third": not_found }));
     assert_eq!(answer["errors"][0]["path"], json!(["second"]));
 }
+
+#[tokio::test]
+async fn a_mutation_that_two_fragments_mention_runs_once() {
+    let server = ApiServer::start().await;
+    let query = "mutation($input: SaveTaskHistoryInput!) { ...A ...B } \
+        fragment A on Mutation { saveTaskHistory(input: $input) { record { position } } } \
+        fragment B on Mutation { saveTaskHistory(input: $input) { task { position } } }";
+    let answer = server.raw(query, json!({ "input": report("u", "t", 1, "RUNNING", json!({})) })).await;
+    assert_eq!(answer, r#"{"data":{"saveTaskHistory":{"record":{"position":1},"task":{"position":1}}}}"#);
+    let feed = server.data(r#"{ feed(userId: "u") { position } }"#, json!({})).await;
+    assert_eq!(feed["feed"]["position"], 1);
+}

@@ -256,3 +256,22 @@ async fn a_stored_value_that_cannot_be_read_is_null_with_an_error_and_hides_noth
         assert_eq!(error["extensions"]["id"].as_str().map(str::len), Some(36));
     }
 }
+
+#[tokio::test]
+async fn a_document_that_grows_without_end_is_refused() {
+    let server = ApiServer::start().await;
+    let fragment = |n: usize| {
+        format!(
+            "fragment F{n} on Query {{ a{n}: node(id: \"\") {{ id }} ...G{n} }} fragment G{n} on Query {{ ...F{} }} ",
+            n + 1
+        )
+    };
+    let chain: String = (0..10).map(fragment).collect();
+    server
+        .data(&format!("{{ ...F0 ...F1 ...F0 }} {chain} fragment F10 on Query {{ viewer {{ role }} }}"), json!({}))
+        .await;
+    let many = "viewer { role } ".repeat(5_001);
+    let error = server.error(&format!("{{ {many} }}"), json!({})).await;
+    let told = json!({ "code": "LIMIT_EXCEEDED", "limit": "selections", "max": 10_000 });
+    assert_eq!(error["extensions"], told);
+}
