@@ -67,7 +67,7 @@ pub struct StoreSettings {
 
 impl Default for StoreSettings {
     fn default() -> Self {
-        Self { command_timeout: Duration::from_secs(60), hold_timeout: Duration::from_secs(5) }
+        Self { command_timeout: Duration::from_mins(1), hold_timeout: Duration::from_secs(5) }
     }
 }
 
