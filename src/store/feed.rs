@@ -21,6 +21,9 @@ use super::{Store, StoreError};
 /// How long a window of `recorded_at` is: two weeks touch three weekly partitions at the most.
 const WINDOW: TimeDelta = TimeDelta::days(14);
 
+/// What the results of a page may take as they are stored, compressed: a bound on memory, roughly.
+const PAGE_BYTES: u32 = 1 << 20;
+
 /// Where a user's feed stands: the user's last record, or nothing yet (position 0, the epoch, the nil UUID).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head {
@@ -62,6 +65,8 @@ pub struct FeedPage {
     pub entries: Vec<Committed>,
     /// The user's head when they were read.
     pub head: Head,
+    /// There are more before that head.
+    pub is_cut: bool,
 }
 
 /// Which heads moved, and what the next question has to begin with.
@@ -80,14 +85,27 @@ static TASK_PAGE: LazyLock<String> = LazyLock::new(|| page_sql(" AND task_id = $
 
 fn page_sql(more: &str) -> String {
     format!(
-        "SELECT {HEAD_COLUMNS}, {records}, {tasks} \
+        "SELECT r.found, {HEAD_COLUMNS}, {records}, {tasks} \
          FROM (SELECT) one LEFT JOIN feed_head h ON h.user_id = $1 \
-         LEFT JOIN (SELECT * FROM task_record WHERE user_id = $1 AND position > $2 \
-                    AND recorded_at >= $3 AND recorded_at < $4{more} ORDER BY position LIMIT $5) r ON true \
+         LEFT JOIN ({page}) r ON true \
          LEFT JOIN task t ON t.user_id = $1 AND t.task_id = r.task_id \
          ORDER BY r.position",
         records = *RECORD_COLUMNS,
         tasks = *TASK_COLUMNS,
+        page = light(&format!(
+            "SELECT * FROM task_record WHERE user_id = $1 AND position > $2 \
+             AND recorded_at >= $3 AND recorded_at < $4{more} ORDER BY position LIMIT $5"
+        )),
+    )
+}
+
+/// The first of these records, as many as weigh no more than [`PAGE_BYTES`] together, and one at least. `found` tells how
+/// many there were.
+fn light(records: &str) -> String {
+    format!(
+        "SELECT * FROM (SELECT w.*, count(*) OVER () AS found, \
+             sum(pg_column_size(w.result)) OVER (ORDER BY w.position) - pg_column_size(w.result) AS before \
+         FROM ({records}) w) w WHERE w.before < {PAGE_BYTES}"
     )
 }
 
@@ -96,13 +114,16 @@ static NEW_RECORDS: LazyLock<String> = LazyLock::new(|| {
         "SELECT q.user_id, {HEAD_COLUMNS}, {records}, {tasks} \
          FROM unnest($1::text[], $2::bigint[], $3::timestamptz[]) AS q (user_id, position, recorded_at) \
          LEFT JOIN feed_head h ON h.user_id = q.user_id \
-         LEFT JOIN LATERAL (SELECT * FROM task_record n WHERE n.user_id = q.user_id AND n.position > q.position \
-             AND n.recorded_at >= greatest(q.recorded_at, h.recorded_at - interval '336 hours') \
-             AND n.recorded_at <= h.recorded_at ORDER BY n.position LIMIT $4) r ON true \
+         LEFT JOIN LATERAL ({page}) r ON true \
          LEFT JOIN task t ON t.user_id = r.user_id AND t.task_id = r.task_id \
          ORDER BY q.user_id, r.position",
         records = *RECORD_COLUMNS,
         tasks = *TASK_COLUMNS,
+        page = light(
+            "SELECT * FROM task_record n WHERE n.user_id = q.user_id AND n.position > q.position \
+             AND n.recorded_at >= greatest(q.recorded_at, h.recorded_at - interval '336 hours') \
+             AND n.recorded_at <= h.recorded_at ORDER BY n.position LIMIT $4"
+        ),
     )
 });
 
@@ -189,9 +210,10 @@ impl Store {
         row.ok_or_else(no_row)?.try_get("", "lsn").map_err(StoreError::from)
     }
 
-    /// The records after a position (of one task, if one is named), from window to window, until `limit` or the head.
+    /// The records after a position (of one task, if one is named), from window to window, until `limit`, the weight of
+    /// a page, or the head.
     ///
-    /// `after.recorded_at` is where it begins to look. A page that is not full ends at its `head`.
+    /// `after.recorded_at` is where it begins to look. A page that is not cut reaches its `head`.
     pub async fn feed_page(
         &self,
         user: &str,
@@ -199,7 +221,7 @@ impl Store {
         after: Head,
         limit: u64,
     ) -> Result<FeedPage, StoreError> {
-        let mut page = FeedPage { entries: Vec::new(), head: Head::START };
+        let mut page = FeedPage { entries: Vec::new(), head: Head::START, is_cut: false };
         let mut from = after.recorded_at;
         if after.position == 0 {
             // From the epoch it would be a long way: begin where the user's history does.
@@ -210,6 +232,7 @@ impl Store {
             from = from.max(oldest.recorded_at);
         }
         loop {
+            let (before, mut found) = (page.entries.len(), None::<i64>);
             let wanted = limit.saturating_sub(page.entries.len() as u64);
             let until = from + WINDOW;
             let mut values: Vec<Value> = vec![
@@ -223,12 +246,12 @@ impl Store {
             let sql = if task_id.is_some() { &TASK_PAGE } else { &FEED_PAGE };
             for row in &self.db.query_all_raw(statement(sql, values)).await? {
                 page.head = Head::from_row(row)?;
+                found = row.try_get("", "found")?;
                 page.entries.extend(entry_from_row(row)?);
             }
-            if page.entries.len() as u64 >= limit
-                || page.head.position <= after.position
-                || page.head.recorded_at < until
-            {
+            let taken = i64::try_from(page.entries.len() - before).unwrap_or(i64::MAX);
+            page.is_cut = page.entries.len() as u64 >= limit || found.is_some_and(|found| found > taken);
+            if page.is_cut || page.head.position <= after.position || page.head.recorded_at < until {
                 return Ok(page);
             }
             from = until;
@@ -251,8 +274,11 @@ impl Store {
         let mut pages: HashMap<String, FeedPage> = HashMap::with_capacity(known.len());
         for row in &self.db.query_all_raw(statement(&NEW_RECORDS, values)).await? {
             let head = Head::from_row(row)?;
-            let page =
-                pages.entry(row.try_get("", "user_id")?).or_insert_with(|| FeedPage { entries: Vec::new(), head });
+            let page = pages.entry(row.try_get("", "user_id")?).or_insert_with(|| FeedPage {
+                entries: Vec::new(),
+                head,
+                is_cut: false,
+            });
             page.entries.extend(entry_from_row(row)?);
         }
         Ok(pages)
