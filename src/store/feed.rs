@@ -21,6 +21,9 @@ use super::{Store, StoreError};
 /// How long a window of `recorded_at` is: two weeks touch three weekly partitions at the most.
 const WINDOW: TimeDelta = TimeDelta::days(14);
 
+/// Where a window begins small, it is four times as long each time.
+const FIRST_WINDOW: TimeDelta = TimeDelta::minutes(15);
+
 /// What the results of a page may take as they are stored, compressed: a bound on memory, roughly.
 const PAGE_BYTES: u32 = 1 << 20;
 
@@ -80,7 +83,10 @@ pub struct ChangedHeads {
     pub is_quiet: bool,
 }
 
-static FEED_PAGE: LazyLock<String> = LazyLock::new(|| page_sql(""));
+/// Positions are dense: a page of so many records ends so many positions later. Without that bound a general plan, which
+/// does not know how much one user may have, sorts all of the window.
+static FEED_PAGE: LazyLock<String> = LazyLock::new(|| page_sql(" AND position <= $6"));
+/// A task's positions are not dense: there the window begins small instead.
 static TASK_PAGE: LazyLock<String> = LazyLock::new(|| page_sql(" AND task_id = $6"));
 
 fn page_sql(more: &str) -> String {
@@ -121,7 +127,7 @@ static NEW_RECORDS: LazyLock<String> = LazyLock::new(|| {
         tasks = *TASK_COLUMNS,
         page = light(
             "SELECT * FROM task_record n WHERE n.user_id = q.user_id AND n.position > q.position \
-             AND n.recorded_at >= greatest(q.recorded_at, h.recorded_at - interval '336 hours') \
+             AND n.position <= q.position + $4 AND n.recorded_at >= greatest(q.recorded_at, h.recorded_at - interval '336 hours') \
              AND n.recorded_at <= h.recorded_at ORDER BY n.position LIMIT $4"
         ),
     )
@@ -223,6 +229,8 @@ impl Store {
     ) -> Result<FeedPage, StoreError> {
         let mut page = FeedPage { entries: Vec::new(), head: Head::START, is_cut: false };
         let mut from = after.recorded_at;
+        let mut last = after.position.saturating_add(i64::try_from(limit).unwrap_or(i64::MAX));
+        let mut window = if task_id.is_some() { FIRST_WINDOW } else { WINDOW };
         if after.position == 0 {
             // From the epoch it would be a long way: begin where the user's history does.
             let Some(oldest) = self.oldest_record(user).await? else {
@@ -230,19 +238,20 @@ impl Store {
                 return Ok(page);
             };
             from = from.max(oldest.recorded_at);
+            last = last.saturating_add(oldest.position - 1);
         }
         loop {
             let (before, mut found) = (page.entries.len(), None::<i64>);
             let wanted = limit.saturating_sub(page.entries.len() as u64);
-            let until = from + WINDOW;
-            let mut values: Vec<Value> = vec![
+            let until = from + window;
+            let values: [Value; 6] = [
                 user.into(),
                 after.position.into(),
                 from.into(),
                 until.into(),
                 i64::try_from(wanted).unwrap_or(i64::MAX).into(),
+                task_id.map_or(last.into(), Value::from),
             ];
-            values.extend(task_id.map(Value::from));
             let sql = if task_id.is_some() { &TASK_PAGE } else { &FEED_PAGE };
             for row in &self.db.query_all_raw(statement(sql, values)).await? {
                 page.head = Head::from_row(row)?;
@@ -255,6 +264,7 @@ impl Store {
                 return Ok(page);
             }
             from = until;
+            window = WINDOW.min(window * 4);
         }
     }
 
@@ -301,11 +311,13 @@ impl Store {
             return Ok(Some(found));
         }
         let mut from = first_task.max(floor);
+        let mut window = FIRST_WINDOW;
         while from <= last {
-            if let Some(found) = self.first_record(user, from, from + WINDOW).await? {
+            if let Some(found) = self.first_record(user, from, from + window).await? {
                 return Ok(Some(found));
             }
-            from += WINDOW;
+            from += window;
+            window = WINDOW.min(window * 4);
         }
         Ok(None)
     }
