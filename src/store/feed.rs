@@ -133,12 +133,13 @@ static NEW_RECORDS: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// The snapshot beside the heads: taken by the same statement, so nothing falls between them.
+/// The snapshot beside the heads: taken by the same statement, so nothing falls between them. The cast stands in a SELECT
+/// of its own, or it would be done for every row.
 const CHANGED_HEADS: &str = "SELECT s.xmin, s.is_quiet, h.user_id, h.position AS h_position, \
         h.recorded_at AS h_recorded_at, h.record_id AS h_record_id \
      FROM (SELECT pg_snapshot_xmin(s)::text AS xmin, pg_snapshot_xmin(s) = pg_snapshot_xmax(s) AS is_quiet \
            FROM pg_current_snapshot() s) s \
-     LEFT JOIN feed_head h ON h.user_id = ANY ($1::text[]) AND h.xid >= $2::text::xid8";
+     LEFT JOIN feed_head h ON h.user_id = ANY ($1::text[]) AND h.xid >= (SELECT $2::text::xid8)";
 
 /// The first record of a user in a window.
 const FIRST_RECORD: &str = "SELECT position AS h_position, recorded_at AS h_recorded_at, record_id AS h_record_id \
