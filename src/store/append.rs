@@ -50,7 +50,7 @@ pub(super) enum Placed {
     Duplicate(Place),
     /// Its `record_id` stands for another task or step. Nothing of the append was written.
     Conflict,
-    /// Left out: its user is held.
+    /// Left out: its user is held, or there was a conflict in the same append.
     Held,
 }
 
@@ -161,7 +161,8 @@ fn read_row(row: &QueryResult, record: &NewRecord) -> Result<Placed, StoreError>
     if row.try_get("", "is_conflict")? {
         return Ok(Placed::Conflict);
     }
-    let position: i64 = row.try_get("", "at_position")?;
+    // A repetition within the batch stands nowhere where a conflict beside it kept the first from being written.
+    let Some(position) = row.try_get::<Option<i64>>("", "at_position")? else { return Ok(Placed::Held) };
     let recorded_at: DateTimeUtc = row.try_get("", "at")?;
     if row.try_get("", "is_duplicate")? {
         return Ok(Placed::Duplicate((record.user_id.clone(), position, recorded_at)));

@@ -6,10 +6,11 @@
 //! - A record that `PostgreSQL` refuses is found by halving and fails alone.
 //! - Everything accepted is answered: [`Lanes::close`] waits for it.
 
+use std::collections::HashSet;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, oneshot};
@@ -44,6 +45,8 @@ const BATCH_RECORDS: usize = 500;
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
 /// What a short wait for a held user may cost everybody else on the side.
 const SHORT_WAIT: Duration = Duration::from_millis(50);
+/// What a held save may still wait once the server ends, so that its caller gets an answer before that.
+const LAST_HOLD: Duration = Duration::from_secs(2);
 /// How often users held for longer are looked at again.
 const HELD_PAUSE: Duration = Duration::from_millis(20);
 
@@ -69,6 +72,7 @@ struct Inner {
     settings: LaneSettings,
     room: Arc<Waiting>,
     telemetry: Telemetry,
+    hurried: OnceLock<Instant>,
     closing: CancellationToken,
     tracker: TaskTracker,
 }
@@ -114,6 +118,7 @@ impl Lanes {
             settings,
             room: Arc::default(),
             telemetry,
+            hurried: OnceLock::new(),
             closing: CancellationToken::new(),
             tracker: TaskTracker::new(),
         });
@@ -142,6 +147,11 @@ impl Lanes {
         settled.await.unwrap_or_else(|_| Err(StoreError::Unavailable("the save was given up".to_owned())))
     }
 
+    /// The server will end: from now on nobody is held for long.
+    pub fn hurry(&self) {
+        let _ = self.inner.hurried.set(Instant::now());
+    }
+
     /// Takes nothing more, and returns when all that was taken is settled.
     pub async fn close(&self) {
         self.inner.closing.cancel();
@@ -159,6 +169,13 @@ impl Inner {
         let lanes = u64::try_from(self.lanes.len()).unwrap_or(1);
         let index = usize::try_from(self.hasher.hash_one(user_id) % lanes).unwrap_or(0);
         &self.lanes[index]
+    }
+
+    fn hold_timeout(&self) -> Duration {
+        match self.hurried.get() {
+            Some(since) if since.elapsed() >= LAST_HOLD => Duration::ZERO,
+            _ => self.store.settings.hold_timeout,
+        }
     }
 
     fn make_room(&self, bytes: usize) -> Result<Room, StoreError> {
@@ -200,7 +217,7 @@ impl Inner {
         let lane = &self.lanes[index];
         let mut wait = Wait::AtMost(SHORT_WAIT);
         loop {
-            let (overdue, batch) = lane.lock().take_held(self.store.settings.hold_timeout, BATCH_RECORDS, BATCH_BYTES);
+            let (overdue, batch) = lane.lock().take_held(self.hold_timeout(), BATCH_RECORDS, BATCH_BYTES);
             for pending in overdue {
                 let _ = pending.answer.send(Err(StoreError::Timeout));
             }
@@ -229,6 +246,11 @@ impl Inner {
         // Pieces still to be written, the next one last.
         let mut pieces = vec![batch];
         while let Some(piece) = pieces.pop() {
+            let (piece, behind) = keep_order(piece, &held);
+            held.extend(behind);
+            if piece.is_empty() {
+                continue;
+            }
             let records: Vec<&NewRecord> = piece.iter().map(|pending| &pending.record).collect();
             match self.store.append_until_known(&records, wait).await {
                 Ok(placed) if placed.iter().any(|placed| matches!(placed, Placed::Conflict)) => {
@@ -319,6 +341,13 @@ fn refuse_conflicts(piece: Vec<Pending>, placed: &[Placed]) -> Vec<Pending> {
         }
     }
     rest
+}
+
+/// Divides a piece into what may be written now and what stays behind a record of the same user that was held in a
+/// piece before: a user may have been released since.
+fn keep_order(piece: Vec<Pending>, held: &[Pending]) -> (Vec<Pending>, Vec<Pending>) {
+    let users: HashSet<&str> = held.iter().map(|pending| pending.record.user_id.as_str()).collect();
+    piece.into_iter().partition(|pending| !users.contains(pending.record.user_id.as_str()))
 }
 
 fn halve(mut piece: Vec<Pending>) -> (Vec<Pending>, Vec<Pending>) {

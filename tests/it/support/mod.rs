@@ -11,8 +11,11 @@ use tokio::time::{Instant, sleep};
 pub(crate) mod cluster;
 pub(crate) mod database;
 pub(crate) mod process;
+pub(crate) mod proxy;
+pub(crate) mod write;
 
 pub(crate) use database::TestDatabase;
+pub(crate) use write::{lanes_of, record, record_of, store_of};
 
 /// Says that a test cannot run here. Written past the test harness, which keeps what a passing test prints.
 pub(crate) fn left_out(why: &str) {

@@ -1,0 +1,280 @@
+//! Somebody's open transaction holds a user: only that user waits. And answers that are lost on the way.
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::{join_all, try_join_all};
+use sqlx::{ConnectOptions, Connection, Executor, PgConnection};
+use taskwire::config::{DatabaseConfig, DatabaseSource};
+use taskwire::db;
+use taskwire::store::{LaneSettings, Lanes, NewRecord, StoreError, StoreSettings};
+use taskwire::telemetry::Telemetry;
+
+use super::support::proxy::Proxy;
+use super::support::write::store_with;
+use super::support::{TestDatabase, eventually, lanes_of, record, store_of};
+
+/// Long enough for a hundred saves on a busy machine, short enough for a test.
+const HOLD: Duration = Duration::from_millis(1500);
+
+fn impatient_lanes(database: &TestDatabase) -> Lanes {
+    let settings = StoreSettings { hold_timeout: HOLD, ..StoreSettings::default() };
+    Lanes::start(store_with(database, settings), LaneSettings::default(), Telemetry::new())
+}
+
+async fn insert(session: &mut PgConnection, user_id: &str) {
+    let sql = "INSERT INTO task_history (user_id, task_id, step, result, timestamp, status) \
+               VALUES ($1, 't', 0, '{}', now(), 'running')";
+    sqlx::query(sql).bind(user_id).execute(session).await.unwrap();
+}
+
+async fn positions(database: &TestDatabase, user_id: &str) -> Vec<(i64, uuid::Uuid)> {
+    let pool = database.database.connection.get_postgres_connection_pool();
+    sqlx::query_as("SELECT position, record_id FROM task_record WHERE user_id = $1 ORDER BY position")
+        .bind(user_id)
+        .fetch_all(pool)
+        .await
+        .unwrap()
+}
+
+/// Saves for ten other users, ten each, one after the other: how long all took.
+async fn pace_of_others(lanes: &Lanes) -> Duration {
+    let start = Instant::now();
+    let others = (0..10).map(|user| async move {
+        for step in 0..10 {
+            lanes.save(record(&format!("other-{user}"), "t", step)).await.unwrap();
+        }
+    });
+    join_all(others).await;
+    start.elapsed()
+}
+
+async fn a_held_user_waits_alone(is_new: bool) {
+    let database = TestDatabase::new().await;
+    let lanes = impatient_lanes(&database);
+    if !is_new {
+        lanes.save(record("ann", "t", 0)).await.unwrap();
+    }
+    let before = positions(&database, "ann").await.len();
+    let mut psql = database.session().await;
+    psql.execute("BEGIN").await.unwrap();
+    insert(&mut psql, "ann").await;
+
+    // Two saves: both wait, and keep their order.
+    let (first, second) = (record("ann", "t", 1), record("ann", "t", 2));
+    let start = Instant::now();
+    let anns = {
+        let (lanes, records) = (lanes.clone(), [first.clone(), second.clone()]);
+        tokio::spawn(async move {
+            let saves = join_all(records.map(|record| lanes.save(record))).await;
+            (saves, start.elapsed())
+        })
+    };
+    let pace = pace_of_others(&lanes).await;
+    assert!(pace < Duration::from_secs(1), "others took {pace:?}");
+    let (saves, waited) = anns.await.unwrap();
+    assert!(saves.iter().all(|saved| matches!(saved, Err(StoreError::Timeout))), "{saves:?}");
+    assert!(waited >= HOLD && waited < HOLD + Duration::from_secs(1), "TIMEOUT after {waited:?}");
+
+    // Repeated, it waits again, lands when the session ends, and is there once.
+    let again = {
+        let (lanes, records) = (lanes.clone(), [first.clone(), second.clone(), first.clone()]);
+        tokio::spawn(async move { try_join_all(records.map(|record| lanes.save(record))).await })
+    };
+    let pace = pace_of_others(&lanes).await;
+    assert!(pace < Duration::from_secs(1), "others took {pace:?}");
+    psql.execute("COMMIT").await.unwrap();
+    let saved = again.await.unwrap().unwrap();
+    assert_eq!(saved.iter().map(|saved| saved.is_duplicate).collect::<Vec<_>>(), [false, false, true]);
+    let all = positions(&database, "ann").await;
+    assert_eq!(all.len(), before + 3);
+    assert_eq!(all[before + 1].1, first.record_id);
+    assert_eq!(all[before + 2].1, second.record_id);
+    // Free again: at once.
+    let start = Instant::now();
+    lanes.save(record("ann", "t", 3)).await.unwrap();
+    assert!(start.elapsed() < Duration::from_millis(500));
+    lanes.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_user_held_by_an_open_session_delays_nobody_else() {
+    a_held_user_waits_alone(false).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_user_held_by_an_open_session_delays_nobody_else() {
+    a_held_user_waits_alone(true).await;
+}
+
+#[tokio::test]
+async fn a_batch_and_a_cancellation_of_a_held_user_time_out_and_write_nothing() {
+    let database = TestDatabase::new().await;
+    let settings = StoreSettings { hold_timeout: Duration::from_millis(100), ..StoreSettings::default() };
+    let store = store_with(&database, settings);
+    store.save_batch(&[record("ann", "t", 0), record("bob", "t", 0)]).await.unwrap();
+    let mut psql = database.session().await;
+    psql.execute("BEGIN").await.unwrap();
+    insert(&mut psql, "ann").await;
+    let batch = [record("bob", "t", 1), record("ann", "t", 1)];
+    assert!(matches!(store.save_batch(&batch).await, Err(StoreError::Timeout)));
+    assert_eq!(positions(&database, "bob").await.len(), 1);
+    let item = taskwire::store::NewCancellation {
+        user_id: "ann".to_owned(),
+        task_id: "t".to_owned(),
+        record_id: uuid::Uuid::now_v7(),
+    };
+    let terms = taskwire::store::CancelTerms {
+        reason: None,
+        requested_by: None,
+        force: false,
+        settle: Duration::from_secs(300),
+    };
+    assert!(matches!(store.cancel(std::slice::from_ref(&item), &terms).await, Err(StoreError::Timeout)));
+    psql.execute("ROLLBACK").await.unwrap();
+    store.save_batch(&batch).await.unwrap();
+    store.cancel(&[item], &terms).await.unwrap();
+    assert_eq!(positions(&database, "ann").await.len(), 3);
+}
+
+/// What the class that we replace does when it connects.
+pub(super) const OLD_CONNECT: &str = "
+    CREATE TABLE IF NOT EXISTS task_history (
+        id SERIAL PRIMARY KEY,
+        user_id TEXT NOT NULL,
+        task_id TEXT NOT NULL,
+        step INTEGER NOT NULL,
+        result JSONB NOT NULL,
+        timestamp TIMESTAMP NOT NULL,
+        status TEXT NOT NULL DEFAULT 'pending'
+    );
+    CREATE INDEX IF NOT EXISTS idx_task_history_user_id ON task_history (user_id);
+    CREATE INDEX IF NOT EXISTS idx_task_history_task_id ON task_history (task_id);
+    CREATE INDEX IF NOT EXISTS idx_task_history_status ON task_history (status);
+    CREATE INDEX IF NOT EXISTS idx_task_history_timestamp ON task_history (timestamp);";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_old_class_connecting_beside_an_open_session_delays_nobody() {
+    let database = TestDatabase::new().await;
+    let lanes = lanes_of(&database);
+    let mut psql = database.session().await;
+    psql.execute("BEGIN").await.unwrap();
+    insert(&mut psql, "ann").await;
+    let mut old = database.session().await;
+    old.execute("SET ROLE task_history_writer").await.unwrap();
+    let start = Instant::now();
+    let refused = old.execute(OLD_CONNECT).await;
+    assert!(start.elapsed() < Duration::from_millis(500), "it waited {:?}", start.elapsed());
+    assert!(refused.is_err(), "built something");
+    // Each statement by itself, as a later version may send them.
+    for statement in OLD_CONNECT.split(';').filter(|statement| !statement.trim().is_empty()) {
+        let start = Instant::now();
+        let _ = old.execute(sqlx::AssertSqlSafe(statement.to_owned())).await;
+        assert!(start.elapsed() < Duration::from_millis(500), "{statement} waited");
+    }
+    let pace = pace_of_others(&lanes).await;
+    assert!(pace < Duration::from_secs(1), "others took {pace:?}");
+    let pool = database.database.connection.get_postgres_connection_pool();
+    let built: i64 = sqlx::query_scalar("SELECT count(*) FROM pg_class WHERE relname LIKE 'idx_task_history%'")
+        .fetch_one(pool)
+        .await
+        .unwrap();
+    assert_eq!(built, 0);
+    psql.execute("COMMIT").await.unwrap();
+    insert(&mut old, "bob").await;
+}
+
+/// Calls the append path by hand, as a backend of a server does whose client is gone.
+async fn append_by_hand(session: &mut PgConnection, record: &NewRecord) {
+    let sql = "SELECT count(*) FROM taskwire_append_v1(ARRAY[$1], ARRAY[$2], ARRAY['step'], ARRAY[$3], ARRAY[$4], \
+               ARRAY[$5::jsonb], NULL, NULL, ARRAY[$6], NULL, NULL, NULL, 0, true)";
+    let written: i64 = sqlx::query_scalar(sql)
+        .bind(record.user_id.clone())
+        .bind(record.task_id.clone())
+        .bind(record.step)
+        .bind(record.status.as_str())
+        .bind(serde_json::from_str::<serde_json::Value>(&record.result).unwrap())
+        .bind(record.record_id)
+        .fetch_one(session)
+        .await
+        .unwrap();
+    assert_eq!(written, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_append_held_by_one_server_and_repeated_through_another_is_one_record() {
+    for is_known in [true, false] {
+        for commits in [true, false] {
+            let database = TestDatabase::new().await;
+            let (lanes, store) = (lanes_of(&database), store_of(&database));
+            if is_known {
+                lanes.save(record("ann", "t", 0)).await.unwrap();
+            }
+            let before = positions(&database, "ann").await.len();
+            let mut gone = database.session().await;
+            gone.execute("BEGIN").await.unwrap();
+            let one = record("ann", "t", 1);
+            append_by_hand(&mut gone, &one).await;
+            // Through a lane, and as a batch, which waits in the database.
+            let single = {
+                let (lanes, one) = (lanes.clone(), one.clone());
+                tokio::spawn(async move { lanes.save(one).await })
+            };
+            let batch = {
+                let (store, one) = (store.clone(), one.clone());
+                tokio::spawn(async move { store.save_batch(&[one]).await.map(|mut saved| saved.remove(0)) })
+            };
+            let pool = database.database.connection.get_postgres_connection_pool();
+            eventually("the batch waits", async || {
+                let waiting: i64 = sqlx::query_scalar(
+                    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
+                )
+                .fetch_one(pool)
+                .await
+                .unwrap();
+                (waiting > 0).then_some(())
+            })
+            .await;
+            gone.execute(if commits { "COMMIT" } else { "ROLLBACK" }).await.unwrap();
+            let saved = [single.await.unwrap().unwrap(), batch.await.unwrap().unwrap()];
+            let duplicates = saved.iter().filter(|saved| saved.is_duplicate).count();
+            assert_eq!(duplicates, if commits { 2 } else { 1 });
+            assert!(saved.iter().all(|saved| saved.record.record_id == one.record_id));
+            assert_eq!(positions(&database, "ann").await.len(), before + 1);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_lost_after_the_commit_is_asked_for_again() {
+    let database = TestDatabase::new().await;
+    let options = database.connect_options();
+    let proxy = Proxy::start(&options).await;
+    let url =
+        format!("postgres://{}@127.0.0.1:{}/{}?sslmode=disable", options.get_username(), proxy.port, database.name);
+    let config = DatabaseConfig {
+        url: DatabaseSource::Url { url: url.clone(), setting: "the test".into() },
+        min_connections: 1,
+        ..DatabaseConfig::default()
+    };
+    let through = db::connect(&config, &url, "the test").await.unwrap();
+    let store =
+        taskwire::store::Store::new(through.connection.clone(), StoreSettings::default(), std::sync::Arc::new(|_| ()));
+    let lanes = Lanes::start(store.clone(), LaneSettings::default(), Telemetry::new());
+    lanes.save(record("ann", "t", 0)).await.unwrap();
+
+    proxy.lose(2);
+    let one = record("ann", "t", 1);
+    let saved = lanes.save(one.clone()).await.unwrap();
+    assert_eq!((saved.record.record_id, saved.record.position, saved.is_duplicate), (one.record_id, 2, true));
+    assert_eq!(proxy.lost(), 2);
+
+    proxy.lose(1);
+    let batch: Vec<NewRecord> = (2..6).map(|step| record("ann", "t", step)).collect();
+    let saved = store.save_batch(&batch).await.unwrap();
+    assert_eq!(proxy.lost(), 3);
+    assert_eq!(saved.iter().map(|saved| saved.record.position).collect::<Vec<_>>(), [3, 4, 5, 6]);
+    let all: Vec<_> = positions(&database, "ann").await.into_iter().map(|(position, _)| position).collect();
+    assert_eq!(all, [1, 2, 3, 4, 5, 6]);
+    // The session beside it was never cut.
+    database.connect_options().connect().await.unwrap().close().await.unwrap();
+}

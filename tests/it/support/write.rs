@@ -1,0 +1,48 @@
+//! Stores, lanes and records for tests of writing and reading.
+
+use std::sync::Arc;
+
+use entity::TaskStatus;
+use taskwire::store::{LaneSettings, Lanes, NewRecord, Store, StoreSettings};
+use taskwire::telemetry::Telemetry;
+use uuid::Uuid;
+
+use super::TestDatabase;
+
+/// A store that tells nobody.
+pub(crate) fn store_of(database: &TestDatabase) -> Store {
+    store_with(database, StoreSettings::default())
+}
+
+pub(crate) fn store_with(database: &TestDatabase, settings: StoreSettings) -> Store {
+    Store::new(database.database.connection.clone(), settings, Arc::new(|_| ()))
+}
+
+/// Lanes over a store of their own, as a server has them.
+pub(crate) fn lanes_of(database: &TestDatabase) -> Lanes {
+    Lanes::start(store_of(database), LaneSettings::default(), Telemetry::new())
+}
+
+/// A report of a running step, with an id of its own.
+pub(crate) fn record(user_id: &str, task_id: &str, step: i32) -> NewRecord {
+    record_of(user_id, task_id, step, TaskStatus::Running)
+}
+
+pub(crate) fn record_of(user_id: &str, task_id: &str, step: i32, status: TaskStatus) -> NewRecord {
+    let result = serde_json::json!({
+        "step": "s", "result": null, "completed": status == TaskStatus::Completed, "message": "",
+        "status": status.as_str(), "error_code": null, "error_message": null,
+    });
+    NewRecord {
+        user_id: user_id.to_owned(),
+        task_id: task_id.to_owned(),
+        step,
+        status,
+        result: result.to_string(),
+        progress: None,
+        timestamp: None,
+        record_id: Uuid::now_v7(),
+        reported_by: None,
+        details: None,
+    }
+}
