@@ -4,7 +4,7 @@ use std::{
     fmt::Display,
     io::{self, ErrorKind, Write},
     net::SocketAddr,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use axum::{
@@ -39,6 +39,9 @@ const FINISH: Duration = Duration::from_secs(4);
 const GOOD_BYE: Duration = Duration::from_secs(1);
 /// What the pool may take to close.
 const CLOSE: Duration = Duration::from_millis(500);
+
+/// What the whole end may take, all but a little for PostgreSQL to be cut short.
+const ALL: Duration = Duration::from_secs(9);
 
 /// How a server ended that had started well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -163,8 +166,10 @@ impl App {
     /// Ends it: accepts nothing more, finishes what was accepted, ends the subscriptions, closes the pool, stops the
     /// embedded cluster. Takes 10 s at the most.
     pub async fn stop(self) {
+        let begin = Instant::now();
         let Self { database, cluster, parts, shutdown, mut server, .. } = self;
         shutdown.accepting.cancel();
+        parts.hurry();
         let finished = timeout(FINISH, async {
             let _ = (&mut server).await;
             parts.finish_writes().await;
@@ -185,7 +190,7 @@ impl App {
             tracing::debug!("the pool did not close in time");
         }
         if let Some(cluster) = cluster {
-            cluster.stop().await;
+            cluster.stop_within(ALL.saturating_sub(begin.elapsed())).await;
         }
     }
 

@@ -161,6 +161,17 @@ mod tests {
     use clap::CommandFactory;
 
     #[test]
+    fn the_readme_names_every_setting() {
+        let readme = include_str!("../README.md");
+        let command = Cli::command();
+        for argument in command.get_arguments().filter(|argument| argument.get_env().is_some()) {
+            let (flag, variable) = (argument.get_long().unwrap(), argument.get_env().unwrap().to_str().unwrap());
+            let row = format!("| `--{flag}` | `{variable}` |");
+            assert!(readme.contains(&row), "README.md, Configuration: no row begins with {row}");
+        }
+    }
+
+    #[test]
     fn the_command_line_is_sound_and_every_option_has_help_and_a_variable() {
         let command = Cli::command();
         command.clone().debug_assert();

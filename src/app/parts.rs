@@ -70,6 +70,11 @@ impl Parts {
         Api::new(self.service.clone())
     }
 
+    /// The end is near: saves that wait for somebody else's transaction wait for it no longer than can be afforded.
+    pub fn hurry(&self) {
+        self.lanes.hurry();
+    }
+
     /// Takes no more saves, and returns when all that were taken are settled.
     pub async fn finish_writes(&self) {
         self.lanes.close().await;

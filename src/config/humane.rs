@@ -62,12 +62,12 @@ mod tests {
         assert_eq!(duration("1500ms"), Ok(Duration::from_millis(1500)));
         assert_eq!(duration(" 1 s "), Ok(Duration::from_secs(1)));
         assert_eq!(duration("0.5s"), Ok(Duration::from_millis(500)));
-        assert_eq!(duration("5min"), Ok(Duration::from_secs(300)));
-        assert_eq!(duration("2h"), Ok(Duration::from_secs(7200)));
+        assert_eq!(duration("5min"), Ok(Duration::from_mins(5)));
+        assert_eq!(duration("2h"), Ok(Duration::from_hours(2)));
         for wrong in ["", "5", "s", "5 parsecs", "-1s", "1.2.3s", "1e999s", "99999999999999999999d"] {
             assert!(duration(wrong).is_err(), "{wrong:?} was taken");
         }
-        assert_eq!(seconds("60"), Ok(Duration::from_secs(60)));
+        assert_eq!(seconds("60"), Ok(Duration::from_mins(1)));
         assert!(seconds("-1").is_err());
         assert!(seconds("60s").is_err());
     }

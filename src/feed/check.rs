@@ -209,13 +209,16 @@ impl Reader {
 
     fn count_lost(&self) {
         let mut inbox = self.hub.inbox();
-        let before = inbox.suspects.len();
-        inbox.suspects.retain(|_, since| since.elapsed() < GRACE);
-        let lost = before - inbox.suspects.len();
+        let mut lost = 0;
+        inbox.suspects.retain(|_, (since, changes)| {
+            let waits = since.elapsed() < GRACE;
+            lost += if waits { 0 } else { *changes };
+            waits
+        });
         drop(inbox);
         if lost > 0 {
-            tracing::info!(users = lost, "the check found what no notification had told");
-            self.hub.inner.telemetry.recovered_by_check.inc_by(lost as u64);
+            tracing::info!(changes = lost, "the check found what no notification had told");
+            self.hub.inner.telemetry.recovered_by_check.inc_by(lost);
         }
     }
 

@@ -91,8 +91,8 @@ pub(super) struct Inbox {
     pub(super) everyone_all: bool,
     /// The listener is new: notifications may have been lost.
     pub(super) is_renewed: bool,
-    /// Found by the check, and no notification yet: lost, if none comes soon.
-    pub(super) suspects: HashMap<String, Instant>,
+    /// Found by the check, and no notification yet: lost, if none comes soon. Since when, and how many changes.
+    pub(super) suspects: HashMap<String, (Instant, u64)>,
 }
 
 /// A lock whose holder panicked still guards consistent data: no method here leaves it half done.
@@ -319,7 +319,7 @@ impl Hub {
         for (user, head) in behind {
             let known = users.watched.get(user.as_str()).and_then(|watched| watched.known);
             if known.is_some_and(|known| known.position < head.position) && !inbox.users.contains(user) {
-                inbox.suspects.insert(user.clone(), Instant::now());
+                inbox.suspects.entry(user.clone()).or_insert_with(|| (Instant::now(), 0)).1 += 1;
             }
         }
     }

@@ -9,7 +9,7 @@ use crate::store::Committed;
 /// One ring a user, each without a hole, positions rising by one.
 #[derive(Debug)]
 pub(super) struct Rings {
-    rings: HashMap<Arc<str>, VecDeque<Arc<Committed>>>,
+    by_user: HashMap<Arc<str>, VecDeque<Arc<Committed>>>,
     /// Every entry in the order in which they came; may name some that are gone.
     order: VecDeque<(Arc<str>, i64)>,
     entries: usize,
@@ -28,18 +28,18 @@ fn bytes_of(entry: &Committed) -> usize {
 
 impl Rings {
     pub(super) fn new(limit: usize) -> Self {
-        Self { rings: HashMap::new(), order: VecDeque::new(), entries: 0, bytes: 0, limit }
+        Self { by_user: HashMap::new(), order: VecDeque::new(), entries: 0, bytes: 0, limit }
     }
 
     /// Adds an entry at the end of the user's ring; one that does not continue it begins it anew.
     pub(super) fn push(&mut self, user: &Arc<str>, entry: Arc<Committed>) {
         let position = entry.record.position;
-        if self.rings.get(user).and_then(VecDeque::back).is_some_and(|last| last.record.position + 1 != position) {
+        if self.by_user.get(user).and_then(VecDeque::back).is_some_and(|last| last.record.position + 1 != position) {
             self.clear(user);
         }
         self.bytes += bytes_of(&entry);
         self.entries += 1;
-        self.rings.entry(Arc::clone(user)).or_default().push_back(entry);
+        self.by_user.entry(Arc::clone(user)).or_default().push_back(entry);
         self.order.push_back((Arc::clone(user), position));
         while self.bytes > self.limit
             && let Some((owner, position)) = self.order.pop_front()
@@ -47,7 +47,7 @@ impl Rings {
             self.drop_front(&owner, position);
         }
         if self.order.len() > 2 * self.entries + 1024 {
-            let rings = &self.rings;
+            let rings = &self.by_user;
             self.order.retain(|(owner, position)| {
                 rings.get(owner).and_then(VecDeque::front).is_some_and(|front| front.record.position <= *position)
             });
@@ -55,7 +55,7 @@ impl Rings {
     }
 
     fn drop_front(&mut self, user: &Arc<str>, position: i64) {
-        let Some(ring) = self.rings.get_mut(user) else { return };
+        let Some(ring) = self.by_user.get_mut(user) else { return };
         if let Some(entry) = ring.pop_front_if(|front| front.record.position == position) {
             self.bytes = self.bytes.saturating_sub(bytes_of(&entry));
             self.entries = self.entries.saturating_sub(1);
@@ -64,7 +64,7 @@ impl Rings {
 
     /// Forgets a user's entries.
     pub(super) fn clear(&mut self, user: &str) {
-        if let Some(ring) = self.rings.remove(user) {
+        if let Some(ring) = self.by_user.remove(user) {
             self.entries = self.entries.saturating_sub(ring.len());
             self.bytes = self.bytes.saturating_sub(ring.iter().map(|entry| bytes_of(entry)).sum());
         }
@@ -72,7 +72,7 @@ impl Rings {
 
     /// The entries just after a position, if the ring has the next one.
     pub(super) fn after(&self, user: &str, position: i64, limit: usize) -> Option<Vec<Arc<Committed>>> {
-        let ring = self.rings.get(user)?;
+        let ring = self.by_user.get(user)?;
         let first = ring.front()?.record.position;
         let skip = usize::try_from(position.checked_add(1)?.checked_sub(first)?).ok()?;
         (skip < ring.len()).then(|| ring.iter().skip(skip).take(limit).cloned().collect())
@@ -80,7 +80,7 @@ impl Rings {
 
     /// The entry at a position.
     pub(super) fn at(&self, user: &str, position: i64) -> Option<&Arc<Committed>> {
-        let ring = self.rings.get(user)?;
+        let ring = self.by_user.get(user)?;
         ring.get(usize::try_from(position.checked_sub(ring.front()?.record.position)?).ok()?)
     }
 }

@@ -223,8 +223,8 @@ impl Watch {
 
     /// All that is new, from the ring, if it is no more than a page.
     fn near_entries(&self, after: Head) -> Option<Vec<Arc<Committed>>> {
-        let behind = self.standing.borrow().head.position - after.position;
-        (behind <= PAGE as i64).then(|| self.hub.ring_after(&self.user, after.position, PAGE))?
+        let behind = usize::try_from(self.standing.borrow().head.position - after.position).unwrap_or(0);
+        (behind <= PAGE).then(|| self.hub.ring_after(&self.user, after.position, PAGE))?
     }
 
     /// After the table went back, each subscription looks whether its own place is still there.

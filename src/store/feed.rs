@@ -127,10 +127,11 @@ const OLDEST_BOUNDS: &str = "SELECT \
 const RECORD_AT: &str = "SELECT position AS h_position, recorded_at AS h_recorded_at, record_id AS h_record_id \
      FROM task_record WHERE user_id = $1 AND position = $2 AND recorded_at = $3";
 
+/// LIMIT keeps the planner from turning this into a join that reads every partition.
 const STANDING: &str = "SELECT q.user_id FROM unnest($1::text[], $2::bigint[], $3::timestamptz[], $4::uuid[]) \
          AS q (user_id, position, recorded_at, record_id) \
-     WHERE EXISTS (SELECT FROM task_record r WHERE r.user_id = q.user_id AND r.position = q.position \
-                   AND r.recorded_at = q.recorded_at AND r.record_id = q.record_id)";
+     CROSS JOIN LATERAL (SELECT FROM task_record r WHERE r.user_id = q.user_id AND r.position = q.position \
+                         AND r.recorded_at = q.recorded_at AND r.record_id = q.record_id LIMIT 1) r";
 
 pub(super) fn statement(sql: &str, values: impl IntoIterator<Item = Value>) -> Statement {
     Statement::from_sql_and_values(DbBackend::Postgres, sql, values)
@@ -202,13 +203,11 @@ impl Store {
         let mut from = after.recorded_at;
         if after.position == 0 {
             // From the epoch it would be a long way: begin where the user's history does.
-            match self.oldest_record(user).await? {
-                Some(oldest) => from = from.max(oldest.recorded_at),
-                None => {
-                    page.head = self.heads(&[user.to_owned()]).await?.remove(user).unwrap_or(Head::START);
-                    return Ok(page);
-                }
-            }
+            let Some(oldest) = self.oldest_record(user).await? else {
+                page.head = self.heads(&[user.to_owned()]).await?.remove(user).unwrap_or(Head::START);
+                return Ok(page);
+            };
+            from = from.max(oldest.recorded_at);
         }
         loop {
             let wanted = limit.saturating_sub(page.entries.len() as u64);

@@ -10,7 +10,7 @@ use std::collections::HashSet;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, oneshot};
@@ -45,6 +45,8 @@ const BATCH_RECORDS: usize = 500;
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
 /// What a short wait for a held user may cost everybody else on the side.
 const SHORT_WAIT: Duration = Duration::from_millis(50);
+/// What a held save may still wait once the server ends, so that its caller gets an answer before that.
+const LAST_HOLD: Duration = Duration::from_secs(2);
 /// How often users held for longer are looked at again.
 const HELD_PAUSE: Duration = Duration::from_millis(20);
 
@@ -70,6 +72,7 @@ struct Inner {
     settings: LaneSettings,
     room: Arc<Waiting>,
     telemetry: Telemetry,
+    hurried: OnceLock<Instant>,
     closing: CancellationToken,
     tracker: TaskTracker,
 }
@@ -115,6 +118,7 @@ impl Lanes {
             settings,
             room: Arc::default(),
             telemetry,
+            hurried: OnceLock::new(),
             closing: CancellationToken::new(),
             tracker: TaskTracker::new(),
         });
@@ -143,6 +147,11 @@ impl Lanes {
         settled.await.unwrap_or_else(|_| Err(StoreError::Unavailable("the save was given up".to_owned())))
     }
 
+    /// The server will end: from now on nobody is held for long.
+    pub fn hurry(&self) {
+        let _ = self.inner.hurried.set(Instant::now());
+    }
+
     /// Takes nothing more, and returns when all that was taken is settled.
     pub async fn close(&self) {
         self.inner.closing.cancel();
@@ -160,6 +169,13 @@ impl Inner {
         let lanes = u64::try_from(self.lanes.len()).unwrap_or(1);
         let index = usize::try_from(self.hasher.hash_one(user_id) % lanes).unwrap_or(0);
         &self.lanes[index]
+    }
+
+    fn hold_timeout(&self) -> Duration {
+        match self.hurried.get() {
+            Some(since) if since.elapsed() >= LAST_HOLD => Duration::ZERO,
+            _ => self.store.settings.hold_timeout,
+        }
     }
 
     fn make_room(&self, bytes: usize) -> Result<Room, StoreError> {
@@ -201,7 +217,7 @@ impl Inner {
         let lane = &self.lanes[index];
         let mut wait = Wait::AtMost(SHORT_WAIT);
         loop {
-            let (overdue, batch) = lane.lock().take_held(self.store.settings.hold_timeout, BATCH_RECORDS, BATCH_BYTES);
+            let (overdue, batch) = lane.lock().take_held(self.hold_timeout(), BATCH_RECORDS, BATCH_BYTES);
             for pending in overdue {
                 let _ = pending.answer.send(Err(StoreError::Timeout));
             }

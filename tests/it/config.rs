@@ -2,7 +2,10 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use taskwire::config::{Config, ConfigError, DatabaseFlags, DatabaseSource, Flags, HttpFlags, Origin};
+use taskwire::config::{
+    Config, ConfigError, DatabaseFlags, DatabaseSource, Flags, HttpFlags,
+    Origin::{self, CommandLine, Environment},
+};
 
 use crate::support::process::{run, taskwire};
 
@@ -53,7 +56,6 @@ fn the_defaults_are_the_documented_ones() {
 fn the_weightier_setting_counts() {
     let shell = [("DATABASE_URL", "postgres://shell/a"), ("DB_HOST", "old")];
     let found = |url: &str, setting: &str| Ok(Some((url.to_owned(), setting.to_owned())));
-    use Origin::{CommandLine, Environment};
     let flag = || database(Some("postgres://flag/a"), CommandLine, None);
     let ours = || database(Some("postgresql://ours/a"), Environment, None);
     assert_eq!(source(flag(), &shell), found("postgres://flag/a", "--database-url"));

@@ -34,7 +34,7 @@ async fn starts_on_an_empty_folder_stops_and_starts_again() {
     let begin = Instant::now();
     let server = Server::start(&data).await;
     assert!(begin.elapsed().as_secs() < 30, "not ready within 30 s");
-    assert_eq!(server.get("/health").await, Some(200));
+    assert!(server.answers().await);
     assert!(server.greeting.contains(&data.display().to_string()), "{}", server.greeting);
     note(&server, "kept").await;
 
@@ -86,7 +86,7 @@ async fn a_killed_servers_cluster_is_taken_over() {
     kill(pid, Signal::KILL);
     let next = eventually("it runs again", async || {
         let next = server.postmaster().filter(|next| *next != pid && is_alive(*next))?;
-        (server.get("/health").await == Some(200)).then_some(next)
+        server.answers().await.then_some(next)
     })
     .await;
     assert_eq!(server.interrupt().await, Some(0));
@@ -134,11 +134,27 @@ async fn a_postmaster_that_dies_is_started_again_under_the_running_server() {
         gone(pid).await;
         eventually("it answers again", async || {
             let next = server.postmaster()?;
-            (next != pid && server.get("/health").await == Some(200)).then_some(())
+            (next != pid && server.answers().await).then_some(())
         })
         .await;
     }
     assert_eq!(notes(&server).await, ["before 0", "before 1", "before 2"]);
+    assert_eq!(server.interrupt().await, Some(0));
+}
+
+#[tokio::test]
+async fn a_cluster_without_its_socket_is_started_anew() {
+    let folder = Folder::new();
+    let data = folder.join("data");
+    let server = Server::start(&data).await;
+    note(&server, "kept").await;
+    let (pid, socket) = (server.postmaster().unwrap(), server.socket());
+    server.kill().await;
+    std::fs::remove_dir_all(&socket).unwrap();
+    let server = Server::start(&data).await;
+    assert_ne!(server.postmaster(), Some(pid));
+    assert!(!is_alive(pid));
+    assert_eq!(notes(&server).await, ["kept"]);
     assert_eq!(server.interrupt().await, Some(0));
 }
 

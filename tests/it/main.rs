@@ -2,11 +2,20 @@
 //! To add tests: a file beside this one, and a `mod` line here. `support/` has what tests share.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "that is how a test fails")]
 
+mod api_http;
+mod api_mutation;
+mod api_paging;
+mod api_query;
+mod api_server;
+mod api_subscription;
 mod append;
 mod config;
+mod demo;
 mod embedded;
+mod feed;
 mod held;
 mod layers;
+mod limits_doc;
 mod migrations;
 mod poison;
 mod reads;

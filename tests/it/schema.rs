@@ -1,7 +1,5 @@
 //! `schema.graphql` is what the code exports, promises what the contract says, and describes everything.
 
-#![expect(clippy::expect_used, reason = "a test that cannot go on fails")]
-
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use async_graphql::parser::parse_schema;

@@ -231,3 +231,30 @@ fn lock(folder: &Path) -> Result<File, StartError> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{StartError, resolve};
+    use crate::db::cluster::account::Account;
+    use std::{
+        fs::{self, Permissions},
+        os::unix::fs::PermissionsExt,
+        path::Path,
+    };
+
+    #[test]
+    fn only_the_default_gives_way() {
+        let root = tempfile::tempdir().unwrap();
+        fs::set_permissions(root.path(), Permissions::from_mode(0o755)).unwrap();
+        let closed = root.path().join("closed");
+        fs::create_dir(&closed).unwrap();
+        fs::set_permissions(&closed, Permissions::from_mode(0o700)).unwrap();
+        let stranger = Account { name: "pg".into(), uid: 54_321, gid: 54_321 };
+        let [open, below] = [root.path().join("data"), closed.join("data")];
+        assert_eq!(resolve(&open, false, Some(&stranger)).unwrap(), open);
+        assert_eq!(resolve(&below, false, None).unwrap(), below, "not root: it is our own folder");
+        assert_eq!(resolve(&below, false, Some(&stranger)).unwrap(), Path::new("/var/lib/taskwire"));
+        let refusal = resolve(&below, true, Some(&stranger)).unwrap_err();
+        assert!(matches!(refusal, StartError::Closed { closed: found, .. } if found == closed));
+    }
+}

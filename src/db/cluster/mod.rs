@@ -22,7 +22,6 @@ use sqlx::{
     postgres::{PgConnectOptions, PgSslMode},
 };
 use tokio::{sync::watch, task::JoinHandle, time::sleep};
-use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::config::DataDirConfig;
 
@@ -33,6 +32,8 @@ use super::error::{StartError, one_line};
 const NAME: &str = "taskwire";
 /// The socket is alone in its folder, so the port is a mere name.
 const PORT: u16 = 5432;
+/// What a clean end may take before it is cut short, unless somebody has less time.
+const CLEAN_END: Duration = Duration::from_secs(8);
 
 /// How to run an embedded cluster.
 #[derive(Debug, Clone)]
@@ -88,9 +89,9 @@ impl Drop for Place {
 pub struct Cluster {
     place: Arc<Place>,
     pid: watch::Receiver<Option<u32>>,
-    stop: CancellationToken,
+    /// How long the end may take, once it is wanted. Dropped, it is wanted as well.
+    stop: watch::Sender<Option<Duration>>,
     watcher: JoinHandle<()>,
-    _end: DropGuard,
 }
 
 impl Cluster {
@@ -125,13 +126,13 @@ impl Cluster {
         });
         let postmaster = Postmaster::start(&place).await?;
         if let Err(error) = prepare(&place).await {
-            postmaster.stop().await;
+            postmaster.stop(CLEAN_END).await;
             return Err(error);
         }
         let (pid, pid_seen) = watch::channel(Some(postmaster.pid()));
-        let stop = CancellationToken::new();
-        let watcher = tokio::spawn(watch_over(postmaster, Arc::clone(&place), pid, stop.clone()));
-        Ok(Self { place, pid: pid_seen, _end: stop.clone().drop_guard(), stop, watcher })
+        let (stop, wanted) = watch::channel(None);
+        let watcher = tokio::spawn(watch_over(postmaster, Arc::clone(&place), pid, wanted));
+        Ok(Self { place, pid: pid_seen, stop, watcher })
     }
 
     /// The URL of one of its databases.
@@ -179,7 +180,13 @@ impl Cluster {
 
     /// Stops it cleanly and waits for it.
     pub async fn stop(self) {
-        self.stop.cancel();
+        self.stop_within(CLEAN_END).await;
+    }
+
+    /// The same for somebody who has less time: after `patience` it is cut short, which loses nothing, but makes the
+    /// next start longer.
+    pub async fn stop_within(self, patience: Duration) {
+        self.stop.send_replace(Some(patience));
         if let Err(error) = self.watcher.await {
             tracing::error!(%error, "the watch over the embedded PostgreSQL failed");
         }
@@ -198,12 +205,12 @@ async fn watch_over(
     mut postmaster: Postmaster,
     place: Arc<Place>,
     pid: watch::Sender<Option<u32>>,
-    stop: CancellationToken,
+    mut stop: watch::Receiver<Option<Duration>>,
 ) {
     loop {
         tokio::select! {
-            () = stop.cancelled() => {
-                postmaster.stop().await;
+            patience = wanted(&mut stop) => {
+                postmaster.stop(patience).await;
                 pid.send_replace(None);
                 return;
             }
@@ -214,7 +221,7 @@ async fn watch_over(
         let mut pause = Duration::from_millis(100);
         postmaster = loop {
             let next = tokio::select! {
-                () = stop.cancelled() => return,
+                _ = wanted(&mut stop) => return,
                 next = again(&place) => next,
             };
             match next {
@@ -222,12 +229,20 @@ async fn watch_over(
                 Err(error) => tracing::error!(%error, "the embedded PostgreSQL does not start; trying again"),
             }
             tokio::select! {
-                () = stop.cancelled() => return,
+                _ = wanted(&mut stop) => return,
                 () = sleep(pause) => pause = (pause * 2).min(Duration::from_secs(5)),
             }
         };
         tracing::info!(pid = postmaster.pid(), "the embedded PostgreSQL runs again");
         pid.send_replace(Some(postmaster.pid()));
+    }
+}
+
+/// Returns when the end is wanted, with the time that it may take.
+async fn wanted(stop: &mut watch::Receiver<Option<Duration>>) -> Duration {
+    match stop.wait_for(Option::is_some).await {
+        Ok(patience) => patience.unwrap_or(CLEAN_END),
+        Err(_) => CLEAN_END,
     }
 }
 

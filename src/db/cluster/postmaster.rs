@@ -21,8 +21,6 @@ use super::{PORT, Place, account::Account, folder::trouble};
 
 /// How often we look whether it answers, or whether it is gone.
 const LOOK: Duration = Duration::from_millis(20);
-/// What a clean end may take before it is cut short. A server is to be down within 10 s.
-const CLEAN_END: Duration = Duration::from_millis(3500);
 /// The log is begun anew at a start when it is longer than this.
 const LOG_BYTES: u64 = 10 << 20;
 
@@ -88,12 +86,11 @@ impl Postmaster {
         self.is_over = true;
     }
 
-    /// Ends it: sessions are broken off, what they committed is written down. Where that takes too long it is cut
-    /// short, which loses nothing but makes the next start longer.
-    pub(super) async fn stop(mut self) {
-        for (signal, patience) in
-            [(Signal::INT, CLEAN_END), (Signal::QUIT, Duration::from_secs(2)), (Signal::KILL, Duration::from_secs(2))]
-        {
+    /// Ends it: sessions are broken off, what they committed is written down. Where that takes longer than `patience`
+    /// it is cut short, which loses nothing but makes the next start longer.
+    pub(super) async fn stop(mut self, patience: Duration) {
+        let short = Duration::from_millis(500);
+        for (signal, patience) in [(Signal::INT, patience), (Signal::QUIT, short), (Signal::KILL, short)] {
             if kill_process(self.pid, signal).is_err() || timeout(patience, self.ended()).await.is_ok() {
                 break;
             }
@@ -184,7 +181,10 @@ async fn adopt(place: &Place) -> Result<Option<Postmaster>, StartError> {
     };
     let mut found = Postmaster { pid, child: None, is_over: false };
     let same_socket = lines.get(4).is_some_and(|folder| Path::new(folder) == place.socket);
-    if same_socket && lines.get(7) != Some(&"stopping") {
+    let state = lines.get(7).copied().unwrap_or_default();
+    // Somebody who tidied up /tmp may have taken the socket away; PostgreSQL does not make it again.
+    let is_cut_off = state == "ready" && !socket(place).exists();
+    if same_socket && state != "stopping" && !is_cut_off {
         let adopted = tokio::select! {
             () = answers(place.options("postgres")) => true,
             () = found.ended() => false,
@@ -195,7 +195,7 @@ async fn adopt(place: &Place) -> Result<Option<Postmaster>, StartError> {
             return Ok(Some(found));
         }
     }
-    found.stop().await;
+    found.stop(super::CLEAN_END).await;
     tidy(place, &file).map_err(|error| trouble(place.folder.path(), &error))?;
     Ok(None)
 }
@@ -204,7 +204,7 @@ async fn adopt(place: &Place) -> Result<Option<Postmaster>, StartError> {
 /// gone to another program or waits to be fetched by a parent who never does: then it would refuse to start. Backends
 /// that outlive their postmaster are safe from this: PostgreSQL finds them by the shared memory they hold.
 fn tidy(place: &Place, pid_file: &Path) -> std::io::Result<()> {
-    let socket = place.socket.join(format!(".s.PGSQL.{PORT}"));
+    let socket = socket(place);
     for file in [pid_file, &socket, &socket.with_extension(format!("{PORT}.lock"))] {
         match fs::remove_file(file) {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
@@ -212,6 +212,10 @@ fn tidy(place: &Place, pid_file: &Path) -> std::io::Result<()> {
         }
     }
     Ok(())
+}
+
+fn socket(place: &Place) -> PathBuf {
+    place.socket.join(format!(".s.PGSQL.{PORT}"))
 }
 
 /// Returns when it lets somebody in.

@@ -13,7 +13,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use tokio::{
-    io::{AsyncBufReadExt, AsyncReadExt, BufReader},
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::TcpStream,
     process::{Child, ChildStdout, Command},
     time::timeout,
@@ -150,15 +150,25 @@ impl Server {
         line
     }
 
-    /// The status of `GET path`, if it answers.
-    pub(crate) async fn get(&self, path: &str) -> Option<u16> {
-        use tokio::io::AsyncWriteExt;
+    /// Whether it answers a query, out of the database.
+    pub(crate) async fn answers(&self) -> bool {
+        self.ask(r#"{"query": "{ tasks(first: 1) { nodes { taskId } } }"}"#)
+            .await
+            .is_some_and(|answer| answer.contains(r#""nodes":["#) && !answer.contains(r#""errors""#))
+    }
+
+    /// The raw answer to a GraphQL request.
+    pub(crate) async fn ask(&self, body: &str) -> Option<String> {
         let mut stream = TcpStream::connect(self.address).await.ok()?;
-        let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.address);
+        let (address, length) = (self.address, body.len());
+        let request = format!(
+            "POST /graphql HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\
+             Connection: close\r\n\r\n{body}"
+        );
         stream.write_all(request.as_bytes()).await.ok()?;
         let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.ok()?;
-        answer.split(' ').nth(1)?.parse().ok()
+        timeout(PATIENCE, stream.read_to_string(&mut answer)).await.ok()?.ok()?;
+        Some(answer)
     }
 }
 

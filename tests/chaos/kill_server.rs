@@ -1,0 +1,76 @@
+//! The server, its PostgreSQL, or both are killed by `kill -9` under load.
+
+use crate::{
+    check,
+    load::{self, Ids, Load},
+    server::Server,
+    socket::Subscriber,
+};
+
+const WORKERS: usize = 8;
+const USERS: usize = 3;
+/// Acknowledgements between one harm and the next.
+const A_WHILE: u64 = 150;
+
+fn subscribers(server: &Server) -> Vec<Subscriber> {
+    (0..4).map(|number| Subscriber::start(server.address(), &load::user(number % USERS))).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_server_killed_again_and_again() {
+    let mut server = Server::start(&[]).await;
+    let mut subscribers = subscribers(&server);
+    let mut load = Load::start(server.address(), WORKERS, USERS, Ids::Worker);
+    for _ in 0..4 {
+        load.goes_on(A_WHILE).await;
+        let postmaster = server.room().postmaster();
+        server.kill();
+        assert_eq!(server.room().postmaster(), postmaster, "PostgreSQL went with its server");
+        server.restart().await;
+        assert_eq!(server.room().postmaster(), postmaster, "PostgreSQL was not taken over");
+    }
+    load.goes_on(A_WHILE).await;
+    let outcome = load.finish().await;
+    let seen = check::run(&server, &outcome, &mut subscribers).await;
+    assert!(seen.iter().all(|seen| seen.subscribed >= 5), "the harm did not reach the subscribers");
+    assert!(seen.iter().all(|seen| seen.refused.iter().all(|code| code == "DATABASE_UNAVAILABLE")), "{seen:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn its_postgresql_killed_again_and_again() {
+    let server = Server::start(&[]).await;
+    let mut subscribers = subscribers(&server);
+    let mut load = Load::start(server.address(), WORKERS, USERS, Ids::Worker);
+    for _ in 0..3 {
+        load.goes_on(A_WHILE).await;
+        let killed = server.kill_postmaster();
+        server.postmaster_after(killed).await;
+    }
+    load.goes_on(A_WHILE).await;
+    let outcome = load.finish().await;
+    let seen = check::run(&server, &outcome, &mut subscribers).await;
+    for seen in seen {
+        assert_eq!((seen.subscribed, seen.completed, seen.refused), (1, 0, vec![]), "an outage ended a subscription");
+    }
+    assert!(!outcome.faults.contains_key("connection"), "the server let go of a caller: {:?}", outcome.faults);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everything_killed_at_once() {
+    let mut server = Server::start(&[]).await;
+    let mut subscribers = subscribers(&server);
+    let mut load = Load::start(server.address(), WORKERS, USERS, Ids::Worker);
+    for _ in 0..2 {
+        load.goes_on(A_WHILE).await;
+        server.kill_postmaster();
+        server.kill();
+        server.restart().await;
+    }
+    assert!(
+        server.room().postgres_log().contains("automatic recovery in progress"),
+        "PostgreSQL had nothing to recover"
+    );
+    load.goes_on(A_WHILE).await;
+    let outcome = load.finish().await;
+    check::run(&server, &outcome, &mut subscribers).await;
+}

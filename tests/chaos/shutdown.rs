@@ -1,0 +1,250 @@
+//! SIGTERM with work in flight: what was accepted is finished, everything ends, and soon.
+
+use std::{sync::Arc, time::Duration};
+
+use rustix::process::Signal;
+use sqlx::{Connection as _, Executor as _, PgConnection};
+use tokio::{
+    net::TcpStream,
+    sync::Notify,
+    task::JoinSet,
+    time::{Instant, timeout},
+};
+use uuid::Uuid;
+
+use crate::{
+    check,
+    client::{Client, Fault, Record, Report},
+    eventually, load,
+    load::{Ids, Load},
+    server::Server,
+    socket::{Heard, Socket},
+};
+
+/// The word.
+const END: Duration = Duration::from_secs(10);
+
+/// Saves at once, each once.
+struct Flight {
+    answers: JoinSet<(Report, Result<Record, Fault>)>,
+    /// Each save that was acknowledged.
+    first: Arc<Notify>,
+}
+
+impl Flight {
+    fn start(server: &Server, saves: usize, user: impl Fn(usize) -> String) -> Self {
+        let (client, first) = (Client::new(server.address()), Arc::new(Notify::new()));
+        let mut answers = JoinSet::new();
+        for number in 0..saves {
+            let report = Report {
+                user_id: user(number),
+                task_id: format!("task-{number}"),
+                step: 1,
+                message: number.to_string(),
+                record_id: Some(Uuid::new_v4()),
+            };
+            let (client, first) = (client.clone(), Arc::clone(&first));
+            answers.spawn(async move {
+                let answer = client.save(&report).await;
+                if answer.is_ok() {
+                    first.notify_one();
+                }
+                (report, answer)
+            });
+        }
+        Self { answers, first }
+    }
+
+    async fn landed(self) -> Vec<(Report, Result<Record, Fault>)> {
+        self.answers.join_all().await
+    }
+}
+
+/// Who was answered is in the table; who was not, is not. Returns how many were answered.
+async fn answered_or_not_there(server: &Server, answers: &[(Report, Result<Record, Fault>)]) -> usize {
+    let stored = check::stored(&mut server.psql().await).await;
+    check::dense(&stored);
+    let mut answered = 0;
+    for (report, answer) in answers {
+        let found = stored
+            .get(&report.user_id)
+            .and_then(|records| records.iter().find(|record| Some(record.record_id) == report.record_id));
+        match answer {
+            Ok(record) => {
+                assert_eq!(found, Some(record), "acknowledged, and not there");
+                answered += 1;
+            }
+            Err(fault) => assert_eq!(found, None, "not acknowledged ({fault:?}), and there"),
+        }
+    }
+    answered
+}
+
+/// Waits for the end after a signal, which must not take too long, and leave nothing behind.
+async fn ends_cleanly(server: &mut Server, since: Instant) {
+    let status = server.ended().await;
+    let took = since.elapsed();
+    assert_eq!(server.room().postmaster(), None, "its PostgreSQL lives on");
+    assert_eq!(status.code(), Some(0));
+    assert!(took < END, "it took {took:?}");
+    println!("ended after {took:?}");
+    let log = server.room().postgres_log();
+    assert!(log.trim_end().ends_with("database system is shut down"), "PostgreSQL was not stopped cleanly:\n{log}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn five_hundred_saves_in_flight() {
+    let mut server = Server::start(&[]).await;
+    let mut socket = Socket::open(server.address(), &load::user(0), None).await.unwrap();
+    let flight = Flight::start(&server, 500, |number| load::user(number % 20));
+    flight.first.notified().await;
+    let since = Instant::now();
+    server.signal(Signal::TERM);
+
+    let mut events = Vec::new();
+    let mut end = Vec::new();
+    loop {
+        match timeout(END, socket.next()).await.expect("the subscription does not end") {
+            Heard::Event(event) => events.push(event.record),
+            heard @ (Heard::Complete | Heard::Refused(_)) => end.push(heard),
+            last => {
+                end.push(last);
+                break;
+            }
+        }
+    }
+    ends_cleanly(&mut server, since).await;
+    assert!(matches!(end[..], [Heard::Complete, Heard::Closed(Some(1000 | 1001))]), "no proper end: {end:?}");
+
+    let answers = flight.landed().await;
+    let before = server.room().postgres_log().len();
+    server.restart().await;
+    let log = server.room().postgres_log().split_off(before);
+    assert!(log.contains("database system was shut down at"), "it had to recover:\n{log}");
+    let answered = answered_or_not_there(&server, &answers).await;
+    println!("{answered} of {} were answered", answers.len());
+    assert!(answered > 0);
+
+    // The subscriber had everything that was written before the end.
+    let stored = check::stored(&mut server.psql().await).await;
+    assert_eq!(stored.get(&load::user(0)).map_or(&[][..], Vec::as_slice), events);
+}
+
+/// Holds a user, as somebody's open transaction does.
+async fn hold(server: &Server, user: &str) -> PgConnection {
+    let report = Report {
+        user_id: user.to_owned(),
+        task_id: "first".to_owned(),
+        step: 0,
+        message: String::new(),
+        record_id: None,
+    };
+    Client::new(server.address()).save(&report).await.unwrap();
+    let mut session = server.psql().await;
+    session.execute("BEGIN").await.unwrap();
+    let locked = sqlx::query("SELECT 1 FROM feed_head WHERE user_id = $1 FOR UPDATE").bind(user);
+    locked.fetch_one(&mut session).await.unwrap();
+    session
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn saves_held_by_somebody_elses_transaction() {
+    let mut server = Server::start(&[]).await;
+    let stranger = hold(&server, "held").await;
+    let held = Flight::start(&server, 20, |_| "held".to_owned());
+    let free = Flight::start(&server, 20, load::user).landed().await;
+    assert!(free.iter().all(|(_, answer)| answer.is_ok()), "others are held too");
+    let since = Instant::now();
+    server.signal(Signal::TERM);
+    assert_eq!(server.line().await, "finishing what was accepted; a second signal ends at once");
+    eventually("nothing new is accepted", async || TcpStream::connect(server.address()).await.err()).await;
+    ends_cleanly(&mut server, since).await;
+    drop(stranger);
+    let held = held.landed().await;
+    for (_, answer) in &held {
+        let fault = answer.as_ref().expect_err("saved past a lock");
+        assert_eq!(fault.code(), Some("TIMEOUT"), "not told what became of it: {fault:?}");
+    }
+    server.restart().await;
+    assert_eq!(answered_or_not_there(&server, &held).await, 0);
+    assert_eq!(answered_or_not_there(&server, &free).await, free.len());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_signal_ends_at_once() {
+    let mut server = Server::start(&[]).await;
+    let stranger = hold(&server, "held").await;
+    let held = Flight::start(&server, 1, |_| "held".to_owned());
+    Flight::start(&server, 1, load::user).landed().await;
+    server.signal(Signal::TERM);
+    assert_eq!(server.line().await, "finishing what was accepted; a second signal ends at once");
+    let since = Instant::now();
+    server.signal(Signal::TERM);
+    let status = server.ended().await;
+    assert!(since.elapsed() < Duration::from_secs(1), "it took {:?}", since.elapsed());
+    assert_eq!(status.code(), Some(143));
+    eventually("the end of PostgreSQL, which nobody waits for", async || {
+        server.room().postmaster().is_none().then_some(())
+    })
+    .await;
+    drop(stranger);
+    server.restart().await;
+    assert_eq!(answered_or_not_there(&server, &held.landed().await).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_its_postgresql_is_being_started_again() {
+    let mut server = Server::start(&[]).await;
+    let mut load = Load::start(server.address(), 8, 3, Ids::Worker);
+    load.goes_on(50).await;
+    server.kill_postmaster();
+    eventually("its loss is seen", async || server.log().contains("the embedded PostgreSQL has ended").then_some(()))
+        .await;
+    let since = Instant::now();
+    server.signal(Signal::TERM);
+    let status = server.ended().await;
+    assert_eq!(server.room().postmaster(), None, "its PostgreSQL lives on");
+    assert_eq!(status.code(), Some(0));
+    assert!(since.elapsed() < END, "it took {:?}", since.elapsed());
+    println!("ended after {:?}", since.elapsed());
+    server.restart().await;
+    let outcome = load.finish().await;
+    check::run(&server, &outcome, &mut []).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn idle_while_its_postgresql_is_being_started_again() {
+    let mut server = Server::start(&[]).await;
+    server.kill_postmaster();
+    eventually("its loss is seen", async || server.log().contains("the embedded PostgreSQL has ended").then_some(()))
+        .await;
+    let since = Instant::now();
+    server.signal(Signal::TERM);
+    let status = server.ended().await;
+    assert_eq!(server.room().postmaster(), None, "its PostgreSQL lives on");
+    assert_eq!(status.code(), Some(0));
+    assert!(since.elapsed() < END, "it took {:?}", since.elapsed());
+    println!("ended after {:?}", since.elapsed());
+    server.restart().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_over_somebody_elses_database() {
+    let host = Server::start(&[]).await;
+    let mut server = Server::start_beside(&host, &[]).await;
+    let flight = Flight::start(&server, 200, |number| load::user(number % 20));
+    flight.first.notified().await;
+    let since = Instant::now();
+    server.signal(Signal::TERM);
+    assert_eq!(server.ended().await.code(), Some(0));
+    assert!(since.elapsed() < END, "it took {:?}", since.elapsed());
+    let mut session = host.psql().await;
+    let left = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%taskwire_append%' AND state <> 'idle'";
+    eventually("its sessions have ended", async || {
+        let busy: i64 = sqlx::query_scalar(left).fetch_one(&mut session).await.unwrap();
+        (busy <= 1).then_some(())
+    })
+    .await;
+    session.close().await.unwrap();
+    assert!(answered_or_not_there(&host, &flight.landed().await).await > 0);
+}
