@@ -73,12 +73,12 @@ const CASES: [Case; 41] = [
 struct Task<'a> {
     store: &'a Store,
     pool: &'a PgPool,
-    task_id: String,
+    name: String,
 }
 
 impl Task<'_> {
     async fn row(&self) -> task::Model {
-        self.store.task("ann", &self.task_id).await.unwrap().unwrap()
+        self.store.task("ann", &self.name).await.unwrap().unwrap()
     }
 
     async fn report(&self, line: &str) -> taskwire::store::Saved {
@@ -96,15 +96,14 @@ impl Task<'_> {
             "T" => TimedOut,
             other => panic!("{other}"),
         };
-        let mut one = record_of("ann", &self.task_id, line[..at].parse().unwrap(), status);
+        let mut one = record_of("ann", &self.name, line[..at].parse().unwrap(), status);
         one.progress = line[at + 1..].parse().ok();
         one.details = Some(TaskDetails { total_steps: total, restart, ..TaskDetails::default() });
         self.store.save_batch(&[one]).await.unwrap().remove(0)
     }
 
     async fn cancel(&self, force: bool, settle: Duration) -> CancelOutcome {
-        let item =
-            NewCancellation { user_id: "ann".to_owned(), task_id: self.task_id.clone(), record_id: Uuid::now_v7() };
+        let item = NewCancellation { user_id: "ann".to_owned(), task_id: self.name.clone(), record_id: Uuid::now_v7() };
         let terms =
             CancelTerms { reason: Some("why".to_owned()), requested_by: Some("boss".to_owned()), force, settle };
         let done = self.store.cancel(&[item], &terms).await.unwrap().remove(0);
@@ -115,7 +114,7 @@ impl Task<'_> {
     async fn acknowledge(&self, outcome: CancellationOutcome) -> AcknowledgeOutcome {
         let answer = NewAcknowledgement {
             user_id: "ann".to_owned(),
-            task_id: self.task_id.clone(),
+            task_id: self.name.clone(),
             record_id: Uuid::now_v7(),
             outcome,
             message: Some("done".to_owned()),
@@ -129,17 +128,16 @@ impl Task<'_> {
     async fn overdue(&self) {
         let sql = "SELECT count(*) FROM taskwire_append_v1(ARRAY['ann'], ARRAY[$1], ARRAY['report_overdue'], ARRAY[9],
             ARRAY['timed_out'], ARRAY['{}'::jsonb], NULL, NULL, ARRAY[$2], NULL, NULL, NULL, NULL, true)";
-        let _: i64 =
-            sqlx::query_scalar(sql).bind(&self.task_id).bind(Uuid::now_v7()).fetch_one(self.pool).await.unwrap();
+        let _: i64 = sqlx::query_scalar(sql).bind(&self.name).bind(Uuid::now_v7()).fetch_one(self.pool).await.unwrap();
     }
 
     async fn play(&self, lines: &str) {
         for line in lines.split(' ') {
             match line {
-                "cancel" => assert_eq!(self.cancel(false, Duration::from_secs(300)).await, CancelOutcome::Cancelled),
+                "cancel" => assert_eq!(self.cancel(false, Duration::from_mins(5)).await, CancelOutcome::Cancelled),
                 "overdue" => self.overdue().await,
                 "stopped" => {
-                    assert_eq!(self.acknowledge(CancellationOutcome::Stopped).await, AcknowledgeOutcome::Acknowledged)
+                    assert_eq!(self.acknowledge(CancellationOutcome::Stopped).await, AcknowledgeOutcome::Acknowledged);
                 }
                 report => drop(self.report(report).await),
             }
@@ -147,7 +145,7 @@ impl Task<'_> {
     }
 
     async fn records(&self) -> Vec<entity::task_record::Model> {
-        let query = HistoryQuery { user_id: "ann".to_owned(), task_id: self.task_id.clone() };
+        let query = HistoryQuery { user_id: "ann".to_owned(), task_id: self.name.clone() };
         let page = Keyset { after: None, before: None, limit: 500, backward: false };
         self.store.history(&query, &page).await.unwrap().0.rows
     }
@@ -155,7 +153,7 @@ impl Task<'_> {
 
 /// A task after some lines, each case in a task of its own.
 async fn after<'a>(store: &'a Store, pool: &'a PgPool, lines: &str) -> Task<'a> {
-    let task = Task { store, pool, task_id: Uuid::now_v7().to_string() };
+    let task = Task { store, pool, name: Uuid::now_v7().to_string() };
     task.play(lines).await;
     task
 }
@@ -175,7 +173,7 @@ async fn the_status_is_that_of_the_highest_step_and_the_steps_to_come() {
 async fn what_can_be_cancelled() {
     let database = TestDatabase::new().await;
     let (store, pool) = (store_of(&database), database.database.connection.get_postgres_connection_pool());
-    let minutes = Duration::from_secs(300);
+    let minutes = Duration::from_mins(5);
     let (done, already, finished) =
         (CancelOutcome::Cancelled, CancelOutcome::AlreadyCancelled, CancelOutcome::AlreadyFinished);
     let cases = [
@@ -218,7 +216,7 @@ async fn what_can_be_cancelled() {
         assert_eq!((row.cancel_reason.as_deref(), row.cancel_requested_by.as_deref()), (Some("why"), Some("boss")));
         assert!(row.is_cancellation_pending() && row.cancel_delivered_at.is_none());
     }
-    let missing = Task { store: &store, pool, task_id: "missing".to_owned() };
+    let missing = Task { store: &store, pool, name: "missing".to_owned() };
     let item =
         NewCancellation { user_id: "nobody".to_owned(), task_id: "missing".to_owned(), record_id: Uuid::now_v7() };
     let terms = CancelTerms { reason: None, requested_by: None, force: true, settle: minutes };
@@ -234,7 +232,7 @@ async fn a_cancellation_repeated_by_its_record_adds_nothing() {
     let database = TestDatabase::new().await;
     let (store, pool) = (store_of(&database), database.database.connection.get_postgres_connection_pool());
     let task = after(&store, pool, "0R").await;
-    let item = NewCancellation { user_id: "ann".to_owned(), task_id: task.task_id.clone(), record_id: Uuid::now_v7() };
+    let item = NewCancellation { user_id: "ann".to_owned(), task_id: task.name.clone(), record_id: Uuid::now_v7() };
     let terms = CancelTerms { reason: None, requested_by: None, force: false, settle: Duration::ZERO };
     for _ in 0..2 {
         assert_eq!(
@@ -244,7 +242,7 @@ async fn a_cancellation_repeated_by_its_record_adds_nothing() {
     }
     let answer = NewAcknowledgement {
         user_id: "ann".to_owned(),
-        task_id: task.task_id.clone(),
+        task_id: task.name.clone(),
         record_id: Uuid::now_v7(),
         outcome: CancellationOutcome::CannotStop,
         message: None,

@@ -62,5 +62,5 @@ pub(crate) fn service_of(database: &TestDatabase) -> Service {
         Arc::new(|_| false),
         CancellationToken::new(),
     );
-    Service::new(store, lanes, hub, Duration::from_secs(300))
+    Service::new(store, lanes, hub, Duration::from_mins(5))
 }
