@@ -297,6 +297,9 @@ fn nested(levels: usize) -> String {
     format!("{}{}", "[".repeat(levels), "]".repeat(levels))
 }
 
+/// A result as it comes, for task 't' of 'ann'.
+const INSERT: &str = "INSERT INTO task_history (user_id, task_id, step, result, timestamp, status) VALUES ('ann', 't', 0, $1::text::jsonb, now(), 'running')";
+
 #[tokio::test]
 async fn poison_is_refused_and_the_edge_is_taken() {
     let database = TestDatabase::new().await;
@@ -319,7 +322,6 @@ async fn poison_is_refused_and_the_edge_is_taken() {
         format!(r#"{{"error_code": "{}"}}"#, "x".repeat(65)),
         format!(r#"{{"step": "{}"}}"#, "x".repeat(256)),
     ];
-    const INSERT: &str = "INSERT INTO task_history (user_id, task_id, step, result, timestamp, status) VALUES ('ann', 't', 0, $1::text::jsonb, now(), 'running')";
     for poison in &refused {
         let start = std::time::Instant::now();
         let (code, message, _) = refusal(sqlx::query(INSERT).bind(poison.as_str()).execute(&mut session).await);
