@@ -9,8 +9,17 @@ use crate::{
 
 const WORKERS: usize = 8;
 const USERS: usize = 3;
-/// Acknowledgements between one harm and the next.
-const A_WHILE: u64 = 150;
+
+/// Acknowledgements between one harm and the next: each run has its own moments.
+fn a_while() -> u64 {
+    fastrand::u64(100..200)
+}
+
+/// How often harm is done; more often where somebody looks for something rare.
+fn rounds(usually: u32) -> u32 {
+    let wanted = std::env::var("CHAOS_ROUNDS").ok();
+    wanted.map_or(usually, |rounds| rounds.parse().expect("CHAOS_ROUNDS is a number"))
+}
 
 fn subscribers(server: &Server) -> Vec<Subscriber> {
     (0..4).map(|number| Subscriber::start(server.address(), &load::user(number % USERS))).collect()
@@ -21,15 +30,15 @@ async fn the_server_killed_again_and_again() {
     let mut server = Server::start(&[]).await;
     let mut subscribers = subscribers(&server);
     let mut load = Load::start(server.address(), WORKERS, USERS, Ids::Worker);
-    for _ in 0..4 {
-        load.goes_on(A_WHILE).await;
+    for _ in 0..rounds(4) {
+        load.goes_on(a_while()).await;
         let postmaster = server.room().postmaster();
         server.kill();
         assert_eq!(server.room().postmaster(), postmaster, "PostgreSQL went with its server");
         server.restart().await;
         assert_eq!(server.room().postmaster(), postmaster, "PostgreSQL was not taken over");
     }
-    load.goes_on(A_WHILE).await;
+    load.goes_on(a_while()).await;
     let outcome = load.finish().await;
     let seen = check::run(&server, &outcome, &mut subscribers).await;
     assert!(seen.iter().all(|seen| seen.subscribed >= 5), "the harm did not reach the subscribers");
@@ -41,12 +50,12 @@ async fn its_postgresql_killed_again_and_again() {
     let server = Server::start(&[]).await;
     let mut subscribers = subscribers(&server);
     let mut load = Load::start(server.address(), WORKERS, USERS, Ids::Worker);
-    for _ in 0..3 {
-        load.goes_on(A_WHILE).await;
+    for _ in 0..rounds(3) {
+        load.goes_on(a_while()).await;
         let killed = server.kill_postmaster();
         server.postmaster_after(killed).await;
     }
-    load.goes_on(A_WHILE).await;
+    load.goes_on(a_while()).await;
     let outcome = load.finish().await;
     let seen = check::run(&server, &outcome, &mut subscribers).await;
     for seen in seen {
@@ -60,8 +69,8 @@ async fn everything_killed_at_once() {
     let mut server = Server::start(&[]).await;
     let mut subscribers = subscribers(&server);
     let mut load = Load::start(server.address(), WORKERS, USERS, Ids::Worker);
-    for _ in 0..2 {
-        load.goes_on(A_WHILE).await;
+    for _ in 0..rounds(2) {
+        load.goes_on(a_while()).await;
         server.kill_postmaster();
         server.kill();
         server.restart().await;
@@ -70,7 +79,7 @@ async fn everything_killed_at_once() {
         server.room().postgres_log().contains("automatic recovery in progress"),
         "PostgreSQL had nothing to recover"
     );
-    load.goes_on(A_WHILE).await;
+    load.goes_on(a_while()).await;
     let outcome = load.finish().await;
     check::run(&server, &outcome, &mut subscribers).await;
 }
