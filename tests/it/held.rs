@@ -71,8 +71,8 @@ async fn a_held_user_waits_alone(is_new: bool) {
     };
     let pace = pace_of_others(&lanes).await;
     assert!(pace < Duration::from_secs(1), "others took {pace:?}");
-    let (saves, waited) = anns.await.unwrap();
-    assert!(saves.iter().all(|saved| matches!(saved, Err(StoreError::Timeout))), "{saves:?}");
+    let (refused, waited) = anns.await.unwrap();
+    assert!(refused.iter().all(|save| matches!(save, Err(StoreError::Timeout))), "{refused:?}");
     assert!(waited >= HOLD && waited < HOLD + Duration::from_secs(1), "TIMEOUT after {waited:?}");
 
     // Repeated, it waits again, lands when the session ends, and is there once.
@@ -123,12 +123,8 @@ async fn a_batch_and_a_cancellation_of_a_held_user_time_out_and_write_nothing() 
         task_id: "t".to_owned(),
         record_id: uuid::Uuid::now_v7(),
     };
-    let terms = taskwire::store::CancelTerms {
-        reason: None,
-        requested_by: None,
-        force: false,
-        settle: Duration::from_secs(300),
-    };
+    let terms =
+        taskwire::store::CancelTerms { reason: None, requested_by: None, force: false, settle: Duration::from_mins(5) };
     assert!(matches!(store.cancel(std::slice::from_ref(&item), &terms).await, Err(StoreError::Timeout)));
     psql.execute("ROLLBACK").await.unwrap();
     store.save_batch(&batch).await.unwrap();

@@ -26,3 +26,4 @@ mod status_prop;
 mod status_rules;
 mod strangers;
 mod support;
+mod visits;
