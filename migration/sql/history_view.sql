@@ -135,7 +135,7 @@ CREATE FUNCTION taskwire_history_delete() RETURNS trigger
 LANGUAGE plpgsql AS $$
 BEGIN
     RAISE feature_not_supported USING MESSAGE = 'task_history is append-only',
-        HINT = 'Old records go by the server''s retention.';
+        HINT = 'Records are never removed one by one.';
 END
 $$;
 

@@ -162,12 +162,12 @@ impl Hub {
                 }
             }
             for entry in &entries {
-                if let Some(watched) = users.watched.get_mut(entry.record.user_id.as_str())
-                    && let Some(known) = watched.known
-                    && watched.standing.borrow().head != known
+                let Some(watched) = users.watched.get_mut(entry.record.user_id.as_str()) else { continue };
+                let told = *watched.standing.borrow();
+                if let Some(known) = watched.known
+                    && known != told.head
                 {
-                    let epoch = watched.epoch();
-                    watched.set(known, epoch);
+                    watched.set(known, told.epoch);
                 }
             }
         }

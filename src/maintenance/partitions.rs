@@ -10,7 +10,7 @@ use crate::store::{Store, StoreError};
 /// Weeks that have a partition before they begin.
 const WEEKS_AHEAD: u32 = 4;
 /// How often it is looked at.
-const EVERY: Duration = Duration::from_secs(3600);
+const EVERY: Duration = Duration::from_hours(1);
 /// When to try again where somebody held the table: there are weeks of time.
 const AFTER_FAILURE: Duration = Duration::from_secs(15);
 

@@ -100,7 +100,11 @@ pub fn table() -> Vec<Limit> {
         row("A request's body: bytes", REQUEST_BYTES, "HTTP 413"),
         row("Saves that wait: records", crate::store::LaneSettings::default().queue_records, "OVERLOADED, try again"),
         row("Saves that wait: bytes", crate::store::LaneSettings::default().queue_bytes, "OVERLOADED, try again"),
-        row("A save whose user is held by somebody's open transaction", "5 s", "TIMEOUT, try again"),
+        row(
+            "A save whose user is held by somebody's open transaction: seconds",
+            crate::store::StoreSettings::default().hold_timeout.as_secs(),
+            "TIMEOUT, try again",
+        ),
     ]
 }
 

@@ -68,7 +68,7 @@ struct Cursor<K> {
     #[serde(rename = "k")]
     key: K,
     #[serde(rename = "f", skip_serializing_if = "Option::is_none")]
-    feed_cursor: Option<String>,
+    feed: Option<String>,
 }
 
 /// The page that is asked for, with its cursors read.
@@ -91,7 +91,7 @@ impl<K: Serialize + DeserializeOwned> Asked<K> {
         };
         let after = args.after.map(|cursor| decode("after", &cursor, list)).transpose()?;
         let before = args.before.map(|cursor| decode("before", &cursor, list)).transpose()?;
-        let feed_cursor = [&after, &before].into_iter().flatten().find_map(|cursor| cursor.feed_cursor.clone());
+        let feed_cursor = [&after, &before].into_iter().flatten().find_map(|cursor| cursor.feed.clone());
         let keyset =
             Keyset { after: after.map(|cursor| cursor.key), before: before.map(|cursor| cursor.key), limit, backward };
         Ok(Self { keyset, feed_cursor, list })
@@ -106,7 +106,7 @@ impl<K: Serialize + DeserializeOwned> Asked<K> {
         feed_cursor: Option<String>,
         key_of: impl Fn(&T) -> K,
     ) -> Page<T> {
-        let encode = |key: K| encode(&Cursor { list: self.list, key, feed_cursor: feed_cursor.clone() });
+        let encode = |key: K| encode(&Cursor { list: self.list, key, feed: feed_cursor.clone() });
         let edges: Vec<Edge<T>> = rows.into_iter().map(|node| Edge { cursor: encode(key_of(&node)), node }).collect();
         let mut start_cursor = edges.first().map(|edge| edge.cursor.clone());
         let mut end_cursor = edges.last().map(|edge| edge.cursor.clone());

@@ -12,7 +12,7 @@ use sea_orm::{ColumnTrait, Condition};
 pub struct TaskFilter {
     /// Any of these.
     pub statuses: Vec<TaskStatus>,
-    /// COMPLETED, FAILED, CANCELLED or TIMED_OUT; or not.
+    /// COMPLETED, FAILED, CANCELLED or `TIMED_OUT`; or not.
     pub is_finished: Option<bool>,
     /// Any of these, exactly.
     pub names: Vec<String>,

@@ -253,7 +253,7 @@ fn walk(scope: &Scope, order: TaskOrder, page: &Keyset<TaskKey>) -> SelectStatem
 
 fn nothing(scope: &Scope, order: TaskOrder, page: &Keyset<TaskKey>) -> SelectStatement {
     let mut none = walk(scope, order, page);
-    none.and_where(Expr::val(false).into()).take()
+    none.and_where(Expr::val(false)).take()
 }
 
 /// The columns that order a list; those of one user's list by update are one column, in the order of the feed.
