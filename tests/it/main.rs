@@ -17,6 +17,7 @@ mod held;
 mod layers;
 mod limits_doc;
 mod migrations;
+mod partitions;
 mod poison;
 mod reads;
 mod schema;

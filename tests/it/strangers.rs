@@ -363,7 +363,7 @@ async fn the_role_reaches_the_view_and_nothing_else() {
         "INSERT INTO task_inbox VALUES (1, 'a', 'b', 1, '{}', now(), 'running', false)",
         "DELETE FROM task_record",
         "UPDATE feed_head SET position = 0",
-        "SELECT * FROM seaql_migrations",
+        "SELECT * FROM taskwire_migration",
         "TRUNCATE task_record",
         "SELECT nextval('task_record_id')",
         "CREATE TABLE mine (x int)",
