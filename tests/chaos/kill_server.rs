@@ -1,5 +1,7 @@
 //! The server, its PostgreSQL, or both are killed by `kill -9` under load.
 
+use rustix::process::Signal;
+
 use crate::{
     check,
     load::{self, Ids, Load},
@@ -43,6 +45,27 @@ async fn the_server_killed_again_and_again() {
     let seen = check::run(&server, &outcome, &mut subscribers).await;
     assert!(seen.iter().all(|seen| seen.subscribed >= 5), "the harm did not reach the subscribers");
     assert!(seen.iter().all(|seen| seen.refused.iter().all(|code| code == "DATABASE_UNAVAILABLE")), "{seen:?}");
+}
+
+/// As when a new version is rolled out: callers lose at most an idle connection, and nothing is told of trouble.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_server_ended_and_started_again_and_again() {
+    let mut server = Server::start(&[]).await;
+    let mut subscribers = subscribers(&server);
+    let mut load = Load::start(server.address(), WORKERS, USERS, Ids::Worker);
+    for _ in 0..rounds(3) {
+        load.goes_on(a_while()).await;
+        server.signal(Signal::TERM);
+        assert_eq!(server.ended().await.code(), Some(0));
+        server.restart().await;
+    }
+    load.goes_on(a_while()).await;
+    let outcome = load.finish().await;
+    assert!(outcome.faults.keys().all(|fault| fault == "connection"), "{:?}", outcome.faults);
+    let seen = check::run(&server, &outcome, &mut subscribers).await;
+    for seen in seen {
+        assert_eq!(seen.completed + 1, seen.subscribed, "a subscription ended without its `complete`");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

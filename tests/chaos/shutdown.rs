@@ -17,6 +17,7 @@ use crate::{
     client::{Client, Fault, Record, Report},
     eventually, load,
     load::{Ids, Load},
+    room::Room,
     server::Server,
     socket::{Heard, Socket},
 };
@@ -267,4 +268,18 @@ async fn a_server_over_somebody_elses_database() {
     .await;
     session.close().await.unwrap();
     assert!(answered_or_not_there(&host, &flight.landed().await).await > 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn before_it_is_ready() {
+    let mut server = Server::spawn_in(Room::new().await, &[]);
+    eventually("PostgreSQL begins", async || server.room().postmaster()).await;
+    server.signal(Signal::TERM);
+    let status = server.ended().await;
+    // Ready sooner than the signal came is no fault.
+    assert!([Some(143), Some(0)].contains(&status.code()), "{status}");
+    eventually("nothing lives on", async || server.room().processes().is_empty().then_some(())).await;
+    server.restart().await;
+    let log = server.room().postgres_log();
+    assert!(!log.contains("was not properly shut down"), "it had to recover:\n{log}");
 }
