@@ -33,8 +33,9 @@ mod parts;
 
 pub use parts::Parts;
 
-/// What accepted requests and writes may take after the end was called for.
-const FINISH: Duration = Duration::from_secs(4);
+/// What accepted requests and writes may take after the end was called for: more than `--write-hold-timeout` by default,
+/// so that who waits inside PostgreSQL for somebody's open transaction is told before we go, and cannot write after it.
+const FINISH: Duration = Duration::from_millis(5500);
 /// What open sockets may take to say good-bye.
 const GOOD_BYE: Duration = Duration::from_secs(1);
 /// What the pool may take to close.

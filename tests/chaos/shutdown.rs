@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use rustix::process::{Pid, Signal};
+use serde_json::json;
 use sqlx::{Connection as _, Executor as _, PgConnection};
 use tokio::{
     net::TcpStream,
@@ -153,6 +154,28 @@ async fn saves_held_by_somebody_elses_transaction() {
     let mut server = Server::start(&[]).await;
     let stranger = hold(&server, "held").await;
     let held = Flight::start(&server, 20, |_| "held".to_owned());
+    // A batch and a cancellation wait for the lock inside PostgreSQL.
+    let client = Client::new(server.address());
+    let result = json!({ "stepName": "s", "status": "RUNNING" });
+    let record = json!({ "userId": "held", "taskId": "batch", "step": 1, "stepResult": result });
+    let batch = "mutation($input: SaveTaskHistoryBatchInput!) { saveTaskHistoryBatch(input: $input) { savedCount } }";
+    let cancel = "mutation($input: CancelTaskInput!) { cancelTask(input: $input) { outcome } }";
+    let inside = [
+        (batch, json!({ "input": { "records": [record] } })),
+        (cancel, json!({ "input": { "userId": "held", "taskId": "first" } })),
+    ];
+    let inside = inside.map(|(query, variables)| {
+        let client = client.clone();
+        tokio::spawn(async move { client.ask(query, variables).await })
+    });
+    let mut looker = server.psql().await;
+    eventually("they wait for the lock", async || {
+        let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
+        let count: i64 = sqlx::query_scalar(waiting).fetch_one(&mut looker).await.unwrap();
+        (count >= 2).then_some(())
+    })
+    .await;
+    looker.close().await.unwrap();
     let free = Flight::start(&server, 20, load::user).landed().await;
     assert!(free.iter().all(|(_, answer)| answer.is_ok()), "others are held too");
     let since = Instant::now();
@@ -166,8 +189,13 @@ async fn saves_held_by_somebody_elses_transaction() {
         let fault = answer.as_ref().expect_err("saved past a lock");
         assert_eq!(fault.code(), Some("TIMEOUT"), "not told what became of it: {fault:?}");
     }
+    for answer in inside {
+        let fault = answer.await.unwrap().expect_err("written past a lock");
+        assert_eq!(fault.code(), Some("TIMEOUT"), "not told what became of it: {fault:?}");
+    }
     server.restart().await;
     assert_eq!(answered_or_not_there(&server, &held).await, 0);
+    assert_eq!(check::stored(&mut server.psql().await).await["held"].len(), 1, "written, and nobody knows");
     assert_eq!(answered_or_not_there(&server, &free).await, free.len());
 }
 
