@@ -87,12 +87,12 @@ pub(crate) fn merge(document: &ExecutableDocument, types: &Types) -> Result<Exec
     let operations = match &document.operations {
         DocumentOperations::Single(operation) => DocumentOperations::Single(merger.operation(operation)?),
         DocumentOperations::Multiple(all) => {
-            let merged = all.iter().map(|(name, one)| Ok((name.clone(), merger.operation(one)?)));
-            DocumentOperations::Multiple(merged.collect::<Result<_, Stop>>()?)
+            let operations = all.iter().map(|(name, one)| Ok((name.clone(), merger.operation(one)?)));
+            DocumentOperations::Multiple(operations.collect::<Result<_, Stop>>()?)
         }
     };
-    let merged = document.fragments.iter().map(|(name, one)| Ok((name.clone(), merger.fragment(name, one)?)));
-    let mut fragments = merged.collect::<Result<Fragments, Stop>>()?;
+    let fragments = document.fragments.iter().map(|(name, one)| Ok((name.clone(), merger.fragment(name, one)?)));
+    let mut fragments = fragments.collect::<Result<Fragments, Stop>>()?;
     let in_place = merger.in_place;
     let mentioned = mentioned(&operations, &fragments);
     fragments.retain(|name, _| mentioned.contains(name) || !in_place.contains(name));

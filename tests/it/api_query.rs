@@ -212,6 +212,32 @@ async fn a_field_that_fails_is_null_and_its_neighbours_stand() {
 }
 
 #[tokio::test]
+async fn the_results_of_a_list_are_read_at_once_and_only_when_asked_for() {
+    use sqlx::{Executor as _, Row as _};
+    let server = ApiServer::start().await;
+    let mut session = server.database.session().await;
+    session.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements").await.unwrap();
+    for number in 0..100 {
+        server.save("u", &format!("t{number}"), 1, "RUNNING", json!({ "stepResult": { "result": number } })).await;
+    }
+    let mut reads = async |query: &str| {
+        session
+            .execute("SELECT pg_stat_statements_reset(0, oid, 0) FROM pg_database WHERE datname = current_database()")
+            .await
+            .unwrap();
+        server.data(query, json!({})).await;
+        let calls = "SELECT coalesce(sum(calls), 0)::bigint AS calls FROM pg_stat_statements \
+            WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database()) \
+            AND query ~ 'task_record' AND query !~ 'pg_stat_statements'";
+        session.fetch_one(calls).await.unwrap().get::<i64, _>("calls")
+    };
+    assert_eq!(reads("{ tasks(first: 100) { nodes { taskId message errorCode status } } }").await, 0);
+    assert_eq!(reads("{ tasks(first: 100) { nodes { result errorMessage again: result } } }").await, 1);
+    let two = r#"{ a: tasks(first: 50) { nodes { result } } t: task(userId: "u", taskId: "t1") { result } }"#;
+    assert!(reads(two).await <= 2, "lists that are read at different times may be asked for apart");
+}
+
+#[tokio::test]
 async fn introspection_answers_what_tools_ask() {
     let server = ApiServer::start().await;
     let query = "query IntrospectionQuery { __schema { description queryType { name kind } mutationType { name } \
