@@ -1,4 +1,5 @@
-//! What waits in a lane: one queue a user, taken round robin, and aside from them the users who are held.
+//! What waits for the lanes: one queue a user, taken round robin; whose records are being written has no turn meanwhile;
+//! and aside from them the users who are held.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
@@ -11,6 +12,8 @@ pub(super) struct Queue {
     waiting: HashMap<String, VecDeque<Pending>>,
     /// Users whose turn it will be; each once.
     turns: VecDeque<String>,
+    /// Users of whom a lane is writing records: the next ones wait until these are settled.
+    writing: HashSet<String>,
     /// Users held by somebody's open transaction: they have no turn.
     held: HashSet<String>,
     /// Held users with records that are not being written just now.
@@ -25,27 +28,48 @@ impl Queue {
         queue.push_back(pending);
         let is_first = queue.len() == 1;
         let is_held = self.held.contains(&user_id);
-        if is_first {
-            if is_held { self.held_turns.push_back(user_id) } else { self.turns.push_back(user_id) }
+        if is_first && is_held {
+            self.held_turns.push_back(user_id);
+        } else if is_first && !self.writing.contains(&user_id) {
+            self.turns.push_back(user_id);
         }
         is_held
     }
 
+    /// How many users have a turn.
+    pub(super) fn ready_users(&self) -> usize {
+        self.turns.len()
+    }
+
+    /// Nobody has a turn, nor will have one when what is being written is settled.
+    pub(super) fn has_no_turns(&self) -> bool {
+        self.turns.is_empty() && self.writing.is_empty()
+    }
+
     /// Nothing waits, held or free.
     pub(super) fn is_empty(&self) -> bool {
-        self.waiting.is_empty() && self.held.is_empty()
+        self.waiting.is_empty() && self.held.is_empty() && self.writing.is_empty()
     }
 
-    /// Takes records of free users, one of each in turn.
-    pub(super) fn take_free(&mut self, records: usize, bytes: usize) -> Vec<Pending> {
-        take(&mut self.turns, &mut self.waiting, records, bytes)
+    /// Takes records of free users, one of each in turn, if more than so many have one.
+    pub(super) fn take_free(&mut self, users: usize, records: usize, bytes: usize) -> Vec<Pending> {
+        if self.turns.len() < users {
+            return Vec::new();
+        }
+        let batch = take(&mut self.turns, &mut self.waiting, records, bytes);
+        self.writing.extend(batch.iter().map(|pending| pending.record.user_id.clone()));
+        let writing = &self.writing;
+        self.turns.retain(|user_id| !writing.contains(user_id));
+        batch
     }
 
-    /// Moves users to the side, with the records that were just refused before those that came since.
-    pub(super) fn hold(&mut self, refused: Vec<Pending>) {
-        for pending in &refused {
-            if self.held.insert(pending.record.user_id.clone()) {
-                self.turns.retain(|user_id| *user_id != pending.record.user_id);
+    /// After a lane's batch: those that were refused for being held move to the side, before what came since; everybody
+    /// else takes turns again.
+    pub(super) fn settled(&mut self, users: Vec<String>, refused: Vec<Pending>) {
+        self.held.extend(refused.iter().map(|pending| pending.record.user_id.clone()));
+        for user_id in users {
+            if self.writing.remove(&user_id) && !self.held.contains(&user_id) && self.waiting.contains_key(&user_id) {
+                self.turns.push_back(user_id);
             }
         }
         self.put_in_front(refused);
