@@ -50,7 +50,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve the GraphQL API until Ctrl-C or SIGTERM (what happens without a subcommand)
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     /// Bring the database's schema up to this version, and end; `serve` does it by itself
     Migrate(MigrateArgs),
     /// Print the GraphQL schema
@@ -115,7 +115,7 @@ fn dispatch(cli: Cli, matches: &ArgMatches) -> ExitCode {
     let matches = matches.subcommand().map_or(matches, |(_, matches)| matches);
     match cli.command {
         None => serve(cli.serve, matches),
-        Some(Command::Serve(arguments)) => serve(arguments, matches),
+        Some(Command::Serve(arguments)) => serve(*arguments, matches),
         Some(Command::Migrate(arguments)) => migrate(arguments, matches),
         Some(Command::Schema) => print(&graphql::sdl()),
         Some(Command::Token(arguments)) => token(arguments, matches),

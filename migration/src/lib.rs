@@ -12,6 +12,11 @@ pub struct Migrator;
 
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
+    // Of our own: another program in the same database may well use SeaORM's default.
+    fn migration_table_name() -> DynIden {
+        "taskwire_migration".into_iden()
+    }
+
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
         vec![Box::new(m20261124_000001_task_history::Migration)]
     }

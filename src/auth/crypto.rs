@@ -1,7 +1,7 @@
 //! ring, which sqlx and rustls bring anyway, behind `jsonwebtoken`. Its own two choices would each bring a second
 //! cryptographic library: aws-lc (a C build of minutes), or `RustCrypto` with an `rsa` that has an open advisory.
 //!
-//! Only what is needed: HS256, RS256, ES256, `EdDSA` to verify; HS256 to sign.
+//! Only what is needed: HS256, RS256, ES256, EdDSA to verify; HS256 to sign.
 
 use jsonwebtoken::{
     Algorithm, DecodingKey, DecodingKeyKind, EncodingKey,
@@ -18,8 +18,8 @@ use ring::{
 use signature::{Signer, Verifier};
 
 static RING: CryptoProvider = CryptoProvider {
-    signer_factory: signer,
-    verifier_factory: verifier,
+    signer_factory: |algorithm, key| signer(*algorithm, key),
+    verifier_factory: |algorithm, key| verifier(*algorithm, key),
     // For thumbprints and for making JWKs of private keys, which nobody does here.
     key_utils: KeyUtils::new_unimplemented(),
 };
@@ -30,19 +30,18 @@ pub(super) fn install() {
     let _ = RING.install_default();
 }
 
-fn signer(algorithm: &Algorithm, key: &EncodingKey) -> Result<Box<dyn JwtSigner>> {
-    if *algorithm != Algorithm::HS256 || key.family() != algorithm.family() {
+fn signer(algorithm: Algorithm, key: &EncodingKey) -> Result<Box<dyn JwtSigner>> {
+    if algorithm != Algorithm::HS256 || key.family() != algorithm.family() {
         return Err(unsupported());
     }
     Ok(Box::new(Hs256(hmac::Key::new(hmac::HMAC_SHA256, key.as_bytes()))))
 }
 
-fn verifier(algorithm: &Algorithm, key: &DecodingKey) -> Result<Box<dyn JwtVerifier>> {
+fn verifier(algorithm: Algorithm, key: &DecodingKey) -> Result<Box<dyn JwtVerifier>> {
     // A key is only ever used for what it was made for: an RSA key's bytes are no HMAC secret.
     if key.family() != algorithm.family() {
         return Err(new_error(ErrorKind::InvalidAlgorithm));
     }
-    let algorithm = *algorithm;
     Ok(match (algorithm, key.kind()) {
         (Algorithm::HS256, DecodingKeyKind::SecretOrDer(secret)) => {
             Box::new(Hs256(hmac::Key::new(hmac::HMAC_SHA256, secret)))

@@ -22,7 +22,7 @@ pub(super) struct Key {
     /// What it verifies.
     pub(super) algorithm: Algorithm,
     /// The key.
-    pub(super) key: DecodingKey,
+    pub(super) verifier: DecodingKey,
 }
 
 /// Without the key.
@@ -56,14 +56,15 @@ fn usable(value: Value) -> Option<Key> {
     // One by one: an entry of a kind unknown here must not spoil the others.
     let jwk: Jwk = serde_json::from_value(value).ok()?;
     let common = &jwk.common;
-    let verifies = common.key_operations.as_ref().is_none_or(|operations| operations.contains(&KeyOperations::Verify))
-        && common.public_key_use.as_ref().is_none_or(|purpose| *purpose == PublicKeyUse::Signature);
+    let may_verify =
+        common.key_operations.as_ref().is_none_or(|operations| operations.contains(&KeyOperations::Verify))
+            && common.public_key_use.as_ref().is_none_or(|purpose| *purpose == PublicKeyUse::Signature);
     let (algorithm, named) = algorithm(&jwk.algorithm)?;
-    if !verifies || common.key_algorithm.is_some_and(|algorithm| algorithm != named) {
+    if !may_verify || common.key_algorithm.is_some_and(|algorithm| algorithm != named) {
         return None;
     }
-    let key = DecodingKey::from_jwk(&jwk).ok()?;
-    let is_sized = match (algorithm, key.kind()) {
+    let verifier = DecodingKey::from_jwk(&jwk).ok()?;
+    let is_sized = match (algorithm, verifier.kind()) {
         (Algorithm::RS256, DecodingKeyKind::RsaModulusExponent { n, .. }) => {
             RSA_BYTES.contains(&n.iter().skip_while(|byte| **byte == 0).count())
         }
@@ -71,7 +72,7 @@ fn usable(value: Value) -> Option<Key> {
         (Algorithm::EdDSA, DecodingKeyKind::SecretOrDer(point)) => point.len() == 32,
         _ => false,
     };
-    is_sized.then(|| Key { id: common.key_id.clone(), algorithm, key })
+    is_sized.then(|| Key { id: common.key_id.clone(), algorithm, verifier })
 }
 
 /// What a key of this kind is used with. A secret (`oct`) in a JWKS, which is a public document, is none.

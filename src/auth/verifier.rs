@@ -59,7 +59,7 @@ impl Authenticator {
             KeyConfig::Secret(secret) => Keys::Secret(Key {
                 id: None,
                 algorithm: Algorithm::HS256,
-                key: DecodingKey::from_secret(secret.expose_secret().as_bytes()),
+                verifier: DecodingKey::from_secret(secret.expose_secret().as_bytes()),
             }),
             KeyConfig::JwksFile(path) => Keys::Jwks(Jwks::open(path, clock.clone()).await?),
             KeyConfig::JwksUrl(url) => Keys::Jwks(Jwks::at(url, clock.clone())?),
@@ -201,7 +201,7 @@ fn choose(keys: &[Key], id: Option<&str>) -> Vec<Key> {
 /// The claims, if one of the keys signed them by the key's own algorithm.
 fn verify(token: &str, header: &Header, keys: &[Key]) -> Result<Claims, AuthError> {
     let mut reason = AuthError::Algorithm;
-    for Key { algorithm, key, .. } in keys {
+    for Key { algorithm, verifier, .. } in keys {
         // The header's word is compared, never followed.
         if header.alg != format!("{algorithm:?}") {
             continue;
@@ -210,7 +210,7 @@ fn verify(token: &str, header: &Header, keys: &[Key]) -> Result<Claims, AuthErro
         // The claims are looked at by `viewer`, by the clock that was passed in.
         validation.required_spec_claims.clear();
         (validation.validate_exp, validation.validate_nbf, validation.validate_aud) = (false, false, false);
-        match decode::<Claims>(token, key, &validation) {
+        match decode::<Claims>(token, verifier, &validation) {
             Ok(token) => return Ok(token.claims),
             Err(error) => {
                 reason = match error.kind() {

@@ -1,8 +1,11 @@
 //! Who may call: the keys that tokens are checked with, and what the tokens must say.
 
-use std::{convert::Infallible, fs::File, io::Read, net::IpAddr, path::PathBuf, time::Duration};
+use std::{fs::File, io::Read, net::IpAddr, path::PathBuf, time::Duration};
 
-use clap::{ArgAction, Args, builder::FalseyValueParser};
+use clap::{
+    ArgAction, Args,
+    builder::{FalseyValueParser, StringValueParser, TypedValueParser},
+};
 use http::Uri;
 use secrecy::{ExposeSecret, SecretString, zeroize::Zeroizing};
 
@@ -25,7 +28,7 @@ pub struct AuthFlags {
         env = "TASKWIRE_JWT_SECRET",
         hide_env_values = true,
         value_name = "SECRET",
-        value_parser = secret,
+        value_parser = secret(),
         help_heading = "Authentication"
     )]
     pub jwt_secret: Option<SecretString>,
@@ -268,6 +271,7 @@ fn is_safe(url: &str) -> bool {
     !authority.as_str().contains('@') && (scheme == Some("https") || scheme == Some("http") && is_here)
 }
 
-fn secret(text: &str) -> Result<SecretString, Infallible> {
-    Ok(text.into())
+/// Takes anything, and keeps it where no `Debug` shows it.
+fn secret() -> impl TypedValueParser<Value = SecretString> {
+    StringValueParser::new().map(SecretString::from)
 }

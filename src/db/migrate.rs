@@ -133,7 +133,7 @@ async fn check(session: &DatabaseConnection) -> Result<usize, StartError> {
                 pg_is_in_recovery() OR current_setting('default_transaction_read_only') = 'on' AS read_only,
                 current_user::text AS role, current_database()::text AS database,
                 coalesce(has_schema_privilege('public', 'CREATE'), false) AS may_create,
-                to_regclass('public.seaql_migrations') IS NOT NULL AS has_steps",
+                to_regclass('public.taskwire_migration') IS NOT NULL AS has_steps",
     )
     .await?
     .ok_or_else(|| StartError::Database("it does not tell its version".into()))?;
@@ -153,7 +153,7 @@ async fn check(session: &DatabaseConnection) -> Result<usize, StartError> {
     if let Some(step) = others.into_iter().max() {
         return Err(if ours.is_empty() {
             // Another program keeps its own steps in a table of this name.
-            StartError::Foreign { what: "TABLE", name: "seaql_migrations".into() }
+            StartError::Foreign { what: "TABLE", name: "taskwire_migration".into() }
         } else {
             StartError::NewerSchema { step }
         });
@@ -175,13 +175,13 @@ async fn applied(session: &DatabaseConnection, facts: &Facts) -> Result<Vec<Stri
     if !facts.has_steps {
         return Ok(Vec::new());
     }
-    let rows = all::<Step>(session, "SELECT version FROM public.seaql_migrations").await;
+    let rows = all::<Step>(session, "SELECT version FROM public.taskwire_migration").await;
     match rows {
         Ok(rows) => Ok(rows.into_iter().map(|row| row.version).collect()),
         Err(_) => Err(StartError::NoRights {
             remedy: format!("GRANT ALL ON ALL TABLES IN SCHEMA public TO {}", quoted(&facts.role)),
             role: facts.role.clone(),
-            lacks: "may not read the table seaql_migrations".into(),
+            lacks: "may not read the table taskwire_migration".into(),
         }),
     }
 }

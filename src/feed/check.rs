@@ -32,11 +32,13 @@ pub(super) async fn run(hub: Hub, token: CancellationToken) {
     let mut backoff = Backoff::new();
     let mut next = Instant::now();
     loop {
-        let is_due = tokio::select! {
+        let until = reader.hub.inbox().own_due.unwrap_or(next).min(next);
+        tokio::select! {
             () = token.cancelled() => return,
-            () = reader.hub.inner.wake.notified() => Instant::now() >= next,
-            () = tokio::time::sleep_until(next) => true,
-        };
+            () = reader.hub.inner.wake.notified() => {}
+            () = tokio::time::sleep_until(until) => {}
+        }
+        let is_due = Instant::now() >= next;
         let step = tokio::select! {
             () = token.cancelled() => return,
             step = reader.step(is_due) => step,
@@ -81,6 +83,10 @@ impl Reader {
         left.everyone.extend(inbox.everyone);
         left.everyone_all |= inbox.everyone_all;
         left.is_renewed |= inbox.is_renewed;
+        if !inbox.own.is_empty() {
+            left.own.extend(inbox.own);
+            left.own_due.get_or_insert_with(Instant::now);
+        }
         step
     }
 
@@ -90,6 +96,7 @@ impl Reader {
             inbox.is_renewed = false;
             inbox.everyone_all = true;
         }
+        self.look_after_own(inbox).await?;
         self.read(&mut inbox.users).await?;
         self.read_everyone(&mut inbox.everyone).await?;
         if is_due {
@@ -166,6 +173,20 @@ impl Reader {
                 }
             }
         }
+    }
+
+    /// Whether what this server committed was handed in; else it is read.
+    async fn look_after_own(&self, inbox: &mut Inbox) -> Result<(), StoreError> {
+        if inbox.own.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<String> = inbox.own.iter().cloned().collect();
+        let heads = self.hub.within_time(self.hub.inner.store.heads(&names)).await?;
+        let known = self.hub.known(inbox.own.drain());
+        let behind =
+            |(user, known): &(String, Head)| heads.get(user).is_some_and(|head| head.position > known.position);
+        inbox.users.extend(known.into_iter().filter(behind).map(|(user, _)| user));
+        Ok(())
     }
 
     /// What no notification told.

@@ -7,6 +7,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
@@ -24,6 +25,9 @@ pub type IsOwnBackend = Arc<dyn Fn(u32) -> bool + Send + Sync>;
 
 /// More users than this in one go, and whoever watches everybody is served by a question over all heads instead.
 const EVERYONE_USERS: usize = 10_000;
+/// What this server commits is handed in sooner than this after its notification, unless the hand-over failed (the answer
+/// was lost on the way).
+const HAND_OVER: Duration = Duration::from_millis(200);
 
 /// The middle of the feed. Cheap to clone.
 #[derive(Clone)]
@@ -89,6 +93,9 @@ pub(super) struct Inbox {
     pub(super) everyone: HashSet<String>,
     /// The same for all users.
     pub(super) everyone_all: bool,
+    /// Watched users that this server wrote to: was it handed in? Looked at together, when they are due.
+    pub(super) own: HashSet<String>,
+    pub(super) own_due: Option<Instant>,
     /// The listener is new: notifications may have been lost.
     pub(super) is_renewed: bool,
     /// Found by the check, and no notification yet: lost, if none comes soon. Since when, and how many changes.
@@ -162,12 +169,12 @@ impl Hub {
                 }
             }
             for entry in &entries {
-                if let Some(watched) = users.watched.get_mut(entry.record.user_id.as_str())
-                    && let Some(known) = watched.known
-                    && watched.standing.borrow().head != known
+                let Some(watched) = users.watched.get_mut(entry.record.user_id.as_str()) else { continue };
+                let told = *watched.standing.borrow();
+                if let Some(known) = watched.known
+                    && known != told.head
                 {
-                    let epoch = watched.epoch();
-                    watched.set(known, epoch);
+                    watched.set(known, told.epoch);
                 }
             }
         }
@@ -201,8 +208,8 @@ impl Hub {
         self.inner.wake.notify_one();
     }
 
-    /// A notification names these users. What this server committed itself is handed in by memory: it needs no read, and
-    /// should the hand-over fail, the check finds it.
+    /// A notification names these users. What this server committed itself is handed in by memory and needs no read; a
+    /// little later their heads are looked at, all together, in case the hand-over failed.
     pub(super) fn notified(&self, backend: u32, users: Vec<String>) {
         let is_own = (self.inner.is_own)(backend);
         let has_everyone = lock(&self.inner.everyone).is_watched();
@@ -212,6 +219,12 @@ impl Hub {
         for user in users {
             inbox.suspects.remove(&user);
             if is_own {
+                if watched.watched.contains_key(user.as_str()) {
+                    inbox.own.insert(user);
+                    // The reader has to set its clock.
+                    news |= inbox.own_due.is_none();
+                    inbox.own_due.get_or_insert_with(|| Instant::now() + HAND_OVER);
+                }
                 continue;
             }
             if has_everyone && !inbox.everyone_all {
@@ -237,11 +250,16 @@ impl Hub {
         lock(&self.inner.inbox)
     }
 
-    /// What there is to do; the suspects stay where notifications strike them off.
+    /// What there is to do now; the suspects stay where notifications strike them off.
     pub(super) fn take_inbox(&self) -> Inbox {
         let mut inbox = lock(&self.inner.inbox);
         let suspects = std::mem::take(&mut inbox.suspects);
-        std::mem::replace(&mut *inbox, Inbox { suspects, ..Inbox::default() })
+        let mut left = Inbox { suspects, ..Inbox::default() };
+        if inbox.own_due.is_some_and(|due| due > Instant::now()) {
+            left.own = std::mem::take(&mut inbox.own);
+            left.own_due = inbox.own_due.take();
+        }
+        std::mem::replace(&mut *inbox, left)
     }
 
     /// Bounds a read, so that a connection that hangs holds nobody.

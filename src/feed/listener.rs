@@ -72,6 +72,8 @@ async fn listen(hub: &Hub, options: PgConnectOptions, backoff: &mut Backoff) -> 
     };
     let mut listener = tokio::time::timeout(CONNECT, connect).await.map_err(|_| Lost::Silent)??;
     backoff.reset();
+    // Whatever ended the last session may have ended those of the pool.
+    hub.inner.store.weed();
     hub.set_connected(true);
     hub.renewed();
 

@@ -139,7 +139,8 @@ impl Watch {
             }
             end = Head::of(&entry.record);
         }
-        if read.entries.len() < PAGE && read.head.position > end.position {
+        // A page that stops before the head for no reason, or brings nothing at all, has a hole at its end.
+        if read.head.position > end.position && (!read.is_cut || read.entries.is_empty()) {
             return Err(self.expired().await);
         }
         Ok(Page { entries: read.entries.into_iter().map(Arc::new).collect(), end })
@@ -160,11 +161,11 @@ impl Watch {
         // After the page: what was removed before or while it was read shows now.
         let oldest = hub.patiently(|| store.oldest_position(&self.user)).await?;
         let reaches = oldest.map_or(read.head.position <= after.position, |oldest| oldest <= after.position + 1);
-        if !reaches {
+        if !reaches || read.is_cut && read.entries.is_empty() {
             return Err(FeedError::Expired { oldest_position: oldest });
         }
         let end = match read.entries.last() {
-            Some(last) if read.entries.len() >= PAGE => Head::of(&last.record),
+            Some(last) if read.is_cut => Head::of(&last.record),
             _ if read.head.position > after.position => read.head,
             _ => after,
         };

@@ -10,7 +10,8 @@ use async_graphql::{Data, Executor, Request, Response, ServerError};
 use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
 
-use super::errors::{code_library_error, code_parse_error};
+use super::document::{Stop, Types, merge};
+use super::errors::{code_library_error, code_parse_error, too_many_selections};
 use super::session::Session;
 use super::{Schema, schema};
 use crate::auth::Viewer;
@@ -20,6 +21,7 @@ use crate::service::Service;
 #[derive(Clone)]
 pub struct Api {
     schema: Schema,
+    types: Arc<Types>,
     service: Service,
 }
 
@@ -27,7 +29,9 @@ impl Api {
     /// The schema over this service.
     #[must_use]
     pub fn new(service: Service) -> Self {
-        Self { schema: schema(), service }
+        let schema = schema();
+        let types = Arc::new(Types::of(&schema.sdl()));
+        Self { schema, types, service }
     }
 
     /// The service behind it.
@@ -39,7 +43,11 @@ impl Api {
     /// The schema as this viewer may use it.
     #[must_use]
     pub fn caller(&self, viewer: Viewer) -> Caller {
-        Caller { schema: self.schema.clone(), session: Session::new(self.service.clone(), viewer) }
+        Caller {
+            schema: self.schema.clone(),
+            types: Arc::clone(&self.types),
+            session: Session::new(self.service.clone(), viewer),
+        }
     }
 }
 
@@ -62,15 +70,22 @@ pub fn operation_type(request: &mut Request) -> Result<Option<OperationType>, Se
 #[derive(Clone)]
 pub struct Caller {
     schema: Schema,
+    types: Arc<Types>,
     session: Session,
 }
 
 impl Caller {
-    /// The request, parsed and with its session; or the answer to what does not parse.
+    /// The request, parsed, each key asked for once, and with its session; or the answer to what does not parse.
     fn prepare(&self, mut request: Request) -> Result<Request, Box<Response>> {
-        if let Err(mut error) = request.parsed_query() {
+        let refused = |error| Box::new(Response::from_errors(vec![error]));
+        let document = request.parsed_query().map_err(|mut error| {
             code_parse_error(&mut error);
-            return Err(Box::new(Response::from_errors(vec![error])));
+            refused(error)
+        })?;
+        match merge(document, &self.types) {
+            Ok(merged) => request.set_parsed_query(merged),
+            Err(Stop::TooDeep) => {}
+            Err(Stop::TooLarge) => return Err(refused(too_many_selections())),
         }
         Ok(request.data(self.session.clone()))
     }

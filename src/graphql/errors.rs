@@ -7,6 +7,7 @@
 use async_graphql::{Error, ErrorExtensionValues, ErrorExtensions as _, ServerError, Value};
 use uuid::Uuid;
 
+use super::document::MOST_SELECTIONS;
 use crate::service::error::ErrorKind;
 use crate::service::{ServiceError, Unreadable};
 
@@ -81,6 +82,16 @@ pub(crate) fn code_parse_error(error: &mut ServerError) {
     } else {
         set_code(error, "GRAPHQL_PARSE_FAILED");
     }
+}
+
+/// The document asks for too much at once.
+pub(crate) fn too_many_selections() -> ServerError {
+    let message = format!("With its fragments in place the document has more than {MOST_SELECTIONS} selections.");
+    let mut error = ServerError::new(message, None);
+    set_code(&mut error, "LIMIT_EXCEEDED");
+    set(&mut error, "limit", "selections");
+    set(&mut error, "max", MOST_SELECTIONS);
+    error
 }
 
 /// Gives the library's own refusals a code. The library tells them apart by their text alone: a test holds these texts.

@@ -2,13 +2,15 @@
 //!
 //! - [`Api`], [`Caller`]: the one door, for HTTP and sockets · `session`: who is asking
 //! - `query`, `mutation/`, `subscription`: the three roots · `types/`: what they give · `filter`: what they take
-//! - `scalars`, `node` (global ids), `errors` (codes), `loader` (many look-ups, one read), `defaults` (of arguments)
+//! - `scalars`, `node` (global ids), `errors` (codes), `loader` (many look-ups, one read), `defaults` (of arguments),
+//!   `document` (each key asked for once)
 //!
 //! To add a field: its resolver in the type's room, 5 to 15 lines around one verb; a description for it and each of its
 //! arguments; then `taskwire schema > schema.graphql`. Nothing here decides who may, checks a length or knows SQL.
 
 mod caller;
 mod defaults;
+mod document;
 mod errors;
 mod filter;
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! HTTP and WebSocket: `/graphql`, and who may ask there.
+//! HTTP and WebSocket: `/graphql` and who may ask there, `/health`.
 //!
 //! - [`router`]: the routes · `guard`: what a web page could send is refused, as long as nobody has to sign in
 //! - `request`: a request's query string or body becomes GraphQL's request · `answer`: what goes back
@@ -17,9 +17,9 @@ use async_graphql::Executor as _;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::header::UPGRADE;
-use axum::http::{HeaderMap, Method};
+use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::Response;
-use axum::routing::any;
+use axum::routing::{any, get};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -46,10 +46,23 @@ struct Shared {
     sockets: Sockets,
 }
 
-/// The routes: `/graphql` for queries, mutations and, over WebSocket, subscriptions.
+/// The routes: `/graphql` for queries, mutations and, over WebSocket, subscriptions; `/health`.
 pub fn router(api: Api, config: &HttpConfig, sockets: Sockets) -> Router {
     let guard = Arc::new(Guard::new(config));
-    Router::new().route("/graphql", any(graphql)).with_state(Shared { api, guard, sockets })
+    Router::new().route("/graphql", any(graphql)).route("/health", get(health)).with_state(Shared {
+        api,
+        guard,
+        sockets,
+    })
+}
+
+/// For load balancers and scripts: tells nothing of anybody, so whoever asks is answered.
+async fn health(State(shared): State<Shared>) -> (StatusCode, &'static str) {
+    if shared.api.service().is_healthy().await {
+        (StatusCode::OK, "ok")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "no database")
+    }
 }
 
 async fn graphql(State(shared): State<Shared>, request: Request) -> Response {

@@ -8,6 +8,7 @@
 mod cancel;
 pub mod error;
 mod feed;
+mod health;
 mod history;
 mod input;
 pub mod limits;

@@ -1,7 +1,7 @@
 //! Whose tasks a viewer may see and change. Not yours looks exactly like not there: a read of somebody else's task finds
 //! nothing; only what a role may not do at all is FORBIDDEN.
 
-use super::{ServiceError, input};
+use super::{Service, ServiceError, input};
 use crate::auth::{Role, Viewer};
 use crate::store::Scope;
 
@@ -47,6 +47,14 @@ pub(super) fn writable_user(viewer: &Viewer, field: &str, user_id: Option<String
     let user_id = user_id.ok_or_else(|| must_name_user(field))?;
     input::id(field, &user_id)?;
     Ok(user_id)
+}
+
+impl Service {
+    /// Whether the viewer may save reports.
+    #[must_use]
+    pub fn may_save(&self, viewer: &Viewer) -> bool {
+        may_save(viewer)
+    }
 }
 
 /// Workers and admins save and acknowledge.

@@ -26,20 +26,21 @@ pub struct StoredStepResult {
     pub error_message: Option<String>,
 }
 
+/// Each field by itself, unread: what is wrong with one hides no other.
 #[derive(Deserialize)]
 struct Fields<'a> {
-    #[serde(default)]
-    step: Value,
+    #[serde(borrow, default)]
+    step: Option<&'a RawValue>,
     #[serde(borrow, default)]
     result: Option<&'a RawValue>,
-    #[serde(default)]
-    completed: Value,
-    #[serde(default)]
-    message: Value,
-    #[serde(default)]
-    error_code: Value,
-    #[serde(default)]
-    error_message: Value,
+    #[serde(borrow, default)]
+    completed: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    message: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    error_code: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    error_message: Option<&'a RawValue>,
 }
 
 impl StoredStepResult {
@@ -47,20 +48,20 @@ impl StoredStepResult {
     /// everything else reads as empty; what is no object at all is the result itself.
     #[must_use]
     pub fn parse(stored: &str) -> Self {
-        let text = |value: Value| match value {
-            Value::String(text) if !text.is_empty() => Some(text),
-            _ => None,
-        };
+        let text =
+            |raw: Option<&RawValue>| serde_json::from_str::<String>(raw?.get()).ok().filter(|text| !text.is_empty());
+        // A list would fill the fields one by one.
+        let is_object = stored.trim_start().starts_with('{');
         match serde_json::from_str::<Fields<'_>>(stored) {
-            Ok(fields) => Self {
+            Ok(fields) if is_object => Self {
                 step_name: text(fields.step).unwrap_or_default(),
-                completed: fields.completed == Value::Bool(true),
+                completed: fields.completed.is_some_and(|raw| raw.get() == "true"),
                 message: text(fields.message).unwrap_or_default(),
                 result: fields.result.map_or(Ok(None), |raw| read(raw.get())),
                 error_code: text(fields.error_code),
                 error_message: text(fields.error_message),
             },
-            Err(_) => Self {
+            _ => Self {
                 step_name: String::new(),
                 completed: false,
                 message: String::new(),

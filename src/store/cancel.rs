@@ -111,7 +111,7 @@ impl Store {
         let mut attempts = Attempts::new();
         let rows = loop {
             match self.cancel_once(items, terms, attempts.notify).await {
-                Err(error) => attempts.after(error).await?,
+                Err(error) => attempts.after(self, error).await?,
                 Ok(rows) => break rows,
             }
         };
@@ -145,7 +145,7 @@ impl Store {
         let mut attempts = Attempts::new();
         let row = loop {
             match self.acknowledge_once(answer, attempts.notify).await {
-                Err(error) => attempts.after(error).await?,
+                Err(error) => attempts.after(self, error).await?,
                 Ok(row) => break row,
             }
         };
@@ -184,6 +184,7 @@ impl Store {
             .bind(Wait::AtMost(self.settings.hold_timeout).millis())
             .bind(notify);
         let rows = self.within_time(query.fetch_all(self.db.get_postgres_connection_pool())).await??;
+        self.outage.is_over();
         Ok(rows.into_iter().map(QueryResult::from).collect())
     }
 
@@ -198,6 +199,7 @@ impl Store {
             .bind(Wait::AtMost(self.settings.hold_timeout).millis())
             .bind(notify);
         let row = self.within_time(query.fetch_one(self.db.get_postgres_connection_pool())).await??;
+        self.outage.is_over();
         Ok(QueryResult::from(row))
     }
 

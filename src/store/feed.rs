@@ -21,6 +21,12 @@ use super::{Store, StoreError};
 /// How long a window of `recorded_at` is: two weeks touch three weekly partitions at the most.
 const WINDOW: TimeDelta = TimeDelta::days(14);
 
+/// Where a window begins small, it is four times as long each time.
+const FIRST_WINDOW: TimeDelta = TimeDelta::minutes(15);
+
+/// What the results of a page may take as they are stored, compressed: a bound on memory, roughly.
+const PAGE_BYTES: u32 = 1 << 20;
+
 /// Where a user's feed stands: the user's last record, or nothing yet (position 0, the epoch, the nil UUID).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head {
@@ -62,6 +68,8 @@ pub struct FeedPage {
     pub entries: Vec<Committed>,
     /// The user's head when they were read.
     pub head: Head,
+    /// There are more before that head.
+    pub is_cut: bool,
 }
 
 /// Which heads moved, and what the next question has to begin with.
@@ -75,19 +83,35 @@ pub struct ChangedHeads {
     pub is_quiet: bool,
 }
 
-static FEED_PAGE: LazyLock<String> = LazyLock::new(|| page_sql(""));
+/// Positions are dense: a page of so many records ends so many positions later. Without that bound a general plan, which
+/// does not know how much one user may have, sorts all of the window.
+static FEED_PAGE: LazyLock<String> = LazyLock::new(|| page_sql(" AND position <= $6"));
+/// A task's positions are not dense: there the window begins small instead.
 static TASK_PAGE: LazyLock<String> = LazyLock::new(|| page_sql(" AND task_id = $6"));
 
 fn page_sql(more: &str) -> String {
     format!(
-        "SELECT {HEAD_COLUMNS}, {records}, {tasks} \
+        "SELECT r.found, {HEAD_COLUMNS}, {records}, {tasks} \
          FROM (SELECT) one LEFT JOIN feed_head h ON h.user_id = $1 \
-         LEFT JOIN (SELECT * FROM task_record WHERE user_id = $1 AND position > $2 \
-                    AND recorded_at >= $3 AND recorded_at < $4{more} ORDER BY position LIMIT $5) r ON true \
+         LEFT JOIN ({page}) r ON true \
          LEFT JOIN task t ON t.user_id = $1 AND t.task_id = r.task_id \
          ORDER BY r.position",
         records = *RECORD_COLUMNS,
         tasks = *TASK_COLUMNS,
+        page = light(&format!(
+            "SELECT * FROM task_record WHERE user_id = $1 AND position > $2 \
+             AND recorded_at >= $3 AND recorded_at < $4{more} ORDER BY position LIMIT $5"
+        )),
+    )
+}
+
+/// The first of these records, as many as weigh no more than [`PAGE_BYTES`] together, and one at least. `found` tells how
+/// many there were.
+fn light(records: &str) -> String {
+    format!(
+        "SELECT * FROM (SELECT w.*, count(*) OVER () AS found, \
+             sum(pg_column_size(w.result)) OVER (ORDER BY w.position) - pg_column_size(w.result) AS before \
+         FROM ({records}) w) w WHERE w.before < {PAGE_BYTES}"
     )
 }
 
@@ -96,22 +120,26 @@ static NEW_RECORDS: LazyLock<String> = LazyLock::new(|| {
         "SELECT q.user_id, {HEAD_COLUMNS}, {records}, {tasks} \
          FROM unnest($1::text[], $2::bigint[], $3::timestamptz[]) AS q (user_id, position, recorded_at) \
          LEFT JOIN feed_head h ON h.user_id = q.user_id \
-         LEFT JOIN LATERAL (SELECT * FROM task_record n WHERE n.user_id = q.user_id AND n.position > q.position \
-             AND n.recorded_at >= greatest(q.recorded_at, h.recorded_at - interval '336 hours') \
-             AND n.recorded_at <= h.recorded_at ORDER BY n.position LIMIT $4) r ON true \
+         LEFT JOIN LATERAL ({page}) r ON true \
          LEFT JOIN task t ON t.user_id = r.user_id AND t.task_id = r.task_id \
          ORDER BY q.user_id, r.position",
         records = *RECORD_COLUMNS,
         tasks = *TASK_COLUMNS,
+        page = light(
+            "SELECT * FROM task_record n WHERE n.user_id = q.user_id AND n.position > q.position \
+             AND n.position <= q.position + $4 AND n.recorded_at >= greatest(q.recorded_at, h.recorded_at - interval '336 hours') \
+             AND n.recorded_at <= h.recorded_at ORDER BY n.position LIMIT $4"
+        ),
     )
 });
 
-/// The snapshot beside the heads: taken by the same statement, so nothing falls between them.
+/// The snapshot beside the heads: taken by the same statement, so nothing falls between them. The cast stands in a SELECT
+/// of its own, or it would be done for every row.
 const CHANGED_HEADS: &str = "SELECT s.xmin, s.is_quiet, h.user_id, h.position AS h_position, \
         h.recorded_at AS h_recorded_at, h.record_id AS h_record_id \
      FROM (SELECT pg_snapshot_xmin(s)::text AS xmin, pg_snapshot_xmin(s) = pg_snapshot_xmax(s) AS is_quiet \
            FROM pg_current_snapshot() s) s \
-     LEFT JOIN feed_head h ON h.user_id = ANY ($1::text[]) AND h.xid >= $2::text::xid8";
+     LEFT JOIN feed_head h ON h.user_id = ANY ($1::text[]) AND h.xid >= (SELECT $2::text::xid8)";
 
 /// The first record of a user in a window.
 const FIRST_RECORD: &str = "SELECT position AS h_position, recorded_at AS h_recorded_at, record_id AS h_record_id \
@@ -189,9 +217,10 @@ impl Store {
         row.ok_or_else(no_row)?.try_get("", "lsn").map_err(StoreError::from)
     }
 
-    /// The records after a position (of one task, if one is named), from window to window, until `limit` or the head.
+    /// The records after a position (of one task, if one is named), from window to window, until `limit`, the weight of
+    /// a page, or the head.
     ///
-    /// `after.recorded_at` is where it begins to look. A page that is not full ends at its `head`.
+    /// `after.recorded_at` is where it begins to look. A page that is not cut reaches its `head`.
     pub async fn feed_page(
         &self,
         user: &str,
@@ -199,8 +228,10 @@ impl Store {
         after: Head,
         limit: u64,
     ) -> Result<FeedPage, StoreError> {
-        let mut page = FeedPage { entries: Vec::new(), head: Head::START };
+        let mut page = FeedPage { entries: Vec::new(), head: Head::START, is_cut: false };
         let mut from = after.recorded_at;
+        let mut last = after.position.saturating_add(i64::try_from(limit).unwrap_or(i64::MAX));
+        let mut window = if task_id.is_some() { FIRST_WINDOW } else { WINDOW };
         if after.position == 0 {
             // From the epoch it would be a long way: begin where the user's history does.
             let Some(oldest) = self.oldest_record(user).await? else {
@@ -208,30 +239,33 @@ impl Store {
                 return Ok(page);
             };
             from = from.max(oldest.recorded_at);
+            last = last.saturating_add(oldest.position - 1);
         }
         loop {
+            let (before, mut found) = (page.entries.len(), None::<i64>);
             let wanted = limit.saturating_sub(page.entries.len() as u64);
-            let until = from + WINDOW;
-            let mut values: Vec<Value> = vec![
+            let until = from + window;
+            let values: [Value; 6] = [
                 user.into(),
                 after.position.into(),
                 from.into(),
                 until.into(),
                 i64::try_from(wanted).unwrap_or(i64::MAX).into(),
+                task_id.map_or(last.into(), Value::from),
             ];
-            values.extend(task_id.map(Value::from));
             let sql = if task_id.is_some() { &TASK_PAGE } else { &FEED_PAGE };
             for row in &self.db.query_all_raw(statement(sql, values)).await? {
                 page.head = Head::from_row(row)?;
+                found = row.try_get("", "found")?;
                 page.entries.extend(entry_from_row(row)?);
             }
-            if page.entries.len() as u64 >= limit
-                || page.head.position <= after.position
-                || page.head.recorded_at < until
-            {
+            let taken = i64::try_from(page.entries.len() - before).unwrap_or(i64::MAX);
+            page.is_cut = page.entries.len() as u64 >= limit || found.is_some_and(|found| found > taken);
+            if page.is_cut || page.head.position <= after.position || page.head.recorded_at < until {
                 return Ok(page);
             }
             from = until;
+            window = WINDOW.min(window * 4);
         }
     }
 
@@ -251,8 +285,11 @@ impl Store {
         let mut pages: HashMap<String, FeedPage> = HashMap::with_capacity(known.len());
         for row in &self.db.query_all_raw(statement(&NEW_RECORDS, values)).await? {
             let head = Head::from_row(row)?;
-            let page =
-                pages.entry(row.try_get("", "user_id")?).or_insert_with(|| FeedPage { entries: Vec::new(), head });
+            let page = pages.entry(row.try_get("", "user_id")?).or_insert_with(|| FeedPage {
+                entries: Vec::new(),
+                head,
+                is_cut: false,
+            });
             page.entries.extend(entry_from_row(row)?);
         }
         Ok(pages)
@@ -275,11 +312,13 @@ impl Store {
             return Ok(Some(found));
         }
         let mut from = first_task.max(floor);
+        let mut window = FIRST_WINDOW;
         while from <= last {
-            if let Some(found) = self.first_record(user, from, from + WINDOW).await? {
+            if let Some(found) = self.first_record(user, from, from + window).await? {
                 return Ok(Some(found));
             }
-            from += WINDOW;
+            from += window;
+            window = WINDOW.min(window * 4);
         }
         Ok(None)
     }

@@ -55,7 +55,7 @@ static TASKS_SINCE: LazyLock<String> = LazyLock::new(|| {
     format!(
         "SELECT {tasks} FROM unnest($1::text[], $2::bigint[]) AS q (user_id, position) \
          CROSS JOIN LATERAL (SELECT CASE WHEN q.position >= 0 THEN q.position ELSE coalesce( \
-             (SELECT s.position FROM task s WHERE s.user_id = q.user_id AND s.xid < $3::text::xid8 \
+             (SELECT s.position FROM task s WHERE s.user_id = q.user_id AND s.xid < (SELECT $3::text::xid8) \
               ORDER BY s.position DESC LIMIT 1), -1) END AS position) b \
          CROSS JOIN LATERAL (SELECT * FROM task c WHERE c.user_id = q.user_id AND c.position > b.position \
              ORDER BY c.position LIMIT $4) t LIMIT $4",
@@ -65,7 +65,7 @@ static TASKS_SINCE: LazyLock<String> = LazyLock::new(|| {
 
 const CHANGED_USERS: &str = "SELECT s.xmin, h.user_id, h.position \
      FROM (SELECT pg_snapshot_xmin(pg_current_snapshot())::text AS xmin) s \
-     LEFT JOIN (SELECT user_id, position FROM feed_head WHERE xid >= $1::text::xid8 LIMIT $2) h ON true";
+     LEFT JOIN (SELECT user_id, position FROM feed_head WHERE xid >= (SELECT $1::text::xid8) LIMIT $2) h ON true";
 
 static OPEN_CANCELLATIONS: LazyLock<String> = LazyLock::new(|| {
     format!(

@@ -6,7 +6,7 @@
 //!   commit · `batch`: many records together · `cancel`: cancelling and acknowledging · `retry`: what is tried again
 //! - `tasks`, `history`: reads · [`filter`], [`page`]: what a list asks for · `feed`, `feed_tasks`: what
 //!   the feed reads
-//! - `partitions`: dividing `task_record` ahead
+//! - `outage`: whether the database is away · `partitions`: dividing `task_record` ahead
 //!
 //! Reads through `SeaORM`; where a statement needs `unnest` or a row comparison: SQL through its `Statement` into a typed
 //! row. To add a read: a method beside its kin, its bound on `recorded_at` first, then its caller in `src/service`.
@@ -21,6 +21,7 @@ mod feed_tasks;
 pub mod filter;
 mod history;
 pub mod lanes;
+mod outage;
 pub mod page;
 mod partitions;
 mod queue;
@@ -54,6 +55,7 @@ pub struct Store {
     db: DatabaseConnection,
     on_commit: OnCommit,
     settings: StoreSettings,
+    outage: Arc<outage::Outage>,
 }
 
 /// Times that the store keeps.
@@ -75,12 +77,17 @@ impl Store {
     /// A store over a migrated database; `on_commit` gets each committed record with its task.
     #[must_use]
     pub fn new(db: DatabaseConnection, settings: StoreSettings, on_commit: OnCommit) -> Self {
-        Self { db, on_commit, settings }
+        Self { db, on_commit, settings, outage: Arc::default() }
     }
 
     /// The pool.
     #[must_use]
     pub fn connection(&self) -> &DatabaseConnection {
         &self.db
+    }
+
+    /// The database was away: rids the pool of connections that did not outlive it.
+    pub fn weed(&self) {
+        outage::weed(self.db.get_postgres_connection_pool());
     }
 }

@@ -10,8 +10,7 @@ use super::append::{Placed, Wait};
 use super::record::NewRecord;
 use super::{Store, StoreError, error};
 
-/// The attempts of one write: about four seconds in all, since an embedded `PostgreSQL` that was killed is back within
-/// two.
+/// The attempts of one write: about four seconds in all, and one alone in an outage that has lasted as long.
 pub(super) struct Attempts {
     pauses: ExponentialBackoff,
     /// False once the queue for notifications was found full.
@@ -32,10 +31,12 @@ impl Attempts {
     }
 
     /// Returns when the write may be tried again; or gives the error back where that makes no sense any more.
-    pub(super) async fn after(&mut self, error: StoreError) -> Result<(), StoreError> {
+    pub(super) async fn after(&mut self, store: &Store, error: StoreError) -> Result<(), StoreError> {
         match &error {
             StoreError::Unavailable(reason) => {
-                let Some(pause) = self.pauses.next() else { return Err(error) };
+                store.weed();
+                let pause = if store.outage.lasts() { None } else { self.pauses.next() };
+                let Some(pause) = pause else { return Err(error) };
                 tracing::debug!(reason, ?pause, "a write is tried again");
                 tokio::time::sleep(pause).await;
             }
@@ -56,9 +57,12 @@ impl Attempts {
 }
 
 impl Store {
-    /// Bounds a call to the database; beyond it the outcome is unknown.
+    /// Bounds a call to the database, and gives it up where the database is away; the outcome is unknown then.
     pub(super) async fn within_time<F: Future>(&self, call: F) -> Result<F::Output, StoreError> {
-        tokio::time::timeout(self.settings.command_timeout, call).await.map_err(|_| StoreError::Timeout)
+        tokio::select! {
+            done = tokio::time::timeout(self.settings.command_timeout, call) => done.map_err(|_| StoreError::Timeout),
+            reason = self.outage.found(self.db.get_postgres_connection_pool()) => Err(StoreError::Unavailable(reason)),
+        }
     }
 
     /// Reads by SQL of our own.
@@ -80,7 +84,7 @@ impl Store {
         let mut attempts = Attempts::new();
         loop {
             match self.append(records, wait, attempts.notify).await {
-                Err(error) => attempts.after(error).await?,
+                Err(error) => attempts.after(self, error).await?,
                 placed => return placed,
             }
         }

@@ -135,7 +135,8 @@ impl Store {
         let limit = usize::try_from(page.limit).unwrap_or(usize::MAX);
         let has_more = tasks.len() > limit;
         tasks.truncate(limit);
-        let ended_at = if has_more || filter.is_empty() { None } else { self.end_of_look(scope, order, page).await? };
+        let ended_at =
+            if has_more || filter.is_empty() { None } else { self.end_of_look(scope, filter, order, page).await? };
         if page.backward {
             tasks.reverse();
         }
@@ -156,8 +157,11 @@ impl Store {
         if found > limit {
             return Ok((limit, false));
         }
-        let ended =
-            if filter.is_empty() { None } else { self.end_of_look(scope, TaskOrder::UpdatedDesc, &page).await? };
+        let ended = if filter.is_empty() {
+            None
+        } else {
+            self.end_of_look(scope, filter, TaskOrder::UpdatedDesc, &page).await?
+        };
         Ok((found, ended.is_none()))
     }
 
@@ -165,10 +169,16 @@ impl Store {
     async fn end_of_look(
         &self,
         scope: &Scope,
+        filter: &TaskFilter,
         order: TaskOrder,
         page: &Keyset<TaskKey>,
     ) -> Result<Option<TaskKey>, StoreError> {
-        let mut looked = walk(scope, order, page);
+        let mut looked = match status_ranges(scope, filter, order, page) {
+            // The index finds them all.
+            Some(_) if filter.condition().is_empty() => return Ok(None),
+            Some(ranges) => ranges,
+            None => walk(scope, order, page),
+        };
         looked.offset(LOOKED_AT - 1).limit(2);
         let (sql, values) = looked.build(PostgresQueryBuilder);
         let rows = self.query_all(&sql, values.into_iter().collect()).await?;
@@ -179,46 +189,49 @@ impl Store {
 
 /// The page's rows and one more, in the order in which the page is read.
 fn select_page(scope: &Scope, filter: &TaskFilter, order: TaskOrder, page: &Keyset<TaskKey>) -> SelectStatement {
-    let table = task::Entity.into_iden();
-    let statuses = filter.effective_statuses();
-    let mut looked = match (&statuses, scope) {
-        // Each status is a range of an index in update order; together they are merged.
-        (Some(statuses), Scope::User(_)) if order.is_by_update() => {
-            let mut ranges = statuses.iter().map(|status| {
-                let mut range = walk(scope, order, page);
-                range.and_where(task::Column::Status.eq(*status)).limit(LOOKED_AT);
-                Query::select().column(Asterisk).from_subquery(range, Alias::new("range")).take()
-            });
-            let mut first = ranges.next().unwrap_or_else(|| nothing(scope, order, page));
-            for range in ranges {
-                first.union(UnionType::All, range);
-            }
-            let mut merged = Query::select();
-            merged.column(Asterisk).from_subquery(first, table.clone());
-            in_order(&mut merged, scope, order, page.backward);
-            merged
+    let mut rest = filter.condition();
+    let mut looked = status_ranges(scope, filter, order, page).unwrap_or_else(|| {
+        if let Some(statuses) = filter.effective_statuses() {
+            rest = std::mem::replace(&mut rest, Condition::all()).add(task::Column::Status.is_in(statuses));
         }
-        (Some(statuses), _) => {
-            let mut looked = walk(scope, order, page);
-            looked.limit(LOOKED_AT);
-            let mut chosen = Query::select();
-            chosen.column(Asterisk).from_subquery(looked, table.clone());
-            chosen.and_where(task::Column::Status.is_in(statuses.iter().copied()));
-            in_order(&mut chosen, scope, order, page.backward);
-            chosen
-        }
-        (None, _) => walk(scope, order, page),
-    };
-    let rest = filter.condition();
+        walk(scope, order, page)
+    });
     if rest.is_empty() {
         looked.limit(page.limit + 1);
         return looked;
     }
     looked.limit(LOOKED_AT);
     let mut chosen = Query::select();
-    chosen.column(Asterisk).from_subquery(looked, table).cond_where(rest).limit(page.limit + 1);
+    chosen.column(Asterisk).from_subquery(looked, task::Entity.into_iden()).cond_where(rest).limit(page.limit + 1);
     in_order(&mut chosen, scope, order, page.backward);
     chosen
+}
+
+/// Where each status asked for is a range of an index in the list's order: these ranges merged.
+fn status_ranges(
+    scope: &Scope,
+    filter: &TaskFilter,
+    order: TaskOrder,
+    page: &Keyset<TaskKey>,
+) -> Option<SelectStatement> {
+    let statuses = filter.effective_statuses()?;
+    if !order.is_by_update() || *scope == Scope::Everyone {
+        return None;
+    }
+    let mut ranges = statuses.iter().map(|status| {
+        let mut range = walk(scope, order, page);
+        // One more than is looked at tells whether the list goes on.
+        range.and_where(task::Column::Status.eq(*status)).limit(LOOKED_AT + 1);
+        Query::select().column(Asterisk).from_subquery(range, Alias::new("range")).take()
+    });
+    let mut all = ranges.next().unwrap_or_else(|| nothing(scope, order, page));
+    for range in ranges {
+        all.union(UnionType::All, range);
+    }
+    let mut merged = Query::select();
+    merged.column(Asterisk).from_subquery(all, task::Entity.into_iden());
+    in_order(&mut merged, scope, order, page.backward);
+    Some(merged)
 }
 
 /// The whole list behind a key, in the order of an index.

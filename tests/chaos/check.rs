@@ -25,7 +25,7 @@ pub(crate) async fn stored(session: &mut PgConnection) -> BTreeMap<String, Vec<R
     let mut stored: BTreeMap<String, Vec<Record>> = BTreeMap::new();
     for row in rows {
         let record = Record {
-            record_id: row.get::<Uuid, _>("record_id"),
+            id: row.get("record_id"),
             position: row.get("position"),
             user_id: row.get("user_id"),
             task_id: row.get("task_id"),
@@ -42,7 +42,7 @@ pub(crate) fn dense(stored: &BTreeMap<String, Vec<Record>>) {
     for (user, records) in stored {
         let positions = records.iter().map(|record| record.position);
         assert!(positions.eq(1..=i64::try_from(records.len()).unwrap()), "{user}: positions have holes");
-        let mut ids: Vec<Uuid> = records.iter().map(|record| record.record_id).collect();
+        let mut ids: Vec<Uuid> = records.iter().map(|record| record.id).collect();
         ids.sort_unstable();
         ids.dedup();
         assert_eq!(ids.len(), records.len(), "{user}: a record is there twice");

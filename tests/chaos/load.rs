@@ -79,7 +79,7 @@ impl Load {
                             && record.task_id == report.task_id
                             && record.user_id == report.user_id
                             && record.step == report.step
-                            && report.record_id.is_none_or(|id| id == record.record_id),
+                            && report.record_id.is_none_or(|id| id == record.id),
                         "{report:?} was acknowledged as {record:?}"
                     );
                     records.push(record);

@@ -116,6 +116,15 @@ impl Room {
         (works_in == cluster).then(|| Pid::from_raw(pid))?
     }
 
+    /// Every process that works in this room or below it.
+    pub(crate) fn processes(&self) -> Vec<String> {
+        let works_here =
+            |process: &Path| fs::read_link(process.join("cwd")).is_ok_and(|cwd| cwd.starts_with(&self.path));
+        let all = fs::read_dir("/proc").unwrap().filter_map(|entry| Some(entry.ok()?.path()));
+        let here = all.filter(|process| works_here(process));
+        here.map(|process| fs::read_to_string(process.join("cmdline")).unwrap_or_default()).collect()
+    }
+
     /// What PostgreSQL said.
     pub(crate) fn postgres_log(&self) -> String {
         fs::read_to_string(self.data().join("postgres.log")).unwrap_or_default()

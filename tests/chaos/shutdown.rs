@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 use sqlx::{Connection as _, Executor as _, PgConnection};
 use tokio::{
     net::TcpStream,
@@ -68,7 +68,7 @@ async fn answered_or_not_there(server: &Server, answers: &[(Report, Result<Recor
     for (report, answer) in answers {
         let found = stored
             .get(&report.user_id)
-            .and_then(|records| records.iter().find(|record| Some(record.record_id) == report.record_id));
+            .and_then(|records| records.iter().find(|record| Some(record.id) == report.record_id));
         match answer {
             Ok(record) => {
                 assert_eq!(found, Some(record), "acknowledged, and not there");
@@ -84,7 +84,7 @@ async fn answered_or_not_there(server: &Server, answers: &[(Report, Result<Recor
 async fn ends_cleanly(server: &mut Server, since: Instant) {
     let status = server.ended().await;
     let took = since.elapsed();
-    assert_eq!(server.room().postmaster(), None, "its PostgreSQL lives on");
+    assert_eq!(server.room().processes(), [""; 0], "something lives on");
     assert_eq!(status.code(), Some(0));
     assert!(took < END, "it took {took:?}");
     println!("ended after {took:?}");
@@ -184,7 +184,7 @@ async fn a_second_signal_ends_at_once() {
     assert!(since.elapsed() < Duration::from_secs(1), "it took {:?}", since.elapsed());
     assert_eq!(status.code(), Some(143));
     eventually("the end of PostgreSQL, which nobody waits for", async || {
-        server.room().postmaster().is_none().then_some(())
+        server.room().processes().is_empty().then_some(())
     })
     .await;
     drop(stranger);
@@ -203,7 +203,7 @@ async fn while_its_postgresql_is_being_started_again() {
     let since = Instant::now();
     server.signal(Signal::TERM);
     let status = server.ended().await;
-    assert_eq!(server.room().postmaster(), None, "its PostgreSQL lives on");
+    assert_eq!(server.room().processes(), [""; 0], "something lives on");
     assert_eq!(status.code(), Some(0));
     assert!(since.elapsed() < END, "it took {:?}", since.elapsed());
     println!("ended after {:?}", since.elapsed());
@@ -212,20 +212,40 @@ async fn while_its_postgresql_is_being_started_again() {
     check::run(&server, &outcome, &mut []).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn idle_while_its_postgresql_is_being_started_again() {
+/// Nothing to finish, and PostgreSQL somewhere between its end and its start.
+async fn idle_while_starting(has_begun: impl AsyncFn(&Server, Pid)) {
     let mut server = Server::start(&[]).await;
-    server.kill_postmaster();
-    eventually("its loss is seen", async || server.log().contains("the embedded PostgreSQL has ended").then_some(()))
-        .await;
+    let killed = server.kill_postmaster();
+    has_begun(&server, killed).await;
     let since = Instant::now();
     server.signal(Signal::TERM);
     let status = server.ended().await;
+    let took = since.elapsed();
     assert_eq!(server.room().postmaster(), None, "its PostgreSQL lives on");
+    // Orphans of the one that was killed here see for themselves that they are.
+    eventually("nothing lives on", async || server.room().processes().is_empty().then_some(())).await;
     assert_eq!(status.code(), Some(0));
-    assert!(since.elapsed() < END, "it took {:?}", since.elapsed());
-    println!("ended after {:?}", since.elapsed());
+    assert!(took < END, "it took {took:?}");
+    println!("ended after {took:?}");
     server.restart().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn idle_when_its_postgresql_has_just_ended() {
+    idle_while_starting(async |server, _| {
+        let said = "the embedded PostgreSQL has ended";
+        eventually(said, async || server.log().contains(said).then_some(())).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn idle_when_its_postgresql_has_just_begun() {
+    idle_while_starting(async |server, killed| {
+        let next = async || server.room().postmaster().filter(|pid| *pid != killed);
+        eventually("the next postmaster", next).await;
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

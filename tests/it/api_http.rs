@@ -129,7 +129,7 @@ async fn a_body_ends_at_16_mib() {
     let server = ApiServer::start().await;
     let limit = 16 * 1024 * 1024;
     let body = |length: usize| {
-        let start = format!(r##"{{"query":"{ME}","more":""##);
+        let start = format!(r#"{{"query":"{ME}","more":""#);
         let padding = "x".repeat(length - start.len() - 2);
         format!("{start}{padding}\"}}")
     };
@@ -201,4 +201,12 @@ async fn a_socket_asks_for_the_same_and_for_a_protocol() {
     assert_eq!(status("graphql-ws", Some(&own)).await, 101);
     assert_eq!(status("graphql-transport-ws", Some("https://evil.example")).await, 403);
     assert_eq!(status("chat", None).await, 400);
+}
+
+#[tokio::test]
+async fn health_is_told_to_everybody() {
+    let server = ApiServer::start().await;
+    let url = format!("http://{}/health", server.address);
+    let response = server.client.get(url).header("host", "balancer.example").send().await.unwrap();
+    assert_eq!((response.status(), response.text().await.unwrap().as_str()), (StatusCode::OK, "ok"));
 }

@@ -286,13 +286,10 @@ async fn what_a_cancellation_cannot_take_is_named() {
             format!(r#"cancelTask(input: {{ userId: "u", taskId: "t", reason: "{reason}" }}) {{ outcome }}"#),
             "input.reason",
         ),
-        (r#"cancelTasks(input: { filter: {} }) { hasMore }"#.to_owned(), "input.filter"),
-        (r#"cancelTasks(input: { filter: { names: [] } }) { hasMore }"#.to_owned(), "input.filter"),
-        (r#"cancelTasks(input: { filter: { isFinished: false }, limit: 0 }) { hasMore }"#.to_owned(), "input.limit"),
-        (
-            r#"cancelTasks(input: { filter: { isFinished: false }, limit: 10001 }) { hasMore }"#.to_owned(),
-            "input.limit",
-        ),
+        (r"cancelTasks(input: { filter: {} }) { hasMore }".to_owned(), "input.filter"),
+        (r"cancelTasks(input: { filter: { names: [] } }) { hasMore }".to_owned(), "input.filter"),
+        (r"cancelTasks(input: { filter: { isFinished: false }, limit: 0 }) { hasMore }".to_owned(), "input.limit"),
+        (r"cancelTasks(input: { filter: { isFinished: false }, limit: 10001 }) { hasMore }".to_owned(), "input.limit"),
         (r#"cancelTasks(input: { filter: { tags: [""] } }) { hasMore }"#.to_owned(), "input.filter.tags[0]"),
         (r#"acknowledgeCancellation(input: { taskId: "t", outcome: STOPPED }) { outcome }"#.to_owned(), "input.userId"),
         (
@@ -327,4 +324,16 @@ async fn a_mutation_that_fails_leaves_its_neighbours_standing() {
     let not_found = json!({ "outcome": "NOT_FOUND" });
     assert_eq!(answer["data"], json!({ "first": not_found, "second": null, "third": not_found }));
     assert_eq!(answer["errors"][0]["path"], json!(["second"]));
+}
+
+#[tokio::test]
+async fn a_mutation_that_two_fragments_mention_runs_once() {
+    let server = ApiServer::start().await;
+    let query = "mutation($input: SaveTaskHistoryInput!) { ...A ...B } \
+        fragment A on Mutation { saveTaskHistory(input: $input) { record { position } } } \
+        fragment B on Mutation { saveTaskHistory(input: $input) { task { position } } }";
+    let answer = server.raw(query, json!({ "input": report("u", "t", 1, "RUNNING", json!({})) })).await;
+    assert_eq!(answer, r#"{"data":{"saveTaskHistory":{"record":{"position":1},"task":{"position":1}}}}"#);
+    let feed = server.data(r#"{ feed(userId: "u") { position } }"#, json!({})).await;
+    assert_eq!(feed["feed"]["position"], 1);
 }

@@ -110,7 +110,7 @@ async fn a_cursor_belongs_to_its_list_order_and_filter() {
     server.data(&ask(r#"tasks(userId: "u", after: $after) { nodes { id } }"#), json!({ "after": cursor })).await;
     for connection in [
         r#"tasks(userId: "v", after: $after) { nodes { id } }"#,
-        r#"tasks(after: $after) { nodes { id } }"#,
+        r"tasks(after: $after) { nodes { id } }",
         r#"tasks(userId: "u", orderBy: CREATED_DESC, after: $after) { nodes { id } }"#,
         r#"tasks(userId: "u", filter: { isFinished: false }, after: $after) { nodes { id } }"#,
         r#"taskHistory(userId: "u", taskId: "a", after: $after) { nodes { id } }"#,

@@ -125,7 +125,7 @@ async fn a_filter_holds_in_all_that_it_says() {
         assert_eq!(tasks["count"], json!({ "value": expected.len(), "isExact": true }), "{filter}");
     }
     let everyone =
-        server.data(r#"{ tasks(first: 0) { nodes { id } feedCursor count(limit: 3) { value isExact } } }"#, json!({}));
+        server.data(r"{ tasks(first: 0) { nodes { id } feedCursor count(limit: 3) { value isExact } } }", json!({}));
     let told = json!({ "nodes": [], "feedCursor": null, "count": { "value": 3, "isExact": false } });
     assert_eq!(everyone.await["tasks"], told);
 }
@@ -162,24 +162,24 @@ async fn what_a_query_cannot_take_is_named() {
         (r#"taskHistory(userId: "u", taskId: "t", first: -1) { feedCursor }"#.to_owned(), "first"),
         (r#"taskHistory(userId: "u", taskId: "t", last: 501) { feedCursor }"#.to_owned(), "last"),
         (r#"taskHistory(userId: "u", taskId: "t", after: "x") { feedCursor }"#.to_owned(), "after"),
-        (r#"feed { position }"#.to_owned(), "userId"),
-        (r#"tasks(first: -1) { feedCursor }"#.to_owned(), "first"),
-        (r#"tasks(first: 501) { feedCursor }"#.to_owned(), "first"),
-        (r#"tasks(last: -2147483648) { feedCursor }"#.to_owned(), "last"),
-        (r#"tasks(first: 1, last: 1) { feedCursor }"#.to_owned(), "last"),
+        (r"feed { position }".to_owned(), "userId"),
+        (r"tasks(first: -1) { feedCursor }".to_owned(), "first"),
+        (r"tasks(first: 501) { feedCursor }".to_owned(), "first"),
+        (r"tasks(last: -2147483648) { feedCursor }".to_owned(), "last"),
+        (r"tasks(first: 1, last: 1) { feedCursor }".to_owned(), "last"),
         (r#"tasks(after: "") { feedCursor }"#.to_owned(), "after"),
         (r#"tasks(before: "bm8gY3Vyc29y") { feedCursor }"#.to_owned(), "before"),
         (format!("tasks({}) {{ feedCursor }}", long_filter("taskIds", 501)), "filter.taskIds"),
         (format!("tasks({}) {{ feedCursor }}", long_filter("names", 501)), "filter.names"),
         (format!("tasks({}) {{ feedCursor }}", long_filter("tags", 33)), "filter.tags"),
         (format!(r#"tasks(filter: {{ taskIdPrefix: "{long}" }}) {{ feedCursor }}"#), "filter.taskIdPrefix"),
-        (r#"tasks(filter: { statuses: [DONE] }) { feedCursor }"#.to_owned(), "filter.statuses[0]"),
+        (r"tasks(filter: { statuses: [DONE] }) { feedCursor }".to_owned(), "filter.statuses[0]"),
         (r#"tasks(filter: { createdFrom: "2026-02-30T00:00:00Z" }) { feedCursor }"#.to_owned(), "filter.createdFrom"),
-        (r#"tasks(orderBy: NAME) { feedCursor }"#.to_owned(), "orderBy"),
-        (r#"tasks { count(limit: -1) { value } }"#.to_owned(), "limit"),
-        (r#"tasks { count(limit: 10001) { value } }"#.to_owned(), "limit"),
+        (r"tasks(orderBy: NAME) { feedCursor }".to_owned(), "orderBy"),
+        (r"tasks { count(limit: -1) { value } }".to_owned(), "limit"),
+        (r"tasks { count(limit: 10001) { value } }".to_owned(), "limit"),
         (format!("nodes(ids: {}) {{ id }}", ids(101)), "ids"),
-        (r#"nodes(ids: [null]) { id }"#.to_owned(), "ids[0]"),
+        (r"nodes(ids: [null]) { id }".to_owned(), "ids[0]"),
     ] {
         let error = server.error(&format!("{{ {query} }}"), json!({})).await;
         assert_eq!(error["extensions"]["code"], "BAD_USER_INPUT", "{query}: {error}");
@@ -212,6 +212,32 @@ async fn a_field_that_fails_is_null_and_its_neighbours_stand() {
 }
 
 #[tokio::test]
+async fn the_results_of_a_list_are_read_at_once_and_only_when_asked_for() {
+    use sqlx::{Executor as _, Row as _};
+    let server = ApiServer::start().await;
+    let mut session = server.database.session().await;
+    session.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements").await.unwrap();
+    for number in 0..100 {
+        server.save("u", &format!("t{number}"), 1, "RUNNING", json!({ "stepResult": { "result": number } })).await;
+    }
+    let mut reads = async |query: &str| {
+        session
+            .execute("SELECT pg_stat_statements_reset(0, oid, 0) FROM pg_database WHERE datname = current_database()")
+            .await
+            .unwrap();
+        server.data(query, json!({})).await;
+        let calls = "SELECT coalesce(sum(calls), 0)::bigint AS calls FROM pg_stat_statements \
+            WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database()) \
+            AND query ~ 'task_record' AND query !~ 'pg_stat_statements'";
+        session.fetch_one(calls).await.unwrap().get::<i64, _>("calls")
+    };
+    assert_eq!(reads("{ tasks(first: 100) { nodes { taskId message errorCode status } } }").await, 0);
+    assert_eq!(reads("{ tasks(first: 100) { nodes { result errorMessage again: result } } }").await, 1);
+    let two = r#"{ a: tasks(first: 50) { nodes { result } } t: task(userId: "u", taskId: "t1") { result } }"#;
+    assert!(reads(two).await <= 2, "lists that are read at different times may be asked for apart");
+}
+
+#[tokio::test]
 async fn introspection_answers_what_tools_ask() {
     let server = ApiServer::start().await;
     let query = "query IntrospectionQuery { __schema { description queryType { name kind } mutationType { name } \
@@ -234,4 +260,44 @@ async fn introspection_answers_what_tools_ask() {
     assert_eq!(uuid["specifiedByURL"], "https://datatracker.ietf.org/doc/html/rfc9562");
     let node = types.iter().find(|ty| ty["name"] == "Node").unwrap();
     assert_eq!(node["possibleTypes"].as_array().unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn a_stored_value_that_cannot_be_read_is_null_with_an_error_and_hides_nothing() {
+    use sqlx::Executor as _;
+    let server = ApiServer::start().await;
+    server.save("u", "t", 1, "RUNNING", json!({ "stepResult": { "stepName": "load", "message": "m" } })).await;
+    let poison = "UPDATE task_record SET result = jsonb_set(result, '{result}', '1e400')";
+    server.database.session().await.execute(poison).await.unwrap();
+    let query = r#"{ task(userId: "u", taskId: "t") { message result
+        history { nodes { stepName message result position } } } }"#;
+    let answer = server.ask(query, json!({})).await;
+    let record = json!({ "stepName": "load", "message": "m", "result": null, "position": 1 });
+    let task = json!({ "message": "m", "result": null, "history": { "nodes": [record] } });
+    assert_eq!(answer["data"]["task"], task, "{answer}");
+    let errors = answer["errors"].as_array().unwrap();
+    assert_eq!(errors.len(), 2);
+    for error in errors {
+        assert_eq!(error["extensions"]["code"], "INTERNAL_SERVER_ERROR");
+        assert_eq!(error["extensions"]["id"].as_str().map(str::len), Some(36));
+    }
+}
+
+#[tokio::test]
+async fn a_document_that_grows_without_end_is_refused() {
+    let server = ApiServer::start().await;
+    let fragment = |n: usize| {
+        format!(
+            "fragment F{n} on Query {{ a{n}: node(id: \"\") {{ id }} ...G{n} }} fragment G{n} on Query {{ ...F{} }} ",
+            n + 1
+        )
+    };
+    let chain: String = (0..10).map(fragment).collect();
+    server
+        .data(&format!("{{ ...F0 ...F1 ...F0 }} {chain} fragment F10 on Query {{ viewer {{ role }} }}"), json!({}))
+        .await;
+    let many = "viewer { role } ".repeat(5_001);
+    let error = server.error(&format!("{{ {many} }}"), json!({})).await;
+    let told = json!({ "code": "LIMIT_EXCEEDED", "limit": "selections", "max": 10_000 });
+    assert_eq!(error["extensions"], told);
 }

@@ -179,3 +179,14 @@ async fn queries_and_mutations_go_over_the_socket_too() {
         .await;
     assert_eq!(socket.event("2").await["saveTaskHistory"]["record"]["position"], 1);
 }
+
+#[tokio::test]
+async fn a_subscription_may_stand_in_a_fragment() {
+    let server = ApiServer::start().await;
+    server.save("u", "t", 1, "RUNNING", json!({})).await;
+    let mut socket = server.socket().await;
+    let query =
+        "subscription { ...F } fragment F on Subscription { taskEvents(userId: \"u\", fromStart: true) { isReplay } }";
+    socket.subscribe("1", query, json!({})).await;
+    assert_eq!(socket.event("1").await, json!({ "taskEvents": { "isReplay": true } }));
+}

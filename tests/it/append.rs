@@ -56,7 +56,7 @@ async fn write_all(database: &TestDatabase, user_of: impl Fn(usize) -> String) -
                 if step % 5 == 4 {
                     // A transaction that fails leaves no hole.
                     let mut bad = record(&user_id, &task_id, step);
-                    bad.result = r#"{"message": "\u0000"}"#.to_owned();
+                    r#"{"message": "\u0000"}"#.clone_into(&mut bad.result);
                     let batch = [record(&user_id, &task_id, step), bad];
                     assert!(matches!(
                         store.save_batch(&batch).await,
@@ -109,8 +109,8 @@ async fn records_of_a_user_commit_in_the_order_taken() {
     let database = TestDatabase::new().await;
     let lanes = lanes_of(&database);
     // All are waiting at once; a future is polled in the order of the list, so that is the order of being taken.
-    let saves = (0..300).map(|step| lanes.save(record(&format!("u{}", step % 3), "t", step)));
-    let saved = try_join_all(saves).await.unwrap();
+    let writing = (0..300).map(|step| lanes.save(record(&format!("u{}", step % 3), "t", step)));
+    let saved = try_join_all(writing).await.unwrap();
     for (step, saved) in (0..300).zip(&saved) {
         assert_eq!(saved.record.position, i64::from(step / 3 + 1));
     }
@@ -123,7 +123,7 @@ async fn one_record_id_from_eight_writers_at_once_is_one_record() {
     let store = store_of(&database);
     for round in 0..20 {
         let same = record("ann", "t", round);
-        let saves = (0..8_usize).map(|writer| {
+        let writing = (0..8_usize).map(|writer| {
             let (lanes, store, same) = (servers[writer % 2].clone(), store.clone(), same.clone());
             tokio::spawn(async move {
                 if writer < 6 {
@@ -133,7 +133,7 @@ async fn one_record_id_from_eight_writers_at_once_is_one_record() {
                 }
             })
         });
-        let saved: Vec<Saved> = join_all(saves).await.into_iter().map(|saved| saved.unwrap().unwrap()).collect();
+        let saved: Vec<Saved> = join_all(writing).await.into_iter().map(|saved| saved.unwrap().unwrap()).collect();
         assert_eq!(saved.iter().filter(|saved| !saved.is_duplicate).count(), 1);
         for one in &saved {
             assert_eq!(without_spelling(&one.record), without_spelling(&saved[0].record), "all get the first");
@@ -245,14 +245,14 @@ async fn a_batch_with_one_bad_record_saves_nothing_and_names_it() {
 async fn one_unstorable_save_among_many_fails_alone() {
     let database = TestDatabase::new().await;
     let lanes = lanes_of(&database);
-    let saves = (0..200).map(|number| {
+    let writing = (0..200).map(|number| {
         let mut one = record(&format!("u{}", number % 20), "t", number);
         if number == 117 {
             one.result = r#"{"message": "\u0000"}"#.to_owned();
         }
         lanes.save(one)
     });
-    let saved = join_all(saves).await;
+    let saved = join_all(writing).await;
     for (number, saved) in saved.iter().enumerate() {
         match saved {
             Err(StoreError::Unstorable { .. }) => assert_eq!(number, 117),
@@ -294,13 +294,13 @@ async fn concurrent_saves_share_their_commits() {
 async fn lanes_that_close_answer_everything_they_took() {
     let database = TestDatabase::new().await;
     let lanes = lanes_of(&database);
-    let saves: Vec<_> = (0..100)
+    let writing: Vec<_> = (0..100)
         .map(|step| {
             let lanes = lanes.clone();
             Box::pin(async move { lanes.save(record("ann", "t", step)).await })
         })
         .collect();
-    let all = join_all(saves);
+    let all = join_all(writing);
     let (saved, ()) = futures_util::future::join(all, lanes.close()).await;
     assert!(saved.iter().all(Result::is_ok));
     assert_dense(&database, "ann", 100).await;

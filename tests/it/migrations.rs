@@ -58,7 +58,7 @@ async fn up_down_up_gives_an_equal_schema() {
 
     db::down(options, None).await.unwrap();
     let left: Vec<String> =
-        schema(&database).await.into_iter().filter(|fact| !fact.contains("seaql_migrations")).collect();
+        schema(&database).await.into_iter().filter(|fact| !fact.contains("taskwire_migration")).collect();
     assert_eq!(left, Vec::<String>::new(), "down left something behind");
 
     assert!(db::migrate(options, "the test").await.unwrap() > 0);

@@ -250,9 +250,9 @@ async fn a_history_that_is_not_ours() {
         ("CREATE VIEW task_history AS SELECT 1 AS id", "VIEW named task_history"),
         ("CREATE TABLE task (id serial PRIMARY KEY)", "TABLE named task "),
         (
-            "CREATE TABLE seaql_migrations (version text PRIMARY KEY, applied_at bigint);
-             INSERT INTO seaql_migrations VALUES ('m20200101_000001_shop', 0)",
-            "TABLE named seaql_migrations",
+            "CREATE TABLE taskwire_migration (version text PRIMARY KEY, applied_at bigint);
+             INSERT INTO taskwire_migration VALUES ('m20200101_000001_shop', 0)",
+            "TABLE named taskwire_migration",
         ),
     ] {
         let database = TestDatabase::empty().await;
@@ -268,7 +268,7 @@ async fn a_history_that_is_not_ours() {
 async fn a_schema_of_a_newer_build() {
     let database = TestDatabase::new().await;
     let step = "m29990101_000001_the_future";
-    let sql = format!("INSERT INTO seaql_migrations VALUES ('{step}', 0)");
+    let sql = format!("INSERT INTO taskwire_migration VALUES ('{step}', 0)");
     database.session().await.execute(AssertSqlSafe(sql)).await.unwrap();
     let before = contents(&database).await;
     let line = refused(serve_on(&database.url)).await;
@@ -288,7 +288,7 @@ async fn a_role_without_rights() {
     assert!(contents(&empty).await.is_empty());
 
     let line = refused(serve_on(&url(&full))).await;
-    assert!(line.contains("seaql_migrations") && line.contains("GRANT"), "{line}");
+    assert!(line.contains("taskwire_migration") && line.contains("GRANT"), "{line}");
     let sql = format!("GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}");
     full.session().await.execute(AssertSqlSafe(sql)).await.unwrap();
     let line = refused(serve_on(&url(&full))).await;

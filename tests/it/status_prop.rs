@@ -24,9 +24,24 @@ const TASKS: [&str; 2] = ["one", "two"];
 
 #[derive(Clone, Debug)]
 enum Op {
-    Save { task: usize, report: Report, repeats: Option<prop::sample::Index> },
-    Cancel { task: usize, force: bool, has_settled: bool },
-    Acknowledge { task: usize, outcome: CancellationOutcome },
+    Save {
+        task: usize,
+        report: Report,
+        repeats: Option<prop::sample::Index>,
+    },
+    Cancel {
+        task: usize,
+        force: bool,
+        has_settled: bool,
+    },
+    Acknowledge {
+        task: usize,
+        outcome: CancellationOutcome,
+    },
+    /// Nobody reported in time, where the task is not finished.
+    Overdue {
+        task: usize,
+    },
 }
 
 /// How the saves of a sequence are put together.
@@ -76,7 +91,8 @@ fn op() -> impl Strategy<Value = Op> {
             .prop_map(|(task, report, repeats)| Op::Save { task, report, repeats }),
         2 => (task.clone(), prop::bool::weighted(0.3), any::<bool>())
             .prop_map(|(task, force, has_settled)| Op::Cancel { task, force, has_settled }),
-        1 => (task, outcome).prop_map(|(task, outcome)| Op::Acknowledge { task, outcome }),
+        1 => (task.clone(), outcome).prop_map(|(task, outcome)| Op::Acknowledge { task, outcome }),
+        1 => task.prop_map(|task| Op::Overdue { task }),
     ]
 }
 
@@ -258,7 +274,7 @@ impl<'a> Walk<'a> {
                         reason: Some("why".to_owned()),
                         requested_by: None,
                         force: *force,
-                        settle: if *has_settled { Duration::ZERO } else { Duration::from_secs(300) },
+                        settle: if *has_settled { Duration::ZERO } else { Duration::from_mins(5) },
                     };
                     let done = store.cancel(&[item], &terms).await.unwrap().pop().unwrap();
                     assert_eq!(done.outcome, expected, "{what}");
@@ -287,6 +303,15 @@ impl<'a> Walk<'a> {
                     let (outcome, row) = store.acknowledge(&answer).await.unwrap();
                     assert_eq!(outcome, expected, "{what}");
                     (*task, row)
+                }
+                Op::Overdue { task } => {
+                    let model = &mut self.tasks[*task];
+                    if matches!(model.status, Some(TaskStatus::Pending | TaskStatus::Running)) {
+                        self.head += 1;
+                        model.overdue(self.head);
+                        overdue(store, &self.user_id, TASKS[*task]).await;
+                    }
+                    (*task, store.task(&self.user_id, TASKS[*task]).await.unwrap())
                 }
             };
             let expected = Some(self.tasks[task].clone()).filter(Model::is_there);
@@ -327,4 +352,13 @@ impl<'a> Walk<'a> {
             }
         }
     }
+}
+
+/// As the maintenance will do it.
+async fn overdue(store: &Store, user_id: &str, task_id: &str) {
+    let sql = "SELECT count(*) FROM taskwire_append_v1(ARRAY[$1], ARRAY[$2], ARRAY['report_overdue'], ARRAY[9],
+        ARRAY['timed_out'], ARRAY['{}'::jsonb], NULL, NULL, ARRAY[$3], NULL, NULL, NULL, NULL, true)";
+    let pool = store.connection().get_postgres_connection_pool();
+    let _: i64 =
+        sqlx::query_scalar(sql).bind(user_id).bind(task_id).bind(Uuid::now_v7()).fetch_one(pool).await.unwrap();
 }

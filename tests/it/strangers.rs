@@ -297,6 +297,9 @@ fn nested(levels: usize) -> String {
     format!("{}{}", "[".repeat(levels), "]".repeat(levels))
 }
 
+/// A result as it comes, for task 't' of 'ann'.
+const INSERT: &str = "INSERT INTO task_history (user_id, task_id, step, result, timestamp, status) VALUES ('ann', 't', 0, $1::text::jsonb, now(), 'running')";
+
 #[tokio::test]
 async fn poison_is_refused_and_the_edge_is_taken() {
     let database = TestDatabase::new().await;
@@ -319,7 +322,6 @@ async fn poison_is_refused_and_the_edge_is_taken() {
         format!(r#"{{"error_code": "{}"}}"#, "x".repeat(65)),
         format!(r#"{{"step": "{}"}}"#, "x".repeat(256)),
     ];
-    const INSERT: &str = "INSERT INTO task_history (user_id, task_id, step, result, timestamp, status) VALUES ('ann', 't', 0, $1::text::jsonb, now(), 'running')";
     for poison in &refused {
         let start = std::time::Instant::now();
         let (code, message, _) = refusal(sqlx::query(INSERT).bind(poison.as_str()).execute(&mut session).await);
@@ -361,7 +363,7 @@ async fn the_role_reaches_the_view_and_nothing_else() {
         "INSERT INTO task_inbox VALUES (1, 'a', 'b', 1, '{}', now(), 'running', false)",
         "DELETE FROM task_record",
         "UPDATE feed_head SET position = 0",
-        "SELECT * FROM seaql_migrations",
+        "SELECT * FROM taskwire_migration",
         "TRUNCATE task_record",
         "SELECT nextval('task_record_id')",
         "CREATE TABLE mine (x int)",

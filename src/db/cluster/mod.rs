@@ -35,6 +35,9 @@ const PORT: u16 = 5432;
 /// What a clean end may take before it is cut short, unless somebody has less time.
 const CLEAN_END: Duration = Duration::from_secs(8);
 
+/// Hears that the end is wanted, and how long it may take.
+type Stop = watch::Receiver<Option<Duration>>;
+
 /// How to run an embedded cluster.
 #[derive(Debug, Clone)]
 pub struct ClusterOptions {
@@ -124,14 +127,16 @@ impl Cluster {
             durable: options.durable,
             max_connections: options.max_connections,
         });
-        let postmaster = Postmaster::start(&place).await?;
+        let (stop, mut stop_seen) = watch::channel(None);
+        let Some(postmaster) = Postmaster::start(&place, &mut stop_seen).await? else {
+            return Err(StartError::Embedded { cause: "it was stopped".into(), log: place.folder.log() });
+        };
         if let Err(error) = prepare(&place).await {
             postmaster.stop(CLEAN_END).await;
             return Err(error);
         }
         let (pid, pid_seen) = watch::channel(Some(postmaster.pid()));
-        let (stop, wanted) = watch::channel(None);
-        let watcher = tokio::spawn(watch_over(postmaster, Arc::clone(&place), pid, wanted));
+        let watcher = tokio::spawn(watch_over(postmaster, Arc::clone(&place), pid, stop_seen));
         Ok(Self { place, pid: pid_seen, stop, watcher })
     }
 
@@ -201,12 +206,7 @@ pub fn tell_to_end(pid: u32) {
 }
 
 /// Waits for the postmaster's end and starts the next one, until it is told to stop.
-async fn watch_over(
-    mut postmaster: Postmaster,
-    place: Arc<Place>,
-    pid: watch::Sender<Option<u32>>,
-    mut stop: watch::Receiver<Option<Duration>>,
-) {
+async fn watch_over(mut postmaster: Postmaster, place: Arc<Place>, pid: watch::Sender<Option<u32>>, mut stop: Stop) {
     loop {
         tokio::select! {
             patience = wanted(&mut stop) => {
@@ -220,12 +220,9 @@ async fn watch_over(
         tracing::error!("the embedded PostgreSQL has ended; starting it again");
         let mut pause = Duration::from_millis(100);
         postmaster = loop {
-            let next = tokio::select! {
-                _ = wanted(&mut stop) => return,
-                next = again(&place) => next,
-            };
-            match next {
-                Ok(next) => break next,
+            match again(&place, &mut stop).await {
+                Ok(Some(next)) => break next,
+                Ok(None) => return,
                 Err(error) => tracing::error!(%error, "the embedded PostgreSQL does not start; trying again"),
             }
             tokio::select! {
@@ -239,7 +236,7 @@ async fn watch_over(
 }
 
 /// Returns when the end is wanted, with the time that it may take.
-async fn wanted(stop: &mut watch::Receiver<Option<Duration>>) -> Duration {
+async fn wanted(stop: &mut Stop) -> Duration {
     match stop.wait_for(Option::is_some).await {
         Ok(patience) => patience.unwrap_or(CLEAN_END),
         Err(_) => CLEAN_END,
@@ -247,11 +244,11 @@ async fn wanted(stop: &mut watch::Receiver<Option<Duration>>) -> Duration {
 }
 
 /// Starts it again. Somebody may have tidied up `/tmp` meanwhile.
-async fn again(place: &Place) -> Result<Postmaster, StartError> {
+async fn again(place: &Place, stop: &mut Stop) -> Result<Option<Postmaster>, StartError> {
     if !place.socket.exists() {
         place.folder.make_for(&place.socket, place.account.as_ref())?;
     }
-    Postmaster::start(place).await
+    Postmaster::start(place, stop).await
 }
 
 /// Makes a cluster beside its place, and moves it there when it is whole.

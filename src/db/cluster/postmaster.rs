@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use super::super::error::{StartError, one_line};
-use super::{PORT, Place, account::Account, folder::trouble};
+use super::{PORT, Place, Stop, account::Account, folder::trouble, wanted};
 
 /// How often we look whether it answers, or whether it is gone.
 const LOOK: Duration = Duration::from_millis(20);
@@ -39,26 +39,37 @@ enum Failure {
     NotYet(String),
     /// The library is not installed.
     NoStatistics,
+    /// The end was wanted meanwhile, and has been reached.
+    Unwanted,
     Final(StartError),
 }
 
 impl Postmaster {
-    /// Adopts the one that runs in this cluster, or starts one; it answers when this returns.
-    pub(super) async fn start(place: &Place) -> Result<Self, StartError> {
-        if let Some(found) = adopt(place).await? {
-            return Ok(found);
+    /// Adopts the one that runs in this cluster, or starts one; it answers when this returns. None: the end was
+    /// wanted meanwhile, and whatever had been started has ended.
+    pub(super) async fn start(place: &Place, stop: &mut Stop) -> Result<Option<Self>, StartError> {
+        match adopt(place, stop).await {
+            Ok(None) => {}
+            Ok(Some(found)) => return Ok(Some(found)),
+            Err(Failure::Final(error)) => return Err(error),
+            Err(_) => return Ok(None),
         }
         let mut statistics = true;
         let until = Instant::now() + Duration::from_secs(20);
         loop {
-            match Self::spawn(place, statistics).await {
-                Ok(started) => return Ok(started),
+            match Self::spawn(place, statistics, stop).await {
+                Ok(started) => return Ok(Some(started)),
+                Err(Failure::Unwanted) => return Ok(None),
                 Err(Failure::Final(error)) => return Err(error),
                 Err(Failure::NoStatistics) if statistics => {
                     tracing::warn!("pg_stat_statements is not installed (postgresql-contrib); going on without it");
                     statistics = false;
                 }
-                Err(Failure::NotYet(_)) if Instant::now() < until => sleep(Duration::from_millis(200)).await,
+                Err(Failure::NotYet(_)) if Instant::now() < until => {
+                    if timeout(Duration::from_millis(200), wanted(stop)).await.is_ok() {
+                        return Ok(None);
+                    }
+                }
                 Err(Failure::NotYet(cause)) => return Err(StartError::Embedded { cause, log: place.folder.log() }),
                 Err(Failure::NoStatistics) => {
                     return Err(StartError::Embedded { cause: "a library is missing".into(), log: place.folder.log() });
@@ -99,7 +110,7 @@ impl Postmaster {
         self.is_over = true;
     }
 
-    async fn spawn(place: &Place, statistics: bool) -> Result<Self, Failure> {
+    async fn spawn(place: &Place, statistics: bool, stop: &mut Stop) -> Result<Self, Failure> {
         let file =
             open_log(&place.folder.log()).map_err(|error| Failure::Final(trouble(place.folder.path(), &error)))?;
         let log_from = file.metadata().map_or(0, |metadata| metadata.len());
@@ -125,6 +136,10 @@ impl Postmaster {
         tokio::select! {
             () = answers(place.options("postgres")) => Ok(started),
             () = started.ended() => Err(judge(place, log_from)),
+            patience = wanted(stop) => {
+                started.stop(patience).await;
+                Err(Failure::Unwanted)
+            }
         }
     }
 }
@@ -170,13 +185,13 @@ fn settings(place: &Place, statistics: bool) -> Vec<(&'static str, String)> {
 
 /// Takes over the postmaster that a killed server left running. One that is about to end is waited for; what a dead one
 /// left behind is removed.
-async fn adopt(place: &Place) -> Result<Option<Postmaster>, StartError> {
+async fn adopt(place: &Place, stop: &mut Stop) -> Result<Option<Postmaster>, Failure> {
     let file = place.folder.cluster().join("postmaster.pid");
     let text = fs::read_to_string(&file).unwrap_or_default();
     let lines: Vec<&str> = text.lines().map(str::trim).collect();
     let pid = lines.first().and_then(|pid| pid.parse().ok()).and_then(Pid::from_raw);
     let Some(pid) = pid.filter(|pid| is_alive(*pid) && is_postmaster(*pid, &place.folder.cluster())) else {
-        tidy(place, &file).map_err(|error| trouble(place.folder.path(), &error))?;
+        tidy(place, &file).map_err(|error| Failure::Final(trouble(place.folder.path(), &error)))?;
         return Ok(None);
     };
     let mut found = Postmaster { pid, child: None, is_over: false };
@@ -189,6 +204,10 @@ async fn adopt(place: &Place) -> Result<Option<Postmaster>, StartError> {
             () = answers(place.options("postgres")) => true,
             () = found.ended() => false,
             () = sleep(Duration::from_mins(1)) => false,
+            patience = wanted(stop) => {
+                found.stop(patience).await;
+                return Err(Failure::Unwanted);
+            }
         };
         if adopted {
             tracing::info!(pid = found.pid(), "took over the PostgreSQL that an earlier server left running");
@@ -196,7 +215,7 @@ async fn adopt(place: &Place) -> Result<Option<Postmaster>, StartError> {
         }
     }
     found.stop(super::CLEAN_END).await;
-    tidy(place, &file).map_err(|error| trouble(place.folder.path(), &error))?;
+    tidy(place, &file).map_err(|error| Failure::Final(trouble(place.folder.path(), &error)))?;
     Ok(None)
 }
 

@@ -3,7 +3,6 @@
 use async_graphql::{ID, SimpleObject};
 
 use super::Role;
-use crate::auth;
 use crate::graphql::scalars::DateTime;
 use crate::graphql::session::Session;
 use crate::service;
@@ -30,7 +29,7 @@ impl From<&Session> for Viewer {
             user_id: viewer.user_id.clone().map(ID),
             role: viewer.role.into(),
             token_expires_at: viewer.token_expires_at.map(DateTime),
-            may_save: viewer.role != auth::Role::User,
+            may_save: session.service.may_save(viewer),
             limits: session.service.limits().into(),
         }
     }

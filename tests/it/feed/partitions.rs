@@ -55,7 +55,7 @@ async fn reads_of_the_feed_visit_three_at_the_most() {
         let seen = visited(&server, &mut session).await;
         assert!((1..=3).contains(&seen), "feed page, turn {turn}: {seen}");
 
-        assert_eq!(store.feed_page("u", Some("a"), ninth, 1).await.unwrap().entries.len(), 1);
+        assert_eq!(store.feed_page("u", Some("b"), ninth, 1).await.unwrap().entries.len(), 1);
         let seen = visited(&server, &mut session).await;
         assert!((1..=3).contains(&seen), "page of a task, turn {turn}: {seen}");
 

@@ -163,6 +163,31 @@ async fn a_cursor_that_stands_on_nothing_is_refused() {
 }
 
 #[tokio::test]
+async fn heavy_results_come_in_lighter_pages() {
+    let database = TestDatabase::new().await;
+    let server = Server::start(&database.url, NO_CHECK).await;
+    let mut random = fastrand::Rng::with_seed(2);
+    for position in 1..=RECORDS {
+        let noise: String = (0..200_000).map(|_| random.alphanumeric()).collect();
+        let result = format!(r#"{{"step":"s","result":"{noise}","message":"","status":"running"}}"#);
+        let task = if position % 3 == 0 { "a" } else { "b" };
+        server.store.save_batch(&[NewRecord { result, ..record("u", task) }]).await.unwrap();
+    }
+    let page = server.store.feed_page("u", None, Head::START, 200).await.unwrap();
+    assert!(page.is_cut && page.entries.len() < 10, "{}", page.entries.len());
+    let mut events = server.try_events("u", None, None, true).await.unwrap();
+    assert_eq!(positions(&mut events, 12).await, (1..=RECORDS).collect::<Vec<_>>());
+    let mut events = server.try_events("u", Some("b"), None, true).await.unwrap();
+    assert_eq!(positions(&mut events, 8).await, [1, 2, 4, 5, 7, 8, 10, 11]);
+    // By the listener's read, too.
+    let mut events = server.events("u", None).await;
+    let sql = "INSERT INTO task_history (user_id, task_id, step, result, status) \
+               SELECT user_id, task_id, step, result, status FROM task_history WHERE user_id = 'u' ORDER BY id";
+    run(&mut database.session().await, sql).await;
+    assert_eq!(positions(&mut events, 12).await, (RECORDS + 1..=2 * RECORDS).collect::<Vec<_>>());
+}
+
+#[tokio::test]
 async fn a_gap_is_never_passed_over() {
     let database = TestDatabase::new().await;
     let server = Server::start(&database.url, NO_CHECK).await;

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, HashMap};
 
 use entity::CancellationOutcome;
-use taskwire::auth::Role;
 use taskwire::service::TaskFilter;
 use taskwire::service::watch::CancellationRequest;
 use taskwire::store::{CancelTerms, NewAcknowledgement, NewCancellation};

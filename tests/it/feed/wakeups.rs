@@ -72,6 +72,24 @@ async fn what_this_server_commits_costs_no_read_however_many_watch() {
 }
 
 #[tokio::test]
+async fn an_own_commit_that_was_not_handed_in_is_read_all_the_same() {
+    let database = TestDatabase::new().await;
+    let server = Server::start(&database.url, NO_CHECK).await;
+    let mut events = server.events("u", None).await;
+    server.save("u", &["a"]).await;
+    assert_eq!(positions(&mut events, 1).await, [1]);
+    // By the same pool, as when the answer to a commit is lost and the repeat finds a duplicate.
+    let silent = Store::new(server.database.connection.clone(), StoreSettings::default(), Arc::new(|_| {}));
+    for position in 2..5 {
+        let began = Instant::now();
+        silent.save_batch(&[record("u", "a")]).await.unwrap();
+        assert_eq!(positions(&mut events, 1).await, [position]);
+        assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+    }
+    assert_eq!(server.telemetry.recovered_by_check.get(), 0);
+}
+
+#[tokio::test]
 async fn a_lost_notification_is_made_up_for_and_counted() {
     let database = TestDatabase::new().await;
     let server = Server::start(&database.url, Duration::from_secs(1)).await;

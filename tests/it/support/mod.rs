@@ -15,7 +15,7 @@ pub(crate) mod proxy;
 pub(crate) mod write;
 
 pub(crate) use database::TestDatabase;
-pub(crate) use write::{lanes_of, record, record_of, store_of};
+pub(crate) use write::{lanes_of, record, record_of, service_of, store_of};
 
 /// Says that a test cannot run here. Written past the test harness, which keeps what a passing test prints.
 pub(crate) fn left_out(why: &str) {

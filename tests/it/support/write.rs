@@ -1,10 +1,14 @@
 //! Stores, lanes and records for tests of writing and reading.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use entity::TaskStatus;
+use taskwire::feed::{FeedSettings, Hub};
+use taskwire::service::Service;
 use taskwire::store::{LaneSettings, Lanes, NewRecord, Store, StoreSettings};
 use taskwire::telemetry::Telemetry;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::TestDatabase;
@@ -45,4 +49,18 @@ pub(crate) fn record_of(user_id: &str, task_id: &str, step: i32, status: TaskSta
         reported_by: None,
         details: None,
     }
+}
+
+/// The service as a server has it, but for the feed's listener.
+pub(crate) fn service_of(database: &TestDatabase) -> Service {
+    let store = store_of(database);
+    let lanes = Lanes::start(store.clone(), LaneSettings::default(), Telemetry::new());
+    let hub = Hub::new(
+        store.clone(),
+        FeedSettings::default(),
+        Telemetry::new(),
+        Arc::new(|_| false),
+        CancellationToken::new(),
+    );
+    Service::new(store, lanes, hub, Duration::from_mins(5))
 }
