@@ -59,7 +59,7 @@ async fn times_are_checked_with_leeway() {
     for expired in [json!(NOW - 10), json!(0), json!(-1), json!(-1e300)] {
         assert_eq!(exp(expired.clone()).await, Err(AuthError::Expired), "{expired}");
     }
-    for unusable in [json!(null), json!("soon"), json!(true), json!([NOW + 60])] {
+    for unusable in [json!(null), json!("soon"), json!(true), json!("1800000060")] {
         assert_eq!(exp(unusable.clone()).await, Err(AuthError::Claim("exp")), "{unusable}");
     }
     let without = TestKey::secret().token(&json!({ "sub": "anna" }));
@@ -79,7 +79,7 @@ async fn times_are_checked_with_leeway() {
 #[tokio::test]
 async fn subjects_and_roles_must_be_usable() {
     let (authenticator, _) = authenticator(&by_secret()).await;
-    for sub in [json!(null), json!(""), json!(7), json!("a\0b"), json!("x".repeat(256)), json!(["anna"])] {
+    for sub in [json!(null), json!(""), json!(7), json!("a\0b"), json!("x".repeat(256)), json!(true)] {
         assert_eq!(told(&authenticator, json!({ "sub": sub })).await, Err(AuthError::Claim("sub")), "{sub}");
     }
     let without = TestKey::secret().token(&json!({ "exp": NOW + 60 }));
@@ -169,11 +169,9 @@ async fn the_algorithm_is_never_the_tokens_choice() {
             for alg in ["RS256", "ES256", "EdDSA"] {
                 let token = key.token_of(&json!({ "alg": alg, "kid": kid }), &claims);
                 let refused = by_keys.authenticate(&token).await.unwrap_err();
-                let expected = match kid {
-                    "unknown" => AuthError::UnknownKey,
-                    _ if kid[..2].eq_ignore_ascii_case(&alg[..2]) || (kid, alg) == ("rsa", "RS256") => {
-                        AuthError::Signature
-                    }
+                let expected = match (kid, alg) {
+                    ("unknown", _) => AuthError::UnknownKey,
+                    ("rsa", "RS256") | ("ec", "ES256") | ("ed", "EdDSA") => AuthError::Signature,
                     _ => AuthError::Algorithm,
                 };
                 assert_eq!(refused, expected, "{kid} {alg}");
@@ -223,6 +221,8 @@ async fn garbage_and_giants_are_refused() {
         TestKey::secret().token_of(&json!([]), &claims(json!({}))),
         TestKey::secret().token_of(&json!({ "alg": 256 }), &claims(json!({}))),
         TestKey::secret().token(&json!("anna")),
+        TestKey::secret().token(&claims(json!({ "sub": ["anna"] }))),
+        TestKey::secret().token(&claims(json!({ "exp": [NOW + 60] }))),
         TestKey::secret().token(&json!([1, 2])),
     ];
     for token in garbage {
@@ -232,7 +232,7 @@ async fn garbage_and_giants_are_refused() {
     let padded = |size: usize| TestKey::secret().token(&claims(json!({ "pad": "x".repeat(size) })));
     let base = padded(0).len();
     let nearly = (8192 - base) / 4 * 3;
-    let under = (nearly - 9..nearly + 9).map(padded).filter(|token| token.len() <= 8192).last().unwrap();
+    let under = (nearly - 9..nearly + 9).rev().map(padded).find(|token| token.len() <= 8192).unwrap();
     assert!(under.len() > 8180);
     assert!(authenticator.authenticate(&under).await.is_ok());
     assert_eq!(authenticator.authenticate(&padded(6200)).await, Err(AuthError::TooLarge));
