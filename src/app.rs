@@ -35,8 +35,9 @@ mod parts;
 
 pub use parts::Parts;
 
-/// What accepted requests and writes may take after the end was called for.
-const FINISH: Duration = Duration::from_secs(4);
+/// What accepted requests and writes may take after the end was called for: more than `--write-hold-timeout` by default,
+/// so that who waits inside PostgreSQL for somebody's open transaction is told before we go.
+const FINISH: Duration = Duration::from_millis(5500);
 /// What open sockets may take to say good-bye.
 const GOOD_BYE: Duration = Duration::from_secs(1);
 /// What the pool may take to close.
@@ -196,8 +197,8 @@ impl App {
         if timeout(GOOD_BYE, parts.end()).await.is_err() {
             tracing::warn!("the feed did not end in time");
         }
-        if timeout(CLOSE, database.connection.close()).await.is_err() {
-            tracing::debug!("the pool did not close in time");
+        if let Err(error) = database.close(CLOSE).await {
+            tracing::warn!(%error, "some statements may go on in the database");
         }
         if let Some(cluster) = cluster {
             cluster.stop_within(ALL.saturating_sub(begin.elapsed())).await;

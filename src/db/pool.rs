@@ -30,6 +30,30 @@ pub struct Database {
     pub backends: Arc<Backends>,
 }
 
+impl Database {
+    /// Closes the pool. What does not end by itself within `patience` is ended in PostgreSQL: it would go on with what it
+    /// was told after we are gone, and write what nobody was answered.
+    pub async fn close(&self, patience: Duration) -> Result<(), sqlx::Error> {
+        let pool = self.connection.get_postgres_connection_pool();
+        if tokio::time::timeout(patience, pool.close()).await.is_ok() {
+            return Ok(());
+        }
+        let ours: Vec<(i32, DateTime<Utc>)> =
+            self.backends.with(|known| known.iter().map(|(pid, start)| (pid.cast_signed(), *start)).collect());
+        let (pids, starts): (Vec<_>, Vec<_>) = ours.into_iter().unzip();
+        let end = async {
+            let mut session = self.options.connect().await?;
+            let ended = sqlx::query(
+                "SELECT pg_terminate_backend(a.pid) FROM pg_stat_activity a \
+                 JOIN unnest($1::int4[], $2::timestamptz[]) o (pid, started) ON a.pid = o.pid AND a.backend_start = o.started",
+            );
+            ended.bind(pids).bind(starts).execute(&mut session).await?;
+            sqlx::Connection::close(session).await
+        };
+        tokio::time::timeout(patience, end).await.map_err(|_| sqlx::Error::PoolTimedOut)?
+    }
+}
+
 /// The backends of our own pool, by process and start. A notification carries the process that sent it, so this tells
 /// our own from other people's.
 #[derive(Debug, Default)]

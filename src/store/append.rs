@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::columns::task_columns;
 use super::record::{Committed, NewRecord, Saved};
+use super::turn::TURN;
 use super::{Store, StoreError};
 
 static APPEND: LazyLock<String> = LazyLock::new(|| {
@@ -85,7 +86,7 @@ impl Store {
     /// Appends in a transaction that is rolled back: whether `PostgreSQL` would take these records.
     pub(super) async fn try_append(&self, records: &[&NewRecord]) -> Result<(), StoreError> {
         let query = bind(sqlx::query(APPEND.as_str()), records)?
-            .bind(Wait::AtMost(self.settings.hold_timeout).millis())
+            .bind(Wait::AtMost(TURN.min(self.settings.hold_timeout)).millis())
             .bind(false);
         self.within_time(async {
             let mut transaction = self.db.get_postgres_connection_pool().begin().await?;

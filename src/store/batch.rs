@@ -1,7 +1,9 @@
 //! Batches: saved together or not at all, beside the lanes.
 
-use super::append::{Placed, Wait};
+use super::append::Placed;
 use super::record::{NewRecord, Saved};
+use super::retry::Attempts;
+use super::turn::Turn;
 use super::{Store, StoreError};
 
 impl Store {
@@ -9,7 +11,7 @@ impl Store {
     /// names it.
     pub async fn save_batch(&self, records: &[NewRecord]) -> Result<Vec<Saved>, StoreError> {
         let all: Vec<&NewRecord> = records.iter().collect();
-        let placed = match self.append_until_known(&all, Wait::AtMost(self.settings.hold_timeout)).await {
+        let placed = match self.append_in_turn(&all).await {
             Err(StoreError::Unstorable { index: None, message }) => {
                 let index = self.find_unstorable(&all).await?;
                 return Err(StoreError::Unstorable { index, message });
@@ -38,6 +40,17 @@ impl Store {
                     .ok_or_else(|| StoreError::Unavailable("a record of the batch has just been removed".to_owned())),
             })
             .collect()
+    }
+
+    async fn append_in_turn(&self, records: &[&NewRecord]) -> Result<Vec<Placed>, StoreError> {
+        let (mut attempts, mut turn) = (Attempts::new(), Turn::new(self));
+        loop {
+            match self.append(records, turn.wait(), attempts.notify).await {
+                Err(StoreError::Timeout) if turn.next(self).await => {}
+                Err(error) => attempts.after(self, error).await?,
+                placed => return placed,
+            }
+        }
     }
 
     /// Which record `PostgreSQL` refuses, by halving, in transactions that are rolled back.

@@ -12,6 +12,7 @@ use super::append::{Place, Wait};
 use super::columns::task_columns;
 use super::record::Committed;
 use super::retry::Attempts;
+use super::turn::Turn;
 use super::{Store, StoreError};
 
 static CANCEL: LazyLock<String> = LazyLock::new(|| {
@@ -108,9 +109,10 @@ pub enum AcknowledgeOutcome {
 impl Store {
     /// Cancels tasks in one transaction; the answers stand in the order of the items.
     pub async fn cancel(&self, items: &[NewCancellation], terms: &CancelTerms) -> Result<Vec<Cancelled>, StoreError> {
-        let mut attempts = Attempts::new();
+        let (mut attempts, mut turn) = (Attempts::new(), Turn::new(self));
         let rows = loop {
-            match self.cancel_once(items, terms, attempts.notify).await {
+            match self.cancel_once(items, terms, turn.wait(), attempts.notify).await {
+                Err(StoreError::Timeout) if turn.next(self).await => {}
                 Err(error) => attempts.after(self, error).await?,
                 Ok(rows) => break rows,
             }
@@ -142,9 +144,10 @@ impl Store {
         &self,
         answer: &NewAcknowledgement,
     ) -> Result<(AcknowledgeOutcome, Option<task::Model>), StoreError> {
-        let mut attempts = Attempts::new();
+        let (mut attempts, mut turn) = (Attempts::new(), Turn::new(self));
         let row = loop {
-            match self.acknowledge_once(answer, attempts.notify).await {
+            match self.acknowledge_once(answer, turn.wait(), attempts.notify).await {
+                Err(StoreError::Timeout) if turn.next(self).await => {}
                 Err(error) => attempts.after(self, error).await?,
                 Ok(row) => break row,
             }
@@ -166,6 +169,7 @@ impl Store {
         &self,
         items: &[NewCancellation],
         terms: &CancelTerms,
+        wait: Wait,
         notify: bool,
     ) -> Result<Vec<QueryResult>, StoreError> {
         let settle = PgInterval {
@@ -181,14 +185,19 @@ impl Store {
             .bind(terms.requested_by.clone())
             .bind(terms.force)
             .bind(settle)
-            .bind(Wait::AtMost(self.settings.hold_timeout).millis())
+            .bind(wait.millis())
             .bind(notify);
         let rows = self.within_time(query.fetch_all(self.db.get_postgres_connection_pool())).await??;
         self.outage.is_over();
         Ok(rows.into_iter().map(QueryResult::from).collect())
     }
 
-    async fn acknowledge_once(&self, answer: &NewAcknowledgement, notify: bool) -> Result<QueryResult, StoreError> {
+    async fn acknowledge_once(
+        &self,
+        answer: &NewAcknowledgement,
+        wait: Wait,
+        notify: bool,
+    ) -> Result<QueryResult, StoreError> {
         let query = sqlx::query(ACKNOWLEDGE.as_str())
             .bind(answer.user_id.clone())
             .bind(answer.task_id.clone())
@@ -196,7 +205,7 @@ impl Store {
             .bind(answer.outcome.as_str())
             .bind(answer.message.clone())
             .bind(answer.reported_by.clone())
-            .bind(Wait::AtMost(self.settings.hold_timeout).millis())
+            .bind(wait.millis())
             .bind(notify);
         let row = self.within_time(query.fetch_one(self.db.get_postgres_connection_pool())).await??;
         self.outage.is_over();

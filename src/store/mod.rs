@@ -3,7 +3,8 @@
 //! [`Store`] is one type whose `impl` is split by topic:
 //!
 //! - [`record`]: what a writer hands in and gets back · `append`: the prepared statement · [`lanes`], `queue`: group
-//!   commit · `batch`: many records together · `cancel`: cancelling and acknowledging · `retry`: what is tried again
+//!   commit · `batch`: many records together · `cancel`: cancelling and acknowledging · `retry`, `turn`: what is
+//!   tried again, and who waits for whom
 //! - `tasks`, `history`: reads · [`filter`], [`page`]: what a list asks for · `feed`, `feed_tasks`: what
 //!   the feed reads
 //! - `outage`: whether the database is away · `partitions`: dividing `task_record` ahead
@@ -28,6 +29,7 @@ mod queue;
 pub mod record;
 mod retry;
 mod tasks;
+mod turn;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,6 +58,7 @@ pub struct Store {
     on_commit: OnCommit,
     settings: StoreSettings,
     outage: Arc<outage::Outage>,
+    seats: Arc<tokio::sync::Semaphore>,
 }
 
 /// Times that the store keeps.
@@ -77,7 +80,7 @@ impl Store {
     /// A store over a migrated database; `on_commit` gets each committed record with its task.
     #[must_use]
     pub fn new(db: DatabaseConnection, settings: StoreSettings, on_commit: OnCommit) -> Self {
-        Self { db, on_commit, settings, outage: Arc::default() }
+        Self { db, on_commit, settings, outage: Arc::default(), seats: turn::seats() }
     }
 
     /// The pool.

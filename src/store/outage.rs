@@ -37,10 +37,10 @@ impl Outage {
         *self.since.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// A write has failed: whether writes have been failing for longer than is waited for.
-    pub(super) fn lasts(&self) -> bool {
+    /// A write that was begun then has failed: whether they have been failing for longer than is waited for.
+    pub(super) fn lasts(&self, begun: Instant) -> bool {
         let mut since = self.since.lock().unwrap_or_else(PoisonError::into_inner);
-        since.get_or_insert_with(Instant::now).elapsed() > WAITED_FOR
+        since.get_or_insert(begun).elapsed() > WAITED_FOR
     }
 
     /// Returns, with the reason, when the database turns out to be away; never while it is there.

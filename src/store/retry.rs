@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use sea_orm::{ConnectionTrait, DbBackend, QueryResult, Statement};
+use tokio::time::Instant;
 
 use super::append::{Placed, Wait};
 use super::record::NewRecord;
@@ -13,6 +14,7 @@ use super::{Store, StoreError, error};
 /// The attempts of one write: about four seconds in all, and one alone in an outage that has lasted as long.
 pub(super) struct Attempts {
     pauses: ExponentialBackoff,
+    begun: Instant,
     /// False once the queue for notifications was found full.
     pub(super) notify: bool,
     had_stale_plan: bool,
@@ -27,7 +29,7 @@ impl Attempts {
             .with_max_times(9)
             .with_jitter()
             .build();
-        Self { pauses, notify: true, had_stale_plan: false }
+        Self { pauses, begun: Instant::now(), notify: true, had_stale_plan: false }
     }
 
     /// Returns when the write may be tried again; or gives the error back where that makes no sense any more.
@@ -35,7 +37,7 @@ impl Attempts {
         match &error {
             StoreError::Unavailable(reason) => {
                 store.weed();
-                let pause = if store.outage.lasts() { None } else { self.pauses.next() };
+                let pause = if store.outage.lasts(self.begun) { None } else { self.pauses.next() };
                 let Some(pause) = pause else { return Err(error) };
                 tracing::debug!(reason, ?pause, "a write is tried again");
                 tokio::time::sleep(pause).await;

@@ -7,6 +7,7 @@
 //!
 //! To add a fault: a file beside these with its tests, and a `mod` line here. It starts a `Load` and `Subscriber`s, does
 //! its harm whenever the load has gone on a little (never after a sleep), and ends with `check::run`.
+//! `CHAOS_ROUNDS=30 cargo test --test chaos kill_server` looks longer.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "that is how a test fails")]
 
 mod check;

@@ -22,8 +22,9 @@ use crate::{
 const WORKERS: usize = 8;
 const USERS: usize = 3;
 const A_WHILE: u64 = 150;
-/// How soon callers are to know that the database is away.
+/// How soon callers are to know that the database is away: that it refuses connections, or that it says nothing.
 const TOLD: Duration = Duration::from_secs(8);
+const TOLD_OF_SILENCE: Duration = Duration::from_secs(12);
 
 const QUERY: &str = "query($user: ID!) { tasks(userId: $user, first: 5) { nodes { taskId status steps { nodes { step } } \
                      history(first: 2) { nodes { position } } } } }";
@@ -82,7 +83,7 @@ fn assert_only_delayed(outcome: &Outcome, seen: Vec<Seen>) {
 }
 
 /// What a newcomer is told while the database is away.
-async fn assert_told(server: &Server) {
+async fn assert_told(server: &Server, within: Duration) {
     let since = Instant::now();
     let subscription = async {
         let mut socket = Socket::open(server.address(), "new", None).await.unwrap();
@@ -114,8 +115,8 @@ async fn assert_told(server: &Server) {
         assert!(matches!(fault, Fault::Told { record_id: Some(_), .. }), "no record to repeat: {fault:?}");
         println!("a save is told after {:?}", since.elapsed());
     };
-    let told = timeout(TOLD, async { tokio::join!(subscription, query, save) }).await;
-    assert!(told.is_ok(), "not told within {TOLD:?}");
+    let told = timeout(within, async { tokio::join!(subscription, query, save) }).await;
+    assert!(told.is_ok(), "not told within {within:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -146,7 +147,7 @@ async fn long_outage(go_away: impl AsyncFnOnce(&mut Server)) {
     let asker = Asker::start(&server);
     load.goes_on(A_WHILE).await;
     go_away(&mut host).await;
-    assert_told(&server).await;
+    assert_told(&server, TOLD).await;
     host.restart().await;
     let since = Instant::now();
     load.goes_on(A_WHILE).await;
@@ -173,4 +174,25 @@ async fn somebody_elses_killed_for_a_while() {
         host.kill_postmaster();
     })
     .await;
+}
+
+/// Neither refused nor answered, as behind a network that swallows everything. What its backends were told they still do
+/// when it goes on, although their clients are gone and have said it again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_stands_still_for_a_while() {
+    let server = Server::start(&[]).await;
+    let mut subscribers = subscribers(&server);
+    let mut load = Load::start(server.address(), WORKERS, USERS, Ids::Mixed);
+    let asker = Asker::start(&server);
+    load.goes_on(A_WHILE).await;
+    server.room().signal_postgres(Signal::STOP);
+    assert_told(&server, TOLD_OF_SILENCE).await;
+    server.room().signal_postgres(Signal::CONT);
+    let since = Instant::now();
+    load.goes_on(A_WHILE).await;
+    println!("goes on {:?} after the database is back", since.elapsed());
+    asker.finish().await;
+    let outcome = load.finish().await;
+    let seen = check::run(&server, &outcome, &mut subscribers).await;
+    assert_only_delayed(&outcome, seen);
 }

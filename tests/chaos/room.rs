@@ -32,6 +32,9 @@ for round in 1 2 3; do
         ours "$pid" "$room/data/postgres" || continue
         socket=$(sed -n 5p "$room/data/postgres/postmaster.pid")
         kill -QUIT "$pid"
+        for process in /proc/[0-9]*; do
+            ours "${process#/proc/}" "$room/data/postgres" && kill -CONT "${process#/proc/}"
+        done
         case "$socket" in /tmp/taskwire-*) rm -rf "$socket" ;; esac
     done
     sleep 0.3
@@ -116,13 +119,17 @@ impl Room {
         (works_in == cluster).then(|| Pid::from_raw(pid))?
     }
 
-    /// Every process that works in this room or below it.
-    pub(crate) fn processes(&self) -> Vec<String> {
-        let works_here =
-            |process: &Path| fs::read_link(process.join("cwd")).is_ok_and(|cwd| cwd.starts_with(&self.path));
-        let all = fs::read_dir("/proc").unwrap().filter_map(|entry| Some(entry.ok()?.path()));
-        let here = all.filter(|process| works_here(process));
-        here.map(|process| fs::read_to_string(process.join("cmdline")).unwrap_or_default()).collect()
+    /// Every process that works in this room or below it: number and command line.
+    pub(crate) fn processes(&self) -> Vec<(Pid, String)> {
+        working_in(&self.path)
+    }
+
+    /// Sends a signal to the postmaster and to each of its children, which have process groups of their own.
+    pub(crate) fn signal_postgres(&self, signal: Signal) {
+        for (pid, _) in working_in(&self.data().join("postgres")) {
+            // It may just have ended.
+            let _ = kill_process(pid, signal);
+        }
     }
 
     /// What PostgreSQL said.
@@ -131,11 +138,23 @@ impl Room {
     }
 }
 
+fn working_in(folder: &Path) -> Vec<(Pid, String)> {
+    let all = fs::read_dir("/proc").unwrap().filter_map(|entry| {
+        let process = entry.ok()?.path();
+        let pid = Pid::from_raw(process.file_name()?.to_str()?.parse().ok()?)?;
+        let works_here = fs::read_link(process.join("cwd")).ok()?.starts_with(folder);
+        works_here.then(|| (pid, fs::read_to_string(process.join("cmdline")).unwrap_or_default()))
+    });
+    all.collect()
+}
+
 impl Drop for Room {
     fn drop(&mut self) {
         let told = fs::read_to_string(self.data().join("postgres/postmaster.pid")).unwrap_or_default();
         if let Some(pid) = self.postmaster() {
             let _ = kill_process(pid, Signal::QUIT);
+            // Who was stopped hears nothing else.
+            self.signal_postgres(Signal::CONT);
             let until = Instant::now() + Duration::from_secs(5);
             while self.postmaster().is_some() && Instant::now() < until {
                 std::thread::sleep(Duration::from_millis(10));

@@ -43,6 +43,13 @@ impl Server {
     }
 
     pub(crate) async fn start_in(room: Room, arguments: &[&str]) -> Self {
+        let mut server = Self::spawn_in(room, arguments);
+        server.ready().await;
+        server
+    }
+
+    /// Starts one and does not wait for it.
+    pub(crate) fn spawn_in(room: Room, arguments: &[&str]) -> Self {
         let mut server = Self {
             room: Some(room),
             arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(),
@@ -51,12 +58,17 @@ impl Server {
             address: "127.0.0.1:0".parse().unwrap(),
             socket: None,
         };
-        server.restart().await;
+        server.spawn();
         server
     }
 
-    /// Starts it (again, on the port that it had) and waits until it is ready.
+    /// Starts it again, on the port that it had, and waits until it is ready.
     pub(crate) async fn restart(&mut self) {
+        self.spawn();
+        self.ready().await;
+    }
+
+    fn spawn(&mut self) {
         assert!(self.child.is_none(), "it runs");
         let room = self.room();
         let log = OpenOptions::new().create(true).append(true).open(room.path().join("server.log")).unwrap();
@@ -80,6 +92,9 @@ impl Server {
         std::thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|text| line.send(text)));
         self.child = Some(child);
         self.lines = lines;
+    }
+
+    async fn ready(&mut self) {
         loop {
             let text = self.line().await;
             if let Some((_, rest)) = text.split_once("GraphQL    http://") {

@@ -3,11 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use rustix::process::{Pid, Signal};
+use serde_json::{Value, json};
 use sqlx::{Connection as _, Executor as _, PgConnection};
 use tokio::{
     net::TcpStream,
     sync::Notify,
-    task::JoinSet,
+    task::{JoinHandle, JoinSet},
     time::{Instant, timeout},
 };
 use uuid::Uuid;
@@ -17,6 +18,7 @@ use crate::{
     client::{Client, Fault, Record, Report},
     eventually, load,
     load::{Ids, Load},
+    room::Room,
     server::Server,
     socket::{Heard, Socket},
 };
@@ -84,7 +86,7 @@ async fn answered_or_not_there(server: &Server, answers: &[(Report, Result<Recor
 async fn ends_cleanly(server: &mut Server, since: Instant) {
     let status = server.ended().await;
     let took = since.elapsed();
-    assert_eq!(server.room().processes(), [""; 0], "something lives on");
+    assert_eq!(server.room().processes(), [], "something lives on");
     assert_eq!(status.code(), Some(0));
     assert!(took < END, "it took {took:?}");
     println!("ended after {took:?}");
@@ -147,11 +149,36 @@ async fn hold(server: &Server, user: &str) -> PgConnection {
     session
 }
 
+/// A batch and a cancellation of the user `held`, which wait for the lock inside PostgreSQL when this returns.
+async fn wait_inside(server: &Server, looker: &mut PgConnection) -> [JoinHandle<Result<Value, Fault>>; 2] {
+    let client = Client::new(server.address());
+    let result = json!({ "stepName": "s", "status": "RUNNING" });
+    let record = json!({ "userId": "held", "taskId": "batch", "step": 1, "stepResult": result });
+    let batch = "mutation($input: SaveTaskHistoryBatchInput!) { saveTaskHistoryBatch(input: $input) { savedCount } }";
+    let cancel = "mutation($input: CancelTaskInput!) { cancelTask(input: $input) { outcome } }";
+    let calls = [
+        (batch, json!({ "input": { "records": [record] } })),
+        (cancel, json!({ "input": { "userId": "held", "taskId": "first" } })),
+    ];
+    let calls = calls.map(|(query, variables)| {
+        let client = client.clone();
+        tokio::spawn(async move { client.ask(query, variables).await })
+    });
+    eventually("they wait for the lock", async || {
+        let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
+        let count: i64 = sqlx::query_scalar(waiting).fetch_one(&mut *looker).await.unwrap();
+        (count >= 2).then_some(())
+    })
+    .await;
+    calls
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn saves_held_by_somebody_elses_transaction() {
     let mut server = Server::start(&[]).await;
     let stranger = hold(&server, "held").await;
     let held = Flight::start(&server, 20, |_| "held".to_owned());
+    let inside = wait_inside(&server, &mut server.psql().await).await;
     let free = Flight::start(&server, 20, load::user).landed().await;
     assert!(free.iter().all(|(_, answer)| answer.is_ok()), "others are held too");
     let since = Instant::now();
@@ -165,8 +192,14 @@ async fn saves_held_by_somebody_elses_transaction() {
         let fault = answer.as_ref().expect_err("saved past a lock");
         assert_eq!(fault.code(), Some("TIMEOUT"), "not told what became of it: {fault:?}");
     }
+    for answer in inside {
+        let fault = answer.await.unwrap().expect_err("written past a lock");
+        // Who stands in line behind another waits for as long again.
+        assert!(matches!(fault.code(), Some("TIMEOUT" | "DATABASE_UNAVAILABLE") | None), "{fault:?}");
+    }
     server.restart().await;
     assert_eq!(answered_or_not_there(&server, &held).await, 0);
+    assert_eq!(check::stored(&mut server.psql().await).await["held"].len(), 1, "written, and nobody knows");
     assert_eq!(answered_or_not_there(&server, &free).await, free.len());
 }
 
@@ -203,7 +236,7 @@ async fn while_its_postgresql_is_being_started_again() {
     let since = Instant::now();
     server.signal(Signal::TERM);
     let status = server.ended().await;
-    assert_eq!(server.room().processes(), [""; 0], "something lives on");
+    assert_eq!(server.room().processes(), [], "something lives on");
     assert_eq!(status.code(), Some(0));
     assert!(since.elapsed() < END, "it took {:?}", since.elapsed());
     println!("ended after {:?}", since.elapsed());
@@ -267,4 +300,43 @@ async fn a_server_over_somebody_elses_database() {
     .await;
     session.close().await.unwrap();
     assert!(answered_or_not_there(&host, &flight.landed().await).await > 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn before_it_is_ready() {
+    let mut server = Server::spawn_in(Room::new().await, &[]);
+    eventually("PostgreSQL begins", async || server.room().postmaster()).await;
+    server.signal(Signal::TERM);
+    let status = server.ended().await;
+    // Ready sooner than the signal came is no fault.
+    assert!([Some(143), Some(0)].contains(&status.code()), "{status}");
+    eventually("nothing lives on", async || server.room().processes().is_empty().then_some(())).await;
+    server.restart().await;
+    let log = server.room().postgres_log();
+    assert!(!log.contains("was not properly shut down"), "it had to recover:\n{log}");
+}
+
+/// Over somebody else's database: a statement that still waits when its server goes must not write later.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_writes_on_after_the_end() {
+    let host = Server::start(&[]).await;
+    let mut server = Server::start_beside(&host, &["--write-hold-timeout", "60s"]).await;
+    let mut stranger = hold(&host, "held").await;
+    let mut looker = host.psql().await;
+    let inside = wait_inside(&server, &mut looker).await;
+    let since = Instant::now();
+    server.signal(Signal::TERM);
+    assert_eq!(server.ended().await.code(), Some(0));
+    assert!(since.elapsed() < END, "it took {:?}", since.elapsed());
+    eventually("nobody waits any more", async || {
+        let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
+        let count: i64 = sqlx::query_scalar(waiting).fetch_one(&mut looker).await.unwrap();
+        (count == 0).then_some(())
+    })
+    .await;
+    stranger.execute("COMMIT").await.unwrap();
+    for answer in inside {
+        answer.await.unwrap().expect_err("written past a lock");
+    }
+    assert_eq!(check::stored(&mut looker).await["held"].len(), 1, "written, and nobody knows");
 }

@@ -324,3 +324,46 @@ async fn a_user_released_in_the_midst_of_halving_keeps_its_order() {
         outcome.iter().map(|saved| saved.as_ref().ok().map(|saved| saved.record.position)).collect();
     assert_eq!(places, [Some(1), Some(3), None, Some(4)]);
 }
+
+/// More batches and cancellations of a held user than the pool has connections: they must not take all of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_batches_of_a_held_user_leave_connections_for_others() {
+    let database = TestDatabase::new().await;
+    let settings = StoreSettings { hold_timeout: HOLD, ..StoreSettings::default() };
+    let store = store_with(&database, settings);
+    let lanes = Lanes::start(store.clone(), LaneSettings::default(), Telemetry::new());
+    let mut psql = database.session().await;
+    psql.execute("BEGIN").await.unwrap();
+    insert(&mut psql, "ann").await;
+    let held: Vec<_> = (0..60)
+        .map(|step| {
+            let store = store.clone();
+            tokio::spawn(async move { store.save_batch(&[record("ann", "t", step)]).await })
+        })
+        .collect();
+    let pool = database.database.connection.get_postgres_connection_pool();
+    eventually("batches wait", async || {
+        let sql =
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        let waiting: i64 = sqlx::query_scalar(sql).fetch_one(&mut psql).await.unwrap();
+        (waiting > 1).then_some(())
+    })
+    .await;
+    let pace = pace_of_others(&lanes).await;
+    let start = Instant::now();
+    store.save_batch(&[record("bob", "t", 0)]).await.unwrap();
+    assert!(pace < PACE && start.elapsed() < PACE, "others took {pace:?} and {:?}", start.elapsed());
+    assert!(pool.size() <= 20);
+    let start = Instant::now();
+    psql.execute("COMMIT").await.unwrap();
+    let mut saved = 0;
+    for batch in held {
+        match batch.await.unwrap() {
+            Ok(_) => saved += 1,
+            Err(StoreError::Timeout) => {}
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+    assert!(start.elapsed() < HOLD + PACE);
+    assert_eq!(positions(&database, "ann").await.len(), 1 + saved);
+}
