@@ -1,5 +1,7 @@
 //! What may be wrong with a token, one by one.
 
+use std::io;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -13,6 +15,21 @@ use crate::support::Folder;
 
 fn by_secret() -> AuthConfig {
     AuthConfig { key: KeyConfig::Secret(SECRET.into()), ..AuthConfig::default() }
+}
+
+/// What was logged.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(text);
+        Ok(text.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 async fn told(authenticator: &Authenticator, others: Value) -> Result<Viewer, AuthError> {
@@ -241,7 +258,11 @@ async fn garbage_and_giants_are_refused() {
 }
 
 #[tokio::test]
-async fn no_secret_is_ever_shown() {
+async fn no_secret_and_no_token_is_ever_shown() {
+    let log = Log::default();
+    let writer = log.clone();
+    let all = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(move || writer.clone());
+    let _quiet_again = tracing::subscriber::set_default(all.finish());
     let config = by_secret();
     let (authenticator, _) = authenticator(&config).await;
     for shown in [format!("{config:?}"), format!("{authenticator:?}"), format!("{:#?}", (&config, &authenticator))] {
@@ -251,4 +272,10 @@ async fn no_secret_is_ever_shown() {
     let refused = authenticator.authenticate(&token).await.unwrap_err();
     assert_eq!(refused.to_string(), "The token's signature is not valid.");
     assert_eq!(AuthError::CODE, "UNAUTHENTICATED");
+    assert!(told(&authenticator, json!({ "role": "secretly" })).await.is_err());
+    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert!(log.contains("refused a token"), "{log}");
+    for hidden in token.split('.').chain([SECRET, "secretly", "anna"]) {
+        assert!(!log.contains(hidden), "{log}");
+    }
 }
