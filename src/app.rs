@@ -21,7 +21,9 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    auth::Authenticator,
     cli::VERSION,
+    clock::Clock,
     config::{Config, DatabaseSource},
     db::{self, Cluster, ClusterOptions, Database, StartError},
     http::{self, Sockets},
@@ -93,9 +95,10 @@ pub struct App {
 impl App {
     /// Starts a server. When this returns it answers. The port comes first, so that a taken one changes nothing.
     pub async fn start(config: Config, telemetry: Telemetry) -> Result<Self, StartError> {
+        let authenticator = authenticator(&config).await?;
         let listener = bind(config.http.listen).await?;
         let (cluster, url, setting) = open(&config).await?;
-        let started = Self::start_on(listener, &config, telemetry, &url, &setting).await;
+        let started = Self::start_on(listener, &config, authenticator, telemetry, &url, &setting).await;
         match started {
             Ok(app) => {
                 let database_line = database_line(cluster.as_ref(), &setting, &app.database.options);
@@ -113,6 +116,7 @@ impl App {
     async fn start_on(
         listener: TcpListener,
         config: &Config,
+        authenticator: Authenticator,
         telemetry: Telemetry,
         url: &str,
         setting: &str,
@@ -121,7 +125,7 @@ impl App {
         db::migrate(&db::connect_options(url, setting)?, setting).await?;
         let database = db::connect(&config.database, url, setting).await?;
         let shutdown = Shutdown::default();
-        let parts = Parts::start(&database, config, &telemetry, shutdown.subscriptions.clone());
+        let parts = Parts::start(&database, config, authenticator, &telemetry, shutdown.subscriptions.clone());
         let sockets = Sockets { end: shutdown.subscriptions.clone(), open: shutdown.sockets.clone() };
         let router = http::router(parts.api(), &config.http, sockets);
         let listener = listener.tap_io(|socket| {
@@ -156,6 +160,12 @@ impl App {
     #[must_use]
     pub fn service(&self) -> &Service {
         &self.parts.service
+    }
+
+    /// Who tells by a token who is calling.
+    #[must_use]
+    pub fn authenticator(&self) -> &Authenticator {
+        self.parts.authenticator()
     }
 
     /// Its metrics.
@@ -264,6 +274,21 @@ where
     L::Addr: std::fmt::Debug,
 {
     axum::serve(listener, router).with_graceful_shutdown(accepting.cancelled_owned()).await
+}
+
+/// The keys come before everything else: a server that cannot tell who is calling must not start.
+async fn authenticator(config: &Config) -> Result<Authenticator, StartError> {
+    let authenticator = Authenticator::new(&config.auth, Clock::system())
+        .await
+        .map_err(|error| StartError::Keys { cause: error.to_string() })?;
+    if authenticator.is_open() && !config.http.listen.ip().to_canonical().is_loopback() {
+        tracing::warn!(
+            listen = %config.http.listen,
+            "INSECURE: nobody has to sign in, and everybody who can reach this address may read, change and cancel \
+             everybody's tasks (--insecure); give a key by --jwt-secret-file, --jwks-file or --jwks-url"
+        );
+    }
+    Ok(authenticator)
 }
 
 async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {

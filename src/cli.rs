@@ -4,13 +4,16 @@ use std::{
     fmt::Display,
     io::{self, Write},
     process::ExitCode,
+    time::Duration,
 };
 
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, parser::ValueSource};
 
 use crate::{
     app::{self, Outcome},
-    config::{Config, ConfigError, DataDirFlags, DatabaseFlags, Flags, Origin},
+    auth::{self, NewToken, Role},
+    clock::Clock,
+    config::{self, AuthFlags, Config, ConfigError, DataDirFlags, DatabaseFlags, Flags, Origin},
     demo::{self, DemoArgs},
     graphql,
     telemetry::{self, Telemetry},
@@ -47,11 +50,13 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve the GraphQL API until Ctrl-C or SIGTERM (what happens without a subcommand)
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     /// Bring the database's schema up to this version, and end; `serve` does it by itself
     Migrate(MigrateArgs),
     /// Print the GraphQL schema
     Schema,
+    /// Print a token for development, signed with the server's secret (--jwt-secret, --jwt-secret-file)
+    Token(TokenArgs),
     /// Play some users' workers against a running server, so that there is something to see
     Demo(DemoArgs),
 }
@@ -75,6 +80,21 @@ struct MigrateArgs {
 }
 
 #[derive(Debug, Args)]
+struct TokenArgs {
+    /// Whose token: the user's id, or a name for the worker or the admin
+    #[arg(long, env = "TASKWIRE_TOKEN_SUB", value_name = "ID")]
+    sub: String,
+    /// What its holder may do: user, worker or admin
+    #[arg(long, env = "TASKWIRE_TOKEN_ROLE", value_name = "ROLE", default_value_t)]
+    role: Role,
+    /// How long it is valid, as in 15min, 1h, 7d
+    #[arg(long, env = "TASKWIRE_TOKEN_TTL", value_name = "DURATION", default_value = "1h", value_parser = config::duration)]
+    ttl: Duration,
+    #[command(flatten)]
+    auth: AuthFlags,
+}
+
+#[derive(Debug, Args)]
 struct LogArgs {
     /// What to log to standard error: error, warn, info, debug, trace, or one for a module as in `taskwire=debug,info`
     #[arg(long, env = "TASKWIRE_LOG", value_name = "FILTER", default_value = "info")]
@@ -95,9 +115,10 @@ fn dispatch(cli: Cli, matches: &ArgMatches) -> ExitCode {
     let matches = matches.subcommand().map_or(matches, |(_, matches)| matches);
     match cli.command {
         None => serve(cli.serve, matches),
-        Some(Command::Serve(arguments)) => serve(arguments, matches),
+        Some(Command::Serve(arguments)) => serve(*arguments, matches),
         Some(Command::Migrate(arguments)) => migrate(arguments, matches),
         Some(Command::Schema) => print(&graphql::sdl()),
+        Some(Command::Token(arguments)) => token(arguments, matches),
         Some(Command::Demo(arguments)) => run(async move { demo::run(arguments).await.map(|()| Outcome::Finished) }),
     }
 }
@@ -119,10 +140,23 @@ fn migrate(arguments: MigrateArgs, matches: &ArgMatches) -> ExitCode {
     }
 }
 
+fn token(arguments: TokenArgs, matches: &ArgMatches) -> ExitCode {
+    let TokenArgs { sub, role, ttl, auth } = arguments;
+    let config = match settle(Flags { auth, ..Flags::default() }, matches) {
+        Ok(config) => config,
+        Err(error) => return fail(&error.to_string()),
+    };
+    match auth::make_token(&config.auth, &NewToken { sub, role, ttl }, &Clock::system()) {
+        Ok(token) => print(&format!("{token}\n")),
+        Err(error) => fail(&error.to_string()),
+    }
+}
+
 /// Makes settings of the flags and the environment.
 fn settle(mut flags: Flags, matches: &ArgMatches) -> Result<Config, ConfigError> {
-    let origin = |id: &str| match matches.value_source(id) {
-        Some(ValueSource::CommandLine) => Origin::CommandLine,
+    // Not every subcommand has these.
+    let origin = |id: &str| match matches.try_contains_id(id).is_ok().then(|| matches.value_source(id)) {
+        Some(Some(ValueSource::CommandLine)) => Origin::CommandLine,
         _ => Origin::Environment,
     };
     flags.database.database_url_origin = origin("database_url");

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::auth::Authenticator;
 use crate::config::Config;
 use crate::db::Database;
 use crate::feed::{self, FeedSettings, Hub};
@@ -19,6 +20,8 @@ use crate::telemetry::Telemetry;
 pub struct Parts {
     /// The verbs.
     pub service: Service,
+    /// Who is calling.
+    authenticator: Authenticator,
     /// Single saves, on their way.
     lanes: Lanes,
     /// Ends every subscription.
@@ -34,6 +37,7 @@ impl Parts {
     pub fn start(
         database: &Database,
         config: &Config,
+        authenticator: Authenticator,
         telemetry: &Telemetry,
         subscriptions: CancellationToken,
     ) -> Self {
@@ -61,13 +65,19 @@ impl Parts {
         feed::start(&hub, database.options.clone(), &tracker, &background);
         maintenance::start(&store, database, &tracker, &background);
         let service = Service::new(store, lanes.clone(), hub, config.task.settle);
-        Self { service, lanes, subscriptions, background, tracker }
+        Self { service, authenticator, lanes, subscriptions, background, tracker }
     }
 
     /// What the schema is served over.
     #[must_use]
     pub fn api(&self) -> Api {
         Api::new(self.service.clone())
+    }
+
+    /// Who tells by a token who is calling.
+    #[must_use]
+    pub fn authenticator(&self) -> &Authenticator {
+        &self.authenticator
     }
 
     /// The end is near: saves that wait for somebody else's transaction wait for it no longer than can be afforded.

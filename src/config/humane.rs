@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Reads a duration with its unit: `ms`, `s`, `m` or `min`, `h`, `d`.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let (number, unit) = split(text);
     let seconds = match unit {
         "ms" => 0.001,

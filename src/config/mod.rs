@@ -5,6 +5,7 @@
 //! value can be told from a right one, a line in `validate`. To add a source (a file): fill in flags that are still
 //! `None` before [`Config::load`] hands them to the sections.
 
+mod auth;
 mod data_dir;
 mod database;
 mod feed;
@@ -15,10 +16,12 @@ mod write;
 
 use clap::Args;
 
+pub use auth::{AuthConfig, AuthFlags, KeyConfig};
 pub use data_dir::{DataDirConfig, DataDirFlags};
 pub use database::{DatabaseConfig, DatabaseFlags, DatabaseSource};
 pub use feed::{FeedConfig, FeedFlags};
 pub use http::{HttpConfig, HttpFlags};
+pub(crate) use humane::duration;
 pub use task::{TaskConfig, TaskFlags};
 pub use write::{WriteConfig, WriteFlags};
 
@@ -60,6 +63,9 @@ pub struct Flags {
     /// HTTP.
     #[command(flatten)]
     pub http: HttpFlags,
+    /// Who may call.
+    #[command(flatten)]
+    pub auth: AuthFlags,
     /// Live updates.
     #[command(flatten)]
     pub feed: FeedFlags,
@@ -80,6 +86,8 @@ pub struct Config {
     pub data_dir: DataDirConfig,
     /// Where it listens, and to whom it answers.
     pub http: HttpConfig,
+    /// Who may call.
+    pub auth: AuthConfig,
     /// Live updates.
     pub feed: FeedConfig,
     /// The write queues.
@@ -97,6 +105,7 @@ impl Config {
             database: DatabaseConfig::from_flags(flags.database, &variable)?,
             data_dir: DataDirConfig::from_flags(flags.data_dir),
             http: HttpConfig::from_flags(flags.http),
+            auth: AuthConfig::from_flags(flags.auth)?,
             feed: FeedConfig::from_flags(&flags.feed),
             write: WriteConfig::from_flags(&flags.write),
             task: TaskConfig::from_flags(&flags.task),
@@ -105,10 +114,12 @@ impl Config {
         Ok(config)
     }
 
-    /// Whether each section is usable.
+    /// Whether each section is usable, and whether they go together.
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.database.validate()?;
         self.http.validate()?;
+        self.auth.validate()?;
+        self.auth.validate_reach(self.http.listen.ip())?;
         self.feed.validate()?;
         self.write.validate()?;
         self.task.validate()

@@ -21,6 +21,12 @@ pub enum StartError {
         /// What the system says.
         cause: String,
     },
+    /// The keys that tokens are checked with cannot be used.
+    #[error("{cause}")]
+    Keys {
+        /// Names the setting, and says what is wrong.
+        cause: String,
+    },
     /// No rights on the data directory.
     #[error("the data directory {} cannot be written: {cause}; make it writable, or choose another one by --data-dir (TASKWIRE_DATA_DIR)", path.display())]
     NotWritable {

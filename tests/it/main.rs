@@ -9,6 +9,7 @@ mod api_query;
 mod api_server;
 mod api_subscription;
 mod append;
+mod auth;
 mod config;
 mod demo;
 mod embedded;

@@ -75,7 +75,7 @@ async fn a_taken_port() {
     assert!(line.contains(&address) && line.contains("--listen"), "{line}");
     assert!(listing(folder.path()).is_empty(), "something was made");
 
-    let mut command = taskwire(&[], ["--listen", "203.0.113.1:80", "--data-dir"]);
+    let mut command = taskwire(&[], ["--insecure", "--listen", "203.0.113.1:80", "--data-dir"]);
     command.arg(folder.join("data"));
     let line = refused(command).await;
     assert!(line.contains("203.0.113.1:80") && line.contains("--listen"), "{line}");

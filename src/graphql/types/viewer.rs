@@ -28,7 +28,7 @@ impl From<&Session> for Viewer {
         Self {
             user_id: viewer.user_id.clone().map(ID),
             role: viewer.role.into(),
-            token_expires_at: None,
+            token_expires_at: viewer.token_expires_at.map(DateTime),
             may_save: session.service.may_save(viewer),
             limits: session.service.limits().into(),
         }

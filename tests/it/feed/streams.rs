@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, HashMap};
 
 use entity::CancellationOutcome;
-use taskwire::auth::Role;
 use taskwire::service::TaskFilter;
 use taskwire::service::watch::CancellationRequest;
 use taskwire::store::{CancelTerms, NewAcknowledgement, NewCancellation};
@@ -214,8 +213,8 @@ async fn waiting_cancellations_come_first_then_each_new_one_once() {
 async fn who_may_watch_whom() {
     let database = TestDatabase::new().await;
     let server = Server::start(&database.url, NO_CHECK).await;
-    let user = Viewer { user_id: Some("u".into()), role: Role::User };
-    let worker = Viewer { user_id: None, role: Role::Worker };
+    let user = Viewer::user("u");
+    let worker = Viewer::worker("w");
     let service = &server.service;
     let code =
         |result: Result<(), ServiceError>| result.err().map(|error| (error.code(), error.field().map(str::to_owned)));
