@@ -127,7 +127,7 @@ impl App {
         let shutdown = Shutdown::default();
         let parts = Parts::start(&database, config, authenticator, &telemetry, shutdown.subscriptions.clone());
         let sockets = Sockets { end: shutdown.subscriptions.clone(), open: shutdown.sockets.clone() };
-        let router = http::router(parts.api(), &config.http, sockets);
+        let router = http::router(parts.api(), parts.authenticator().clone(), &config.http, sockets);
         let listener = listener.tap_io(|socket| {
             // Small answers must not wait for each other.
             if let Err(error) = socket.set_nodelay(true) {
