@@ -40,7 +40,7 @@ pub(super) async fn upgrade(shared: &Shared, request: Request) -> Result<Respons
 
 /// Until the client closes it, or the server ends: then its subscriptions complete, and it is closed as the protocol says.
 async fn serve(socket: WebSocket, caller: Caller, protocol: GraphQLProtocol, sockets: Sockets) {
-    let Sockets { end, open } = sockets;
+    let Sockets { end, open, .. } = sockets;
     let ended = end.clone();
     let conversation = async move {
         let (mut sink, mut stream) = socket.split();
