@@ -3,11 +3,12 @@
 //! - [`router`]: the routes · `guard`: what a web page could send is refused, as long as nobody has to sign in
 //! - `viewer`: who is calling, by the token that comes along
 //! - `request`: a request's query string or body becomes GraphQL's request · `answer`: what goes back
-//! - `socket`: subscriptions, for now by async-graphql-axum
+//! - [`connections`]: every open connection with live updates, counted and ended · `socket`: subscriptions over WebSocket
 //!
 //! To add a route: here, behind the guard if it tells or changes anything of a user's.
 
 mod answer;
+pub mod connections;
 mod guard;
 mod request;
 mod socket;
@@ -29,14 +30,17 @@ use crate::auth::Authenticator;
 use crate::config::HttpConfig;
 use crate::graphql::Api;
 use answer::Refusal;
+use connections::Connections;
 use guard::Guard;
 use viewer::SignInError;
 
 /// How open sockets hear that the server ends, and how it waits for them.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone)]
 pub struct Sockets {
     /// Cancelled when subscriptions are to end.
     pub end: CancellationToken,
+    /// Who is connected.
+    pub connections: Connections,
     /// Every open socket.
     pub open: TaskTracker,
 }

@@ -43,7 +43,7 @@ pub(super) async fn upgrade(shared: &Shared, request: Request) -> Result<Respons
 
 /// Until the client closes it, or the server ends: then its subscriptions complete, and it is closed as the protocol says.
 async fn serve(socket: WebSocket, shared: Shared, protocol: GraphQLProtocol) {
-    let Sockets { end, open } = shared.sockets.clone();
+    let Sockets { end, open, .. } = shared.sockets.clone();
     let door = Door { shared, viewer: Arc::default() };
     let ended = end.clone();
     let conversation = async move {
