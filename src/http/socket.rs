@@ -34,7 +34,7 @@ pub(super) async fn upgrade(shared: &Shared, request: Request) -> Result<Respons
         .await
         .map_err(|error| Refusal::bad_request(error.body_text()))?;
     let socket = shared.clone();
-    let most = usize::try_from(shared.api.service().limits().request_bytes).unwrap_or_default();
+    let most = usize::try_from(shared.api.service().limits().user_request_bytes).unwrap_or_default();
     Ok(upgrade
         .protocols(ALL_WEBSOCKET_PROTOCOLS)
         .max_message_size(most)
