@@ -26,7 +26,7 @@ use crate::{
     clock::Clock,
     config::{Config, DatabaseSource},
     db::{self, Cluster, ClusterOptions, Database, StartError},
-    http::{self, Sockets},
+    http::{self, Sockets, Streams},
     service::Service,
     telemetry::Telemetry,
 };
@@ -127,7 +127,12 @@ impl App {
         let shutdown = Shutdown::default();
         let parts = Parts::start(&database, config, authenticator, &telemetry, shutdown.subscriptions.clone());
         let sockets = Sockets { end: shutdown.subscriptions.clone(), open: shutdown.sockets.clone() };
-        let router = http::router(parts.api(), &config.http, sockets);
+        let streams = Streams {
+            config: config.stream.clone(),
+            closing: shutdown.accepting.clone(),
+            telemetry: telemetry.clone(),
+        };
+        let router = http::router(parts.api(), &config.http, sockets, streams);
         let listener = listener.tap_io(|socket| {
             // Small answers must not wait for each other.
             if let Err(error) = socket.set_nodelay(true) {

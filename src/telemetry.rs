@@ -48,8 +48,14 @@ pub struct Metrics {
     pub duplicate_records: Counter,
     /// Saves refused because the queues were full.
     pub overloaded: Counter,
+    /// Events handed to streams over HTTP.
+    pub stream_events: Counter,
+    /// Streams over HTTP that were broken off because their clients did not read.
+    pub slow_readers: Counter,
     /// Open subscriptions.
     pub subscriptions: Gauge,
+    /// Open streams over HTTP.
+    pub streams: Gauge,
     registry: Registry,
 }
 
@@ -71,8 +77,12 @@ impl Telemetry {
         let commits = counter("commits", "Transactions of the write lanes");
         let duplicate_records = counter("duplicate_records", "Records that were there already when they came again");
         let overloaded = counter("overloaded", "Saves refused because the queues were full");
+        let stream_events = counter("stream_events", "Events handed to streams over HTTP");
+        let slow_readers = counter("stream_slow_readers", "Streams over HTTP broken off because nobody read them");
         let subscriptions = Gauge::default();
         registry.register("subscriptions", "Open subscriptions", subscriptions.clone());
+        let streams = Gauge::default();
+        registry.register("streams", "Open streams over HTTP", streams.clone());
         Self(Arc::new(Metrics {
             recovered_by_check,
             listener_reconnects,
@@ -82,7 +92,10 @@ impl Telemetry {
             commits,
             duplicate_records,
             overloaded,
+            stream_events,
+            slow_readers,
             subscriptions,
+            streams,
             registry,
         }))
     }
@@ -123,6 +136,6 @@ mod tests {
         let text = telemetry.text();
         assert!(text.contains("taskwire_saved_records_total 3"), "{text}");
         assert!(text.contains("taskwire_subscriptions 1"), "{text}");
-        assert_eq!(text.matches("# HELP").count(), 9, "{text}");
+        assert_eq!(text.matches("# HELP").count(), 12, "{text}");
     }
 }

@@ -11,6 +11,7 @@ mod database;
 mod feed;
 mod http;
 mod humane;
+mod stream;
 mod task;
 mod write;
 
@@ -22,6 +23,7 @@ pub use database::{DatabaseConfig, DatabaseFlags, DatabaseSource};
 pub use feed::{FeedConfig, FeedFlags};
 pub use http::{HttpConfig, HttpFlags};
 pub(crate) use humane::duration;
+pub use stream::{StreamConfig, StreamFlags};
 pub use task::{TaskConfig, TaskFlags};
 pub use write::{WriteConfig, WriteFlags};
 
@@ -69,6 +71,9 @@ pub struct Flags {
     /// Live updates.
     #[command(flatten)]
     pub feed: FeedFlags,
+    /// Streams over HTTP.
+    #[command(flatten)]
+    pub stream: StreamFlags,
     /// The write queues.
     #[command(flatten)]
     pub write: WriteFlags,
@@ -90,6 +95,8 @@ pub struct Config {
     pub auth: AuthConfig,
     /// Live updates.
     pub feed: FeedConfig,
+    /// Streams over HTTP.
+    pub stream: StreamConfig,
     /// The write queues.
     pub write: WriteConfig,
     /// Tasks.
@@ -107,6 +114,7 @@ impl Config {
             http: HttpConfig::from_flags(flags.http),
             auth: AuthConfig::from_flags(flags.auth)?,
             feed: FeedConfig::from_flags(&flags.feed),
+            stream: StreamConfig::from_flags(&flags.stream),
             write: WriteConfig::from_flags(&flags.write),
             task: TaskConfig::from_flags(&flags.task),
         };
@@ -121,6 +129,7 @@ impl Config {
         self.auth.validate()?;
         self.auth.validate_reach(self.http.listen.ip())?;
         self.feed.validate()?;
+        self.stream.validate()?;
         self.write.validate()?;
         self.task.validate()
     }

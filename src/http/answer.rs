@@ -34,6 +34,18 @@ pub(super) fn respond(answer: async_graphql::Response, headers: &HeaderMap) -> R
     json(status, headers, &Answer { errors, data })
 }
 
+/// An answer as one JSON text.
+pub(super) fn text(answer: &async_graphql::Response) -> Vec<u8> {
+    let errors = &answer.errors;
+    let refused = !errors.is_empty() && errors.iter().all(|error| error.path.is_empty());
+    let answer = Answer { errors, data: (!refused).then_some(&answer.data) };
+    serde_json::to_vec(&answer).unwrap_or_else(|error| {
+        tracing::error!(%error, "an answer cannot be written as JSON");
+        br#"{"errors":[{"message":"Something went wrong on the server.","extensions":{"code":"INTERNAL_SERVER_ERROR"}}]}"#
+            .to_vec()
+    })
+}
+
 fn json(status: StatusCode, headers: &HeaderMap, answer: &Answer<'_>) -> Response {
     let (status, body) = match serde_json::to_vec(answer) {
         Ok(body) => (status, body),
@@ -85,6 +97,12 @@ impl Refusal {
     /// As the library's own error, with the code that it has been given.
     pub(super) fn of(error: ServerError) -> Self {
         Self { status: StatusCode::BAD_REQUEST, error: Box::new(error), allow: None }
+    }
+
+    /// The error by itself, where it can be told within a stream: something is wrong with the request, and nothing with
+    /// who sends it or how.
+    pub(super) fn into_request_error(self) -> Result<ServerError, Self> {
+        if self.status == StatusCode::BAD_REQUEST { Ok(*self.error) } else { Err(self) }
     }
 
     pub(super) fn respond(self, headers: &HeaderMap) -> Response {

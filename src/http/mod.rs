@@ -2,6 +2,7 @@
 //!
 //! - [`router`]: the routes · `guard`: what a web page could send is refused, as long as nobody has to sign in
 //! - `request`: a request's query string or body becomes GraphQL's request · `answer`: what goes back
+//! - `stream/`: results one by one, as server-sent events or multipart
 //! - `socket`: subscriptions, for now by async-graphql-axum
 //!
 //! To add a route: here, behind the guard if it tells or changes anything of a user's.
@@ -10,10 +11,12 @@ mod answer;
 mod guard;
 mod request;
 mod socket;
+mod stream;
 
 use std::sync::Arc;
 
 use async_graphql::Executor as _;
+use async_graphql::parser::types::OperationType;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::header::UPGRADE;
@@ -25,9 +28,10 @@ use tokio_util::task::TaskTracker;
 
 use crate::auth::Viewer;
 use crate::config::HttpConfig;
-use crate::graphql::Api;
+use crate::graphql::{Api, operation_type};
 use answer::Refusal;
 use guard::Guard;
+pub use stream::Streams;
 
 /// How open sockets hear that the server ends, and how it waits for them.
 #[derive(Clone, Debug, Default)]
@@ -44,15 +48,17 @@ struct Shared {
     api: Api,
     guard: Arc<Guard>,
     sockets: Sockets,
+    streams: Streams,
 }
 
 /// The routes: `/graphql` for queries, mutations and, over WebSocket, subscriptions; `/health`.
-pub fn router(api: Api, config: &HttpConfig, sockets: Sockets) -> Router {
+pub fn router(api: Api, config: &HttpConfig, sockets: Sockets, streams: Streams) -> Router {
     let guard = Arc::new(Guard::new(config));
     Router::new().route("/graphql", any(graphql)).route("/health", get(health)).with_state(Shared {
         api,
         guard,
         sockets,
+        streams,
     })
 }
 
@@ -83,9 +89,20 @@ async fn graphql(State(shared): State<Shared>, request: Request) -> Response {
 
 async fn execute(shared: &Shared, request: Request, headers: &HeaderMap) -> Result<Response, Refusal> {
     let request = match *request.method() {
-        Method::GET => request::from_query_string(request.uri())?,
-        _ => request::from_body(request, shared.api.service().limits().request_bytes).await?,
+        Method::GET => request::from_query_string(request.uri()),
+        _ => request::from_body(request, shared.api.service().limits().request_bytes).await,
     };
+    let mut request = match (request, stream::refused(headers)) {
+        (Err(refusal), Some(format)) => return Ok(stream::refuse(format, refusal.into_request_error()?)),
+        (request, _) => request?,
+    };
+    let operation = operation_type(&mut request).ok().flatten();
+    if let Some(format) = stream::chosen(headers, operation) {
+        let is_subscription = operation == Some(OperationType::Subscription);
+        let caller = shared.api.caller(Viewer::admin());
+        let operation = stream::Operation { caller, request, is_subscription, remaining: None };
+        return Ok(stream::open(format, operation, &shared.streams));
+    }
     let answer = shared.api.caller(Viewer::admin()).execute(request).await;
     Ok(answer::respond(answer, headers))
 }

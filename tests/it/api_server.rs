@@ -23,7 +23,7 @@ pub(crate) struct ApiServer {
     pub(crate) address: SocketAddr,
     pub(crate) client: reqwest::Client,
     pub(crate) database: TestDatabase,
-    _app: App,
+    pub(crate) app: App,
 }
 
 impl ApiServer {
@@ -32,6 +32,11 @@ impl ApiServer {
     }
 
     pub(crate) async fn with(http: HttpConfig) -> Self {
+        Self::with_config(Config { http, ..Config::default() }).await
+    }
+
+    /// With these settings, but on a free port and with a database of its own.
+    pub(crate) async fn with_config(config: Config) -> Self {
         let database = TestDatabase::new().await;
         let config = Config {
             database: DatabaseConfig {
@@ -40,11 +45,11 @@ impl ApiServer {
                 max_connections: 8,
                 ..DatabaseConfig::default()
             },
-            http: HttpConfig { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), ..http },
-            ..Config::default()
+            http: HttpConfig { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), ..config.http },
+            ..config
         };
         let app = App::start(config, Telemetry::new()).await.unwrap();
-        Self { address: app.address(), client: reqwest::Client::new(), database, _app: app }
+        Self { address: app.address(), client: reqwest::Client::new(), database, app }
     }
 
     pub(crate) fn url(&self) -> String {

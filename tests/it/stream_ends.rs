@@ -1,0 +1,109 @@
+//! How streams over HTTP end that nobody completed: with the server, or since their clients do not read.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use super::api_server::ApiServer;
+use super::stream_body::{Body, EVENTS, server_with};
+use super::support::eventually;
+
+#[tokio::test]
+async fn with_the_server_a_stream_ends_properly_but_does_not_complete() {
+    let server = ApiServer::start().await;
+    server.save("u", "t", 1, "RUNNING", json!({})).await;
+    let start = json!({ "user": "u", "fromStart": true });
+    let mut events = Body::post(&server, "text/event-stream", EVENTS, start.clone()).await;
+    events.until("\n\n").await;
+    events.until("\n\n").await;
+    let mut multipart = Body::post(&server, "multipart/mixed;subscriptionSpec=1.0", EVENTS, start).await;
+    multipart.until("\r\n--graphql").await;
+    multipart.until("\r\n--graphql").await;
+    let ApiServer { app, database: _database, .. } = server;
+    let begin = Instant::now();
+    let ((), (events, is_proper), (multipart, is_also)) = tokio::join!(app.stop(), events.rest(), multipart.rest());
+    assert!(begin.elapsed() < Duration::from_secs(4), "{:?}", begin.elapsed());
+    assert!(is_proper && is_also, "broken off");
+    // Nothing says "complete": the clients come back, and not in one instant.
+    assert!(events.starts_with("retry: ") && events.lines().count() == 2, "{events}");
+    assert_eq!(multipart, "");
+}
+
+/// As large as messages come, so that a connection's buffers are soon full.
+fn large() -> serde_json::Value {
+    json!({ "stepResult": { "message": "x".repeat(16 * 1024) } })
+}
+
+/// Begins a stream and does not read it.
+async fn unread(server: &ApiServer) -> TcpStream {
+    let mut socket = TcpStream::connect(server.address).await.unwrap();
+    let body = json!({ "query": EVENTS, "variables": { "user": "u", "fromStart": true } }).to_string();
+    let request = format!(
+        "POST /graphql HTTP/1.1\r\nHost: {}\r\nAccept: text/event-stream\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        server.address,
+        body.len()
+    );
+    socket.write_all(request.as_bytes()).await.unwrap();
+    socket
+}
+
+/// Saves `count` records of 16 KiB, in batches.
+async fn save_large(server: &ApiServer, count: i32) {
+    let query = "mutation($input: SaveTaskHistoryBatchInput!) { saveTaskHistoryBatch(input: $input) { savedCount } }";
+    for first in (0..count).step_by(100) {
+        let records: Vec<_> = (first..count.min(first + 100))
+            .map(|step| super::api_server::report("u", "t", step, "RUNNING", large()))
+            .collect();
+        server.data(query, json!({ "input": { "records": records } })).await;
+    }
+}
+
+#[tokio::test]
+async fn who_stops_reading_gets_everything_later_and_holds_up_no_more_than_a_buffer() {
+    let server = ApiServer::start().await;
+    save_large(&server, 2_000).await;
+    let mut socket = unread(&server).await;
+    let metrics = server.app.telemetry();
+    let mut before = 0;
+    let stalled = eventually("the stream stalls", async || {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let now = metrics.stream_events.get();
+        (std::mem::replace(&mut before, now) == now && now > 0).then_some(now)
+    })
+    .await;
+    // What the connection and the system hold between them: megabytes at the most, of 32.
+    assert!(stalled < 1_000, "{stalled} events were taken for a client that does not read");
+    let mut text = Vec::new();
+    let mut buffer = vec![0; 1 << 20];
+    let last = format!("\"position\":{}", 2_000);
+    while !text.windows(last.len()).rev().take(40_000).any(|window| window == last.as_bytes()) {
+        let read = tokio::time::timeout(Duration::from_secs(10), socket.read(&mut buffer)).await.unwrap().unwrap();
+        assert!(read > 0, "the end");
+        text.extend_from_slice(&buffer[..read]);
+    }
+    let text = String::from_utf8(text).unwrap();
+    let positions: Vec<i64> = text
+        .split("\"position\":")
+        .skip(1)
+        .map(|rest| rest[..rest.find(|c: char| !c.is_ascii_digit()).unwrap()].parse().unwrap())
+        .collect();
+    assert_eq!(positions, (1..=2_000).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn who_does_not_read_for_long_is_broken_off() {
+    let server = server_with(Duration::from_secs(12), Duration::from_millis(500)).await;
+    save_large(&server, 1_000).await;
+    let mut socket = unread(&server).await;
+    let metrics = server.app.telemetry();
+    eventually("it is broken off", async || (metrics.slow_readers.get() == 1).then_some(())).await;
+    eventually("nothing is left of it", async || (metrics.streams.get() == 0).then_some(())).await;
+    // What was on its way is still there; it does not end like a body that is whole.
+    let mut text = Vec::new();
+    let _ = socket.read_to_end(&mut text).await;
+    let text = String::from_utf8_lossy(&text);
+    assert!(!text.contains("event: complete") && !text.ends_with("0\r\n\r\n"));
+}
