@@ -64,7 +64,8 @@ impl Parts {
         let (background, tracker) = (CancellationToken::new(), TaskTracker::new());
         feed::start(&hub, database.options.clone(), &tracker, &background);
         maintenance::start(&store, database, &tracker, &background);
-        let service = Service::new(store, lanes.clone(), hub, config.task.settle);
+        let service =
+            Service::new(store, lanes.clone(), hub, config.task.settle).users_may_save(config.auth.users_may_save);
         Self { service, authenticator, lanes, subscriptions, background, tracker }
     }
 

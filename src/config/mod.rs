@@ -11,7 +11,7 @@ mod database;
 mod feed;
 mod http;
 mod humane;
-mod stream;
+mod socket;
 mod task;
 mod write;
 
@@ -23,7 +23,7 @@ pub use database::{DatabaseConfig, DatabaseFlags, DatabaseSource};
 pub use feed::{FeedConfig, FeedFlags};
 pub use http::{HttpConfig, HttpFlags};
 pub(crate) use humane::duration;
-pub use stream::{StreamConfig, StreamFlags};
+pub use socket::{SocketConfig, SocketFlags};
 pub use task::{TaskConfig, TaskFlags};
 pub use write::{WriteConfig, WriteFlags};
 
@@ -65,15 +65,15 @@ pub struct Flags {
     /// HTTP.
     #[command(flatten)]
     pub http: HttpFlags,
+    /// Open connections.
+    #[command(flatten)]
+    pub socket: SocketFlags,
     /// Who may call.
     #[command(flatten)]
     pub auth: AuthFlags,
     /// Live updates.
     #[command(flatten)]
     pub feed: FeedFlags,
-    /// Streams over HTTP.
-    #[command(flatten)]
-    pub stream: StreamFlags,
     /// The write queues.
     #[command(flatten)]
     pub write: WriteFlags,
@@ -91,12 +91,12 @@ pub struct Config {
     pub data_dir: DataDirConfig,
     /// Where it listens, and to whom it answers.
     pub http: HttpConfig,
+    /// Open connections.
+    pub socket: SocketConfig,
     /// Who may call.
     pub auth: AuthConfig,
     /// Live updates.
     pub feed: FeedConfig,
-    /// Streams over HTTP.
-    pub stream: StreamConfig,
     /// The write queues.
     pub write: WriteConfig,
     /// Tasks.
@@ -112,9 +112,9 @@ impl Config {
             database: DatabaseConfig::from_flags(flags.database, &variable)?,
             data_dir: DataDirConfig::from_flags(flags.data_dir),
             http: HttpConfig::from_flags(flags.http),
+            socket: SocketConfig::from_flags(&flags.socket),
             auth: AuthConfig::from_flags(flags.auth)?,
             feed: FeedConfig::from_flags(&flags.feed),
-            stream: StreamConfig::from_flags(&flags.stream),
             write: WriteConfig::from_flags(&flags.write),
             task: TaskConfig::from_flags(&flags.task),
         };
@@ -126,10 +126,10 @@ impl Config {
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.database.validate()?;
         self.http.validate()?;
+        self.socket.validate()?;
         self.auth.validate()?;
         self.auth.validate_reach(self.http.listen.ip())?;
         self.feed.validate()?;
-        self.stream.validate()?;
         self.write.validate()?;
         self.task.validate()
     }

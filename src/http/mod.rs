@@ -1,19 +1,26 @@
 //! HTTP and WebSocket: `/graphql` and who may ask there, `/health`.
 //!
 //! - [`router`]: the routes · `guard`: what a web page could send is refused, as long as nobody has to sign in
+//! - `viewer`: who is calling, by the token that comes along
 //! - `request`: a request's query string or body becomes GraphQL's request · `answer`: what goes back
 //! - `stream/`: results one by one, as server-sent events or multipart
-//! - `socket`: subscriptions, for now by async-graphql-axum
+//! - [`Peer`]: the client's address, an extension of each request
+//! - [`connections`]: every open connection with live updates, counted and ended · `socket`: subscriptions over WebSocket
 //!
 //! To add a route: here, behind the guard if it tells or changes anything of a user's.
 
 mod answer;
+pub mod connections;
 mod guard;
+mod peer;
 mod request;
 mod socket;
 mod stream;
+mod viewer;
 
 use std::sync::Arc;
+
+pub use peer::Peer;
 
 use async_graphql::Executor as _;
 use async_graphql::parser::types::OperationType;
@@ -26,18 +33,23 @@ use axum::routing::{any, get};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::auth::Viewer;
+use crate::auth::Authenticator;
 use crate::config::HttpConfig;
 use crate::graphql::{Api, operation_type};
 use answer::Refusal;
+use connections::Connections;
 use guard::Guard;
-pub use stream::Streams;
+use viewer::SignInError;
 
 /// How open sockets hear that the server ends, and how it waits for them.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone)]
 pub struct Sockets {
+    /// Cancelled when nothing new is accepted: streams over HTTP end then, each at its turn.
+    pub closing: CancellationToken,
     /// Cancelled when subscriptions are to end.
     pub end: CancellationToken,
+    /// Who is connected.
+    pub connections: Connections,
     /// Every open socket.
     pub open: TaskTracker,
 }
@@ -46,19 +58,19 @@ pub struct Sockets {
 #[derive(Clone)]
 struct Shared {
     api: Api,
+    authenticator: Authenticator,
     guard: Arc<Guard>,
     sockets: Sockets,
-    streams: Streams,
 }
 
 /// The routes: `/graphql` for queries, mutations and, over WebSocket, subscriptions; `/health`.
-pub fn router(api: Api, config: &HttpConfig, sockets: Sockets, streams: Streams) -> Router {
+pub fn router(api: Api, authenticator: Authenticator, config: &HttpConfig, sockets: Sockets) -> Router {
     let guard = Arc::new(Guard::new(config));
     Router::new().route("/graphql", any(graphql)).route("/health", get(health)).with_state(Shared {
         api,
+        authenticator,
         guard,
         sockets,
-        streams,
     })
 }
 
@@ -88,6 +100,9 @@ async fn graphql(State(shared): State<Shared>, request: Request) -> Response {
 }
 
 async fn execute(shared: &Shared, request: Request, headers: &HeaderMap) -> Result<Response, Refusal> {
+    let viewer = viewer::of_request(&shared.authenticator, request.method(), request.uri(), headers).await;
+    let viewer = viewer.map_err(SignInError::refusal)?;
+    let peer = Peer::of(request.extensions());
     let request = match *request.method() {
         Method::GET => request::from_query_string(request.uri()),
         _ => request::from_body(request, shared.api.service().limits().request_bytes).await,
@@ -99,11 +114,12 @@ async fn execute(shared: &Shared, request: Request, headers: &HeaderMap) -> Resu
     let operation = operation_type(&mut request).ok().flatten();
     if let Some(format) = stream::chosen(headers, operation) {
         let is_subscription = operation == Some(OperationType::Subscription);
-        let caller = shared.api.caller(Viewer::admin());
-        let operation = stream::Operation { caller, request, is_subscription, remaining: None };
-        return Ok(stream::open(format, operation, &shared.streams));
+        let seat = shared.sockets.connections.enter(Some(&viewer), Some(peer.0)).map_err(stream::full)?;
+        let remaining = shared.authenticator.remaining(&viewer);
+        let operation = stream::Operation { caller: shared.api.caller(viewer), request, is_subscription, remaining };
+        return Ok(stream::open(format, operation, seat, shared.sockets.closing.clone()));
     }
-    let answer = shared.api.caller(Viewer::admin()).execute(request).await;
+    let answer = shared.api.caller(viewer).execute(request).await;
     Ok(answer::respond(answer, headers))
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use reqwest::RequestBuilder;
 use reqwest::header::ACCEPT;
 use serde_json::{Value, json};
-use taskwire::config::{Config, StreamConfig};
+use taskwire::config::{Config, SocketConfig};
 use tokio::time::timeout;
 
 use super::api_server::ApiServer;
@@ -65,6 +65,7 @@ impl Body {
 }
 
 /// A server whose streams have these times.
-pub(crate) async fn server_with(keep_alive: Duration, slow_reader: Duration) -> ApiServer {
-    ApiServer::with_config(Config { stream: StreamConfig { keep_alive, slow_reader }, ..Config::default() }).await
+pub(crate) async fn server_with(keep_alive: Duration, slow_reader_time: Duration) -> ApiServer {
+    let socket = SocketConfig { keep_alive, slow_reader_time, ..SocketConfig::default() };
+    ApiServer::with_config(Config { socket, ..Config::default() }).await
 }

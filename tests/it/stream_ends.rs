@@ -1,12 +1,17 @@
-//! How streams over HTTP end that nobody completed: with the server, or since their clients do not read.
+//! How streams over HTTP end that nobody completed: with the server, or since their clients do not read,
+//! or with their tokens; and how many there may be.
 
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use taskwire::auth::{NewToken, Role, make_token};
+use taskwire::clock::Clock;
+use taskwire::config::{AuthConfig, Config, KeyConfig, SocketConfig};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::api_server::ApiServer;
+use super::auth::keys::SECRET;
 use super::stream_body::{Body, EVENTS, server_with};
 use super::support::eventually;
 
@@ -70,7 +75,7 @@ async fn who_stops_reading_gets_everything_later_and_holds_up_no_more_than_a_buf
     let mut before = 0;
     let stalled = eventually("the stream stalls", async || {
         tokio::time::sleep(Duration::from_millis(300)).await;
-        let now = metrics.stream_events.get();
+        let now = metrics.events_delivered.get();
         (std::mem::replace(&mut before, now) == now && now > 0).then_some(now)
     })
     .await;
@@ -106,4 +111,61 @@ async fn who_does_not_read_for_long_is_broken_off() {
     let _ = socket.read_to_end(&mut text).await;
     let text = String::from_utf8_lossy(&text);
     assert!(!text.contains("event: complete") && !text.ends_with("0\r\n\r\n"));
+}
+
+/// Where everybody signs in and a token is not taken a moment longer than it says; and a token of two seconds.
+async fn server_and_short_token() -> (ApiServer, String) {
+    let key = KeyConfig::Secret(SECRET.into());
+    let auth = AuthConfig { key, leeway: Duration::ZERO, ..AuthConfig::default() };
+    let token = NewToken { sub: "u".into(), role: Role::User, ttl: Duration::from_secs(2) };
+    let token = make_token(&auth, &token, &Clock::system()).unwrap();
+    (ApiServer::with_config(Config { auth, ..Config::default() }).await, token)
+}
+
+#[tokio::test]
+async fn with_its_token_a_stream_ends() {
+    let (server, token) = server_and_short_token().await;
+    let url = reqwest::Url::parse_with_params(&server.url(), [("query", EVENTS), ("access_token", &token)]).unwrap();
+    let events = Body::of(server.client.get(url), "text/event-stream");
+    let body = json!({ "query": EVENTS });
+    let multipart = server.client.post(server.url()).json(&body).bearer_auth(&token);
+    let multipart = Body::of(multipart, "multipart/mixed;subscriptionSpec=1.0");
+    let (events, multipart) = tokio::join!(async { events.await.rest().await }, async { multipart.await.rest().await });
+    let (errors, end) = events.0.split_once("event: next\ndata: ").unwrap().1.split_once("\n\n").unwrap();
+    let errors: serde_json::Value = serde_json::from_str(errors).unwrap();
+    assert_eq!(errors["errors"][0]["extensions"]["code"], "UNAUTHENTICATED");
+    assert_eq!((end, events.1), ("event: complete\ndata: \n\n", true));
+    let (part, end) = multipart.0.split_once("\r\n\r\n").unwrap().1.split_once("\r\n--graphql").unwrap();
+    let part: serde_json::Value = serde_json::from_str(part).unwrap();
+    assert_eq!((&part["payload"], &part["errors"]), (&serde_json::Value::Null, &errors["errors"]));
+    assert_eq!((end, multipart.1), ("--\r\n", true));
+
+    let url = reqwest::Url::parse_with_params(&server.url(), [("query", EVENTS), ("access_token", &token)]).unwrap();
+    let again = server.client.get(url).header("accept", "text/event-stream").send().await.unwrap();
+    assert_eq!(again.status(), 401);
+}
+
+#[tokio::test]
+async fn streams_count_as_connections() {
+    let socket = SocketConfig { connections_per_address: 2, connections: 3, ..SocketConfig::default() };
+    let server = ApiServer::with_config(Config { socket, ..Config::default() }).await;
+    let variables = json!({ "user": "u" });
+    let first = Body::post(&server, "text/event-stream", EVENTS, variables.clone()).await;
+    let second = Body::post(&server, "multipart/mixed;subscriptionSpec=1.0", EVENTS, variables.clone()).await;
+    let metrics = server.app.telemetry();
+    assert_eq!((metrics.streams.get(), metrics.connections.get()), (2, 2));
+    let third = async |accept: &str| {
+        let body = json!({ "query": EVENTS, "variables": variables });
+        server.client.post(server.url()).json(&body).header("accept", accept).send().await.unwrap()
+    };
+    for accept in ["text/event-stream", "multipart/mixed;subscriptionSpec=1.0"] {
+        let refused = third(accept).await;
+        assert_eq!((refused.status().as_u16(), &refused.headers()["retry-after"]), (429, &"5".parse().unwrap()));
+        let answer: serde_json::Value = refused.json().await.unwrap();
+        let extensions = json!({ "code": "LIMIT_EXCEEDED", "limit": "connectionsPerAddress", "max": 2, "value": 3 });
+        assert_eq!(answer["errors"][0]["extensions"], extensions);
+    }
+    drop((first, second));
+    eventually("their places are free", async || (metrics.connections.get() == 0).then_some(())).await;
+    assert_eq!(third("text/event-stream").await.status(), 200);
 }

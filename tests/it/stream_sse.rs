@@ -71,7 +71,7 @@ async fn events_come_as_they_happen_by_get_and_by_post_and_resume_from_their_cur
         assert_eq!(next(&mut resumed).await["data"]["taskEvents"]["record"]["position"], position);
     }
     let metrics = server.app.telemetry();
-    assert_eq!((metrics.streams.get(), metrics.stream_events.get()), (3, 8));
+    assert_eq!((metrics.streams.get(), metrics.events_delivered.get()), (3, 8));
     drop((got, posted, resumed));
     super::support::eventually("no stream is left", async || (metrics.streams.get() == 0).then_some(())).await;
 }

@@ -16,31 +16,19 @@ use std::time::Duration;
 
 use async_graphql::{Executor as _, Request, Response as Answer, ServerError};
 use axum::body::Body;
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
-use axum::http::{HeaderName, HeaderValue};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 pub(super) use accept::{chosen, refused};
 
-use super::answer;
+use super::answer::{self, Refusal};
+use super::connections::{Full, Seat};
 use crate::auth::AuthError;
-use crate::config::StreamConfig;
 use crate::graphql::Caller;
-use crate::telemetry::Telemetry;
 use pump::Pump;
-
-/// What all streams of a server share.
-#[derive(Clone, Debug)]
-pub struct Streams {
-    /// How often an idle stream shows that it is alive, and how long it waits for a client that does not read.
-    pub config: StreamConfig,
-    /// Cancelled when the server begins to end: streams end soon after, each at its own moment.
-    pub closing: CancellationToken,
-    /// Counts them.
-    pub telemetry: Telemetry,
-}
 
 /// What a stream's operation is, and who asked for it.
 pub(super) struct Operation {
@@ -112,11 +100,11 @@ impl Format {
 }
 
 /// The response to an operation whose results come one by one.
-pub(super) fn open(format: Format, operation: Operation, streams: &Streams) -> Response {
+pub(super) fn open(format: Format, operation: Operation, seat: Seat, closing: CancellationToken) -> Response {
     let Operation { caller, request, is_subscription, remaining } = operation;
     let answers = caller.execute_stream(request, None);
     let (pieces, body) = mpsc::channel(1);
-    let pump = Pump { format, is_subscription, remaining, pieces, streams: streams.clone() };
+    let pump = Pump { format, is_subscription, remaining, pieces, seat, closing };
     tokio::spawn(pump.run(answers));
     respond(format, pump::body(body))
 }
@@ -142,9 +130,22 @@ fn respond(format: Format, body: Body) -> Response {
     response
 }
 
-/// What a client is told whose token has run out.
-fn expired() -> Answer {
-    let mut error = ServerError::new(AuthError::Expired.to_string(), None);
+/// What a client is told for whom there is no more room.
+pub(super) fn full(full: Full) -> Refusal {
+    let status = match full {
+        Full::Server { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        Full::User { .. } | Full::Address { .. } => StatusCode::TOO_MANY_REQUESTS,
+    };
+    Refusal::new(status, "LIMIT_EXCEEDED", full.to_string())
+        .with("limit", full.limit())
+        .with("max", full.max())
+        .with("value", full.max().saturating_add(1))
+        .headed(RETRY_AFTER, HeaderValue::from_static("5"))
+}
+
+/// Why a client has to sign in again.
+fn signed_out(why: impl Into<String>) -> Answer {
+    let mut error = ServerError::new(why, None);
     error.extensions.get_or_insert_default().set("code", AuthError::CODE);
     Answer::from_errors(vec![error])
 }

@@ -12,13 +12,14 @@ use futures_util::stream::{self, BoxStream};
 use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::sync::mpsc::{Receiver, Sender};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
 
-use super::{Format, Streams, expired, sse};
+use super::{Format, signed_out, sse};
+use crate::auth::AuthError;
+use crate::http::connections::{Ending, Seat};
 
 /// Results that are there already go out together, up to about this many bytes.
 const PIECE_BYTES: usize = 16 << 10;
-/// When a server ends, its streams end over this time, not all in one instant.
-const SPREAD: Duration = Duration::from_secs(1);
 /// Between the last event and the end: clients were seen to miss an end that comes with an event.
 const PAUSE: Duration = Duration::from_millis(100);
 /// An `EventSource` whose server ended comes back within this time.
@@ -53,14 +54,15 @@ pub(super) struct Pump {
     pub(super) is_subscription: bool,
     pub(super) remaining: Option<Duration>,
     pub(super) pieces: Sender<Piece>,
-    pub(super) streams: Streams,
+    pub(super) seat: Seat,
+    pub(super) closing: CancellationToken,
 }
 
 /// What comes next in a body.
 enum Next {
     Answer(Option<Answer>),
     KeepAlive,
-    Expired,
+    SignedOut(Answer),
     Closing,
     Gone,
 }
@@ -68,7 +70,7 @@ enum Next {
 impl Pump {
     /// Until the operation, the client, the token or the server ends.
     pub(super) async fn run(self, answers: BoxStream<'static, Answer>) {
-        let telemetry = self.streams.telemetry.clone();
+        let telemetry = self.seat.connections().telemetry().clone();
         telemetry.streams.inc();
         self.move_all(answers).await;
         telemetry.streams.dec();
@@ -76,22 +78,23 @@ impl Pump {
 
     async fn move_all(self, answers: BoxStream<'static, Answer>) {
         let mut answers = answers.fuse();
-        let Self { format, is_subscription, remaining, pieces, streams } = self;
-        let mut keep_alive = interval(streams.config.keep_alive);
+        let Self { format, is_subscription, remaining, pieces, seat, closing } = self;
+        let (config, telemetry) = (seat.connections().config(), seat.connections().telemetry());
+        let mut keep_alive = interval(config.keep_alive);
         keep_alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
         keep_alive.reset();
         let expiry = remaining.map(|left| Instant::now() + left);
         let closing = async {
-            streams.closing.cancelled().await;
-            sleep(SPREAD.mul_f64(fastrand::f64())).await;
+            closing.cancelled().await;
+            sleep(seat.turn()).await;
         };
         tokio::pin!(closing);
         let mut failed = false;
         let mut bytes = format.opening().to_vec();
         loop {
-            let slow_reader = timeout(streams.config.slow_reader, pieces.reserve());
+            let slow_reader = timeout(config.slow_reader_time, pieces.reserve());
             let Ok(room) = slow_reader.await else {
-                streams.telemetry.slow_readers.inc();
+                telemetry.slow_readers.inc();
                 tracing::info!("a client does not read its stream: it is broken off");
                 return;
             };
@@ -105,7 +108,11 @@ impl Pump {
                 biased;
                 () = pieces.closed() => Next::Gone,
                 () = &mut closing => Next::Closing,
-                () = until(expiry) => Next::Expired,
+                () = until(expiry) => Next::SignedOut(signed_out(AuthError::Expired.to_string())),
+                ending = seat.ending() => match ending {
+                    Ending::Disconnected => Next::SignedOut(signed_out("Your connections were ended. Sign in again.")),
+                    Ending::Shutdown => Next::Closing,
+                },
                 answer = answers.next() => Next::Answer(answer),
                 _ = keep_alive.tick() => Next::KeepAlive,
             };
@@ -120,7 +127,7 @@ impl Pump {
                         let is_full = bytes.len() >= PIECE_BYTES;
                         answer = if is_full { None } else { answers.next().now_or_never().flatten() };
                     }
-                    streams.telemetry.stream_events.inc_by(count);
+                    telemetry.events_delivered.inc_by(count);
                     room.send(Piece { bytes: std::mem::take(&mut bytes).into(), is_last: false });
                     keep_alive.reset();
                 }
@@ -132,8 +139,8 @@ impl Pump {
                     let bytes = Bytes::from_static(format.completion());
                     return room.send(Piece { bytes, is_last: true });
                 }
-                Next::Expired => {
-                    format.failure(&mut bytes, &expired());
+                Next::SignedOut(answer) => {
+                    format.failure(&mut bytes, &answer);
                     bytes.extend_from_slice(format.completion());
                     return room.send(Piece { bytes: bytes.into(), is_last: true });
                 }
