@@ -129,7 +129,12 @@ impl App {
         let shutdown = Shutdown::default();
         let parts = Parts::start(&database, config, authenticator, &telemetry, shutdown.subscriptions.clone());
         let connections = Connections::new(config.socket.clone(), telemetry.clone(), shutdown.subscriptions.clone());
-        let sockets = Sockets { end: shutdown.subscriptions.clone(), connections, open: shutdown.sockets.clone() };
+        let sockets = Sockets {
+            closing: shutdown.accepting.clone(),
+            end: shutdown.subscriptions.clone(),
+            connections,
+            open: shutdown.sockets.clone(),
+        };
         let router = http::router(parts.api(), parts.authenticator().clone(), &config.http, sockets);
         let listener = listener.tap_io(|socket| {
             // Small answers must not wait for each other.

@@ -4,6 +4,7 @@
 //! - `viewer`: who is calling, by the token that comes along
 //! - `request`: a request's query string or body becomes GraphQL's request · `answer`: what goes back, in the media type
 //!   that `negotiation` finds · `request_id`, `compression`, `cors`: around it
+//! - `stream/`: results one by one, as server-sent events or multipart
 //! - [`Peer`]: the client's address, an extension of each request
 //! - [`connections`]: every open connection with live updates, counted and ended · `socket`: subscriptions over WebSocket
 //!
@@ -19,6 +20,7 @@ mod peer;
 mod request;
 mod request_id;
 mod socket;
+mod stream;
 mod viewer;
 
 use std::sync::Arc;
@@ -26,6 +28,7 @@ use std::sync::Arc;
 pub use peer::Peer;
 
 use async_graphql::Executor as _;
+use async_graphql::parser::types::OperationType;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::header::UPGRADE;
@@ -38,7 +41,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::auth::Authenticator;
 use crate::config::HttpConfig;
-use crate::graphql::Api;
+use crate::graphql::{Api, operation_type};
 use answer::Refusal;
 use connections::Connections;
 use guard::Guard;
@@ -48,6 +51,8 @@ use viewer::SignInError;
 /// How open sockets hear that the server ends, and how it waits for them.
 #[derive(Clone)]
 pub struct Sockets {
+    /// Cancelled when nothing new is accepted: streams over HTTP end then, each at its turn.
+    pub closing: CancellationToken,
     /// Cancelled when subscriptions are to end.
     pub end: CancellationToken,
     /// Who is connected.
@@ -101,10 +106,23 @@ async fn graphql(State(shared): State<Shared>, request: Request) -> Response {
 async fn execute(shared: &Shared, request: Request, headers: &HeaderMap) -> Result<Response, Refusal> {
     let viewer = viewer::of_request(&shared.authenticator, request.method(), request.uri(), headers).await;
     let viewer = viewer.map_err(SignInError::refusal)?;
+    let peer = Peer::of(request.extensions());
     let request = match *request.method() {
-        Method::GET => request::from_query_string(request.uri())?,
-        _ => request::from_body(request, shared.api.service().limits().request_bytes_of(&viewer)).await?,
+        Method::GET => request::from_query_string(request.uri()),
+        _ => request::from_body(request, shared.api.service().limits().request_bytes_of(&viewer)).await,
     };
+    let mut request = match (request, stream::refused(headers)) {
+        (Err(refusal), Some(format)) => return Ok(stream::refuse(format, refusal.into_request_error()?)),
+        (request, _) => request?,
+    };
+    let operation = operation_type(&mut request).ok().flatten();
+    if let Some(format) = stream::chosen(headers, operation) {
+        let is_subscription = operation == Some(OperationType::Subscription);
+        let seat = shared.sockets.connections.enter(Some(&viewer), Some(peer.0)).map_err(stream::full)?;
+        let remaining = shared.authenticator.remaining(&viewer);
+        let operation = stream::Operation { caller: shared.api.caller(viewer), request, is_subscription, remaining };
+        return Ok(stream::open(format, operation, seat, shared.sockets.closing.clone()));
+    }
     MediaType::check(headers)?;
     let answer = shared.api.caller(viewer).execute(request).await;
     Ok(answer::respond(answer, headers))

@@ -26,7 +26,7 @@ pub(crate) struct ApiServer {
     pub(crate) address: SocketAddr,
     pub(crate) client: reqwest::Client,
     pub(crate) database: TestDatabase,
-    _app: App,
+    pub(crate) app: App,
 }
 
 impl ApiServer {
@@ -63,7 +63,7 @@ impl ApiServer {
             ..config
         };
         let app = App::start(config, Telemetry::new()).await.unwrap();
-        Self { address: app.address(), client: reqwest::Client::new(), database, _app: app }
+        Self { address: app.address(), client: reqwest::Client::new(), database, app }
     }
 
     pub(crate) fn url(&self) -> String {
