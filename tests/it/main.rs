@@ -22,6 +22,7 @@ mod migrations;
 mod partitions;
 mod poison;
 mod reads;
+mod rights;
 mod schema;
 mod startup;
 mod status_model;
