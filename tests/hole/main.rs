@@ -5,14 +5,15 @@
 
 #[path = "../it/api_server.rs"]
 mod api_server;
+#[path = "../it/auth/keys.rs"]
+mod keys;
 #[path = "../it/rights/mod.rs"]
 mod rights;
 #[path = "../it/support/mod.rs"]
 mod support;
 
 mod auth {
-    #[path = "../../it/auth/keys.rs"]
-    pub(crate) mod keys;
+    pub(crate) use crate::keys;
 }
 
 use rights::{World, table};

@@ -23,6 +23,8 @@ mod partitions;
 mod poison;
 mod reads;
 mod rights;
+mod rights_disconnect;
+mod rights_strings;
 mod schema;
 mod startup;
 mod status_model;

@@ -106,7 +106,8 @@ impl World {
         of(&answer)
     }
 
-    async fn event(&self, who: usize, document: &str) -> String {
+    /// What the first event of a subscription says.
+    pub(crate) async fn event(&self, who: usize, document: &str) -> String {
         let mut socket = self.server.open_socket().await;
         let payload = json!({ "Authorization": format!("Bearer {}", self.tokens[who].as_deref().unwrap_or_default()) });
         socket.send(json!({ "type": "connection_init", "payload": payload })).await;
