@@ -9,7 +9,8 @@ use std::{
 
 use axum::{
     Router,
-    extract::connect_info::Connected,
+    extract::{ConnectInfo, Request, connect_info::Connected},
+    middleware::map_request,
     serve::{IncomingStream, Listener, ListenerExt},
 };
 use sqlx::postgres::PgConnectOptions;
@@ -27,7 +28,7 @@ use crate::{
     clock::Clock,
     config::{Config, DatabaseSource},
     db::{self, Cluster, ClusterOptions, Database, StartError},
-    http::{self, Sockets, connections::Connections},
+    http::{self, Peer, Sockets, connections::Connections},
     service::Service,
     telemetry::Telemetry,
 };
@@ -277,8 +278,14 @@ where
     L: Listener<Addr = SocketAddr>,
     SocketAddr: for<'a> Connected<IncomingStream<'a, L>>,
 {
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    axum::serve(listener, service).with_graceful_shutdown(accepting.cancelled_owned()).await
+    // Each request carries its peer's address, for limits and the log.
+    let router =
+        router.layer(map_request(|ConnectInfo(address): ConnectInfo<SocketAddr>, mut request: Request| async move {
+            request.extensions_mut().insert(Peer(address.ip().to_canonical()));
+            request
+        }));
+    let router = router.into_make_service_with_connect_info::<SocketAddr>();
+    axum::serve(listener, router).with_graceful_shutdown(accepting.cancelled_owned()).await
 }
 
 /// The keys come before everything else: a server that cannot tell who is calling must not start.

@@ -3,6 +3,7 @@
 //! - [`router`]: the routes · `guard`: what a web page could send is refused, as long as nobody has to sign in
 //! - `viewer`: who is calling, by the token that comes along
 //! - `request`: a request's query string or body becomes GraphQL's request · `answer`: what goes back
+//! - [`Peer`]: the client's address, an extension of each request
 //! - [`connections`]: every open connection with live updates, counted and ended · `socket`: subscriptions over WebSocket
 //!
 //! To add a route: here, behind the guard if it tells or changes anything of a user's.
@@ -10,11 +11,14 @@
 mod answer;
 pub mod connections;
 mod guard;
+mod peer;
 mod request;
 mod socket;
 mod viewer;
 
 use std::sync::Arc;
+
+pub use peer::Peer;
 
 use async_graphql::Executor as _;
 use axum::Router;
