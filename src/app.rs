@@ -129,6 +129,8 @@ impl App {
         let shutdown = Shutdown::default();
         let parts = Parts::start(&database, config, authenticator, &telemetry, shutdown.subscriptions.clone());
         let connections = Connections::new(config.socket.clone(), telemetry.clone(), shutdown.subscriptions.clone());
+        let registry = connections.clone();
+        parts.service.close_by(Box::new(move |user| registry.disconnect(user)));
         let sockets = Sockets {
             closing: shutdown.accepting.clone(),
             end: shutdown.subscriptions.clone(),

@@ -107,10 +107,15 @@ impl ApiServer {
     }
 
     pub(crate) async fn socket(&self) -> Socket {
-        let mut socket = Socket(self.upgrade("graphql-transport-ws", None).await.unwrap());
+        let mut socket = self.open_socket().await;
         socket.send(json!({ "type": "connection_init" })).await;
         assert_eq!(socket.next().await, json!({ "type": "connection_ack" }));
         socket
+    }
+
+    /// A socket on which nobody has said anything yet.
+    pub(crate) async fn open_socket(&self) -> Socket {
+        Socket(self.upgrade("graphql-transport-ws", None).await.unwrap())
     }
 
     pub(crate) async fn upgrade(
