@@ -9,7 +9,7 @@ use axum::http::header::{
     ACCEPT, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_MAX_AGE, ALLOW, CONTENT_TYPE, VARY,
 };
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
 use serde::Serialize;
 
@@ -55,14 +55,14 @@ fn json(status: StatusCode, headers: &HeaderMap, answer: &Answer<'_>) -> Respons
 pub(super) struct Refusal {
     status: StatusCode,
     error: Box<ServerError>,
-    allow: Option<&'static str>,
+    header: Option<(HeaderName, HeaderValue)>,
 }
 
 impl Refusal {
     pub(super) fn new(status: StatusCode, code: &str, message: impl Into<String>) -> Self {
         let mut error = ServerError::new(message, None);
         error.extensions.get_or_insert_default().set("code", code);
-        Self { status, error: Box::new(error), allow: None }
+        Self { status, error: Box::new(error), header: None }
     }
 
     /// Something is wrong with the request itself.
@@ -73,7 +73,12 @@ impl Refusal {
     /// This method may not do that; `allow` says which may.
     pub(super) fn method_not_allowed(allow: &'static str, message: &str) -> Self {
         let refusal = Self::new(StatusCode::METHOD_NOT_ALLOWED, "BAD_USER_INPUT", message);
-        Self { allow: Some(allow), ..refusal }
+        refusal.headed(ALLOW, HeaderValue::from_static(allow))
+    }
+
+    /// With one header more.
+    pub(super) fn headed(self, name: HeaderName, value: HeaderValue) -> Self {
+        Self { header: Some((name, value)), ..self }
     }
 
     /// Says more in the error's extensions.
@@ -84,14 +89,19 @@ impl Refusal {
 
     /// As the library's own error, with the code that it has been given.
     pub(super) fn of(error: ServerError) -> Self {
-        Self { status: StatusCode::BAD_REQUEST, error: Box::new(error), allow: None }
+        Self { status: StatusCode::BAD_REQUEST, error: Box::new(error), header: None }
+    }
+
+    /// The error alone, for an answer that does not go by HTTP.
+    pub(super) fn into_error(self) -> ServerError {
+        *self.error
     }
 
     pub(super) fn respond(self, headers: &HeaderMap) -> Response {
         let answer = Answer { errors: std::slice::from_ref(&*self.error), data: None };
         let mut response = json(self.status, headers, &answer);
-        if let Some(allow) = self.allow {
-            response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+        if let Some((name, value)) = self.header {
+            response.headers_mut().insert(name, value);
         }
         response
     }

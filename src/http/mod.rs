@@ -1,6 +1,7 @@
 //! HTTP and WebSocket: `/graphql` and who may ask there, `/health`.
 //!
 //! - [`router`]: the routes · `guard`: what a web page could send is refused, as long as nobody has to sign in
+//! - `viewer`: who is calling, by the token that comes along
 //! - `request`: a request's query string or body becomes GraphQL's request · `answer`: what goes back
 //! - [`connections`]: every open connection with live updates, counted and ended · `socket`: subscriptions over WebSocket
 //!
@@ -11,6 +12,7 @@ pub mod connections;
 mod guard;
 mod request;
 mod socket;
+mod viewer;
 
 use std::sync::Arc;
 
@@ -24,12 +26,13 @@ use axum::routing::{any, get};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::auth::Viewer;
+use crate::auth::Authenticator;
 use crate::config::HttpConfig;
 use crate::graphql::Api;
 use answer::Refusal;
 use connections::Connections;
 use guard::Guard;
+use viewer::SignInError;
 
 /// How open sockets hear that the server ends, and how it waits for them.
 #[derive(Clone)]
@@ -46,15 +49,17 @@ pub struct Sockets {
 #[derive(Clone)]
 struct Shared {
     api: Api,
+    authenticator: Authenticator,
     guard: Arc<Guard>,
     sockets: Sockets,
 }
 
 /// The routes: `/graphql` for queries, mutations and, over WebSocket, subscriptions; `/health`.
-pub fn router(api: Api, config: &HttpConfig, sockets: Sockets) -> Router {
+pub fn router(api: Api, authenticator: Authenticator, config: &HttpConfig, sockets: Sockets) -> Router {
     let guard = Arc::new(Guard::new(config));
     Router::new().route("/graphql", any(graphql)).route("/health", get(health)).with_state(Shared {
         api,
+        authenticator,
         guard,
         sockets,
     })
@@ -86,11 +91,13 @@ async fn graphql(State(shared): State<Shared>, request: Request) -> Response {
 }
 
 async fn execute(shared: &Shared, request: Request, headers: &HeaderMap) -> Result<Response, Refusal> {
+    let viewer = viewer::of_request(&shared.authenticator, request.method(), request.uri(), headers).await;
+    let viewer = viewer.map_err(SignInError::refusal)?;
     let request = match *request.method() {
         Method::GET => request::from_query_string(request.uri())?,
         _ => request::from_body(request, shared.api.service().limits().request_bytes).await?,
     };
-    let answer = shared.api.caller(Viewer::admin()).execute(request).await;
+    let answer = shared.api.caller(viewer).execute(request).await;
     Ok(answer::respond(answer, headers))
 }
 

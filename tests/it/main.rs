@@ -15,6 +15,7 @@ mod demo;
 mod embedded;
 mod feed;
 mod held;
+mod http_auth;
 mod layers;
 mod limits_doc;
 mod migrations;

@@ -147,9 +147,7 @@ impl Line {
             }
             Some(Err(Error::Utf8(_))) => Err(End::Close(Close::NotText)),
             Some(Err(
-                Error::Protocol(
-                    tokio_tungstenite::tungstenite::error::ProtocolError::ResetWithoutClosingHandshake,
-                )
+                Error::Protocol(tokio_tungstenite::tungstenite::error::ProtocolError::ResetWithoutClosingHandshake)
                 | Error::Io(_),
             )) => Err(End::Lost),
             Some(Err(_)) => Err(End::Close(Close::Protocol)),

@@ -104,10 +104,7 @@ async fn serve(
 }
 
 /// Whether this socket is served at all.
-fn admit(
-    seat: Result<Seat, super::connections::Full>,
-    protocol: Option<Protocol>,
-) -> Result<(Seat, Protocol), Close> {
+fn admit(seat: Result<Seat, super::connections::Full>, protocol: Option<Protocol>) -> Result<(Seat, Protocol), Close> {
     Ok((seat.map_err(Close::Full)?, protocol.ok_or(Close::Subprotocol)?))
 }
 

@@ -199,7 +199,10 @@ mod tests {
         let mut operations = Operations::default();
         let held = Arc::new(());
         let holds = Arc::clone(&held);
-        let stream = stream::pending::<Response>().map(move |answer| { let _ = &holds; answer });
+        let stream = stream::pending::<Response>().map(move |answer| {
+            let _ = &holds;
+            answer
+        });
         operations.start("a", 7, true, stream.boxed());
         assert_eq!(next(&mut operations), None);
         operations.stop("a");

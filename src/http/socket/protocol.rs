@@ -27,8 +27,13 @@ pub(super) enum Heard<'a> {
     Init(Value),
     Ping(Value),
     Pong,
-    Start { id: Cow<'a, str>, request: Box<Request> },
-    Stop { id: Cow<'a, str> },
+    Start {
+        id: Cow<'a, str>,
+        request: Box<Request>,
+    },
+    Stop {
+        id: Cow<'a, str>,
+    },
     /// `connection_terminate`.
     Terminate,
 }
@@ -97,8 +102,7 @@ impl Protocol {
     /// Why nobody is let in; none where the close says it all.
     pub(super) fn refusal(self, reason: &str) -> Option<Vec<u8>> {
         let payload = serde_json::json!({ "message": reason });
-        (self == Self::Legacy)
-            .then(|| write(&Message { id: None, kind: "connection_error", payload: Some(&payload) }))
+        (self == Self::Legacy).then(|| write(&Message { id: None, kind: "connection_error", payload: Some(&payload) }))
     }
 
     /// What shows that the server is there. The older protocol has no answer to it.
@@ -238,10 +242,7 @@ mod tests {
     fn each_sub_protocol_has_its_own_words() {
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         let answer = Response::new(async_graphql::Value::from(1));
-        assert_eq!(
-            text(Protocol::Transport.next("a", &answer)),
-            r#"{"id":"a","type":"next","payload":{"data":1}}"#
-        );
+        assert_eq!(text(Protocol::Transport.next("a", &answer)), r#"{"id":"a","type":"next","payload":{"data":1}}"#);
         assert_eq!(text(Protocol::Legacy.next("a", &answer)), r#"{"id":"a","type":"data","payload":{"data":1}}"#);
         assert_eq!(text(Protocol::Transport.ping()), r#"{"type":"ping"}"#);
         assert_eq!(text(Protocol::Legacy.ping()), r#"{"type":"ka"}"#);
