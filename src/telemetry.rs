@@ -50,6 +50,10 @@ pub struct Metrics {
     pub overloaded: Counter,
     /// Open subscriptions.
     pub subscriptions: Gauge,
+    /// Open connections, sockets among them.
+    pub connections: Gauge,
+    /// Connections closed at once because there were too many.
+    pub refused_connections: Counter,
     registry: Registry,
 }
 
@@ -71,8 +75,12 @@ impl Telemetry {
         let commits = counter("commits", "Transactions of the write lanes");
         let duplicate_records = counter("duplicate_records", "Records that were there already when they came again");
         let overloaded = counter("overloaded", "Saves refused because the queues were full");
+        let refused_connections =
+            counter("refused_connections", "Connections closed at once because there were too many");
         let subscriptions = Gauge::default();
         registry.register("subscriptions", "Open subscriptions", subscriptions.clone());
+        let connections = Gauge::default();
+        registry.register("connections", "Open connections, sockets among them", connections.clone());
         Self(Arc::new(Metrics {
             recovered_by_check,
             listener_reconnects,
@@ -83,6 +91,8 @@ impl Telemetry {
             duplicate_records,
             overloaded,
             subscriptions,
+            connections,
+            refused_connections,
             registry,
         }))
     }
@@ -123,6 +133,6 @@ mod tests {
         let text = telemetry.text();
         assert!(text.contains("taskwire_saved_records_total 3"), "{text}");
         assert!(text.contains("taskwire_subscriptions 1"), "{text}");
-        assert_eq!(text.matches("# HELP").count(), 9, "{text}");
+        assert_eq!(text.matches("# HELP").count(), 11, "{text}");
     }
 }

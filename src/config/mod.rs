@@ -11,6 +11,7 @@ mod database;
 mod feed;
 mod http;
 mod humane;
+mod listen;
 mod task;
 mod write;
 
@@ -22,6 +23,7 @@ pub use database::{DatabaseConfig, DatabaseFlags, DatabaseSource};
 pub use feed::{FeedConfig, FeedFlags};
 pub use http::{HttpConfig, HttpFlags};
 pub(crate) use humane::duration;
+pub use listen::{ListenConfig, ListenFlags, ProxyHeader, TlsFiles};
 pub use task::{TaskConfig, TaskFlags};
 pub use write::{WriteConfig, WriteFlags};
 
@@ -63,6 +65,9 @@ pub struct Flags {
     /// HTTP.
     #[command(flatten)]
     pub http: HttpFlags,
+    /// Connections.
+    #[command(flatten)]
+    pub listen: ListenFlags,
     /// Who may call.
     #[command(flatten)]
     pub auth: AuthFlags,
@@ -86,6 +91,8 @@ pub struct Config {
     pub data_dir: DataDirConfig,
     /// Where it listens, and to whom it answers.
     pub http: HttpConfig,
+    /// How connections are taken.
+    pub listen: ListenConfig,
     /// Who may call.
     pub auth: AuthConfig,
     /// Live updates.
@@ -105,6 +112,7 @@ impl Config {
             database: DatabaseConfig::from_flags(flags.database, &variable)?,
             data_dir: DataDirConfig::from_flags(flags.data_dir),
             http: HttpConfig::from_flags(flags.http),
+            listen: ListenConfig::from_flags(flags.listen),
             auth: AuthConfig::from_flags(flags.auth)?,
             feed: FeedConfig::from_flags(&flags.feed),
             write: WriteConfig::from_flags(&flags.write),
@@ -118,6 +126,7 @@ impl Config {
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.database.validate()?;
         self.http.validate()?;
+        self.listen.validate()?;
         self.auth.validate()?;
         self.auth.validate_reach(self.http.listen.ip())?;
         self.feed.validate()?;

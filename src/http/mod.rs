@@ -2,16 +2,18 @@
 //!
 //! - [`router`]: the routes · `guard`: what a web page could send is refused, as long as nobody has to sign in
 //! - `request`: a request's query string or body becomes GraphQL's request · `answer`: what goes back
-//! - [`Peer`]: the client's address, an extension of each request
+//! - [`Listening`]: the accept loop · [`Tls`]: its certificate · [`Peer`]: the client's address, an extension of each request
 //! - `socket`: subscriptions, for now by async-graphql-axum
 //!
 //! To add a route: here, behind the guard if it tells or changes anything of a user's.
 
 mod answer;
 mod guard;
+mod listen;
 mod peer;
 mod request;
 mod socket;
+mod tls;
 
 use std::sync::Arc;
 
@@ -30,7 +32,9 @@ use crate::config::HttpConfig;
 use crate::graphql::Api;
 use answer::Refusal;
 use guard::Guard;
+pub use listen::Listening;
 pub use peer::Peer;
+pub use tls::{Tls, TlsError};
 
 /// How open sockets hear that the server ends, and how it waits for them.
 #[derive(Clone, Debug, Default)]

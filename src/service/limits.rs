@@ -68,6 +68,7 @@ fn row(what: &'static str, value: impl ToString, beyond: &'static str) -> Limit 
 #[must_use]
 pub fn table() -> Vec<Limit> {
     const REFUSED: &str = "BAD_USER_INPUT naming the field";
+    let listen = crate::config::ListenConfig::default();
     vec![
         row("`userId`, `taskId`: characters", format!("1 to {ID_CHARACTERS}"), REFUSED),
         row("`name`, `stepName`: characters", format!("up to {NAME_CHARACTERS}"), REFUSED),
@@ -97,6 +98,14 @@ pub fn table() -> Vec<Limit> {
             LOOKED_AT,
             "it ends early: hasNextPage, or not isExact",
         ),
+        row("Connections at the same time", listen.connections, "closed at once"),
+        row("A request's header: bytes", listen.header_bytes, "HTTP 431"),
+        row("A request's header: seconds to send it", listen.header_timeout.as_secs(), "closed"),
+        row("A request's body: seconds to send it", listen.body_timeout.as_secs(), "TIMEOUT, HTTP 408"),
+        row("An answer: seconds until it begins", listen.handler_timeout.as_secs(), "TIMEOUT, HTTP 503"),
+        row("An answer: seconds in which nothing of it is taken", listen.answer_stall_timeout.as_secs(), "closed"),
+        row("A connection without a request: seconds", listen.idle_timeout.as_secs(), "closed"),
+        row("TLS' handshake: seconds", listen.tls_handshake_timeout.as_secs(), "closed"),
         row("A request's body: bytes", REQUEST_BYTES, "HTTP 413"),
         row("Saves that wait: records", crate::store::LaneSettings::default().queue_records, "OVERLOADED, try again"),
         row("Saves that wait: bytes", crate::store::LaneSettings::default().queue_bytes, "OVERLOADED, try again"),
