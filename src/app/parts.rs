@@ -20,6 +20,7 @@ use crate::telemetry::Telemetry;
 pub struct Parts {
     /// The verbs.
     pub service: Service,
+    api: Api,
     /// Who is calling.
     authenticator: Authenticator,
     /// Single saves, on their way.
@@ -65,13 +66,14 @@ impl Parts {
         feed::start(&hub, database.options.clone(), &tracker, &background);
         maintenance::start(&store, database, &tracker, &background);
         let service = Service::new(store, lanes.clone(), hub, config.task.settle);
-        Self { service, authenticator, lanes, subscriptions, background, tracker }
+        let api = Api::new(service.clone(), &config.graphql);
+        Self { service, api, authenticator, lanes, subscriptions, background, tracker }
     }
 
     /// What the schema is served over.
     #[must_use]
     pub fn api(&self) -> Api {
-        Api::new(self.service.clone())
+        self.api.clone()
     }
 
     /// Who tells by a token who is calling.

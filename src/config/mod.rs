@@ -9,6 +9,7 @@ mod auth;
 mod data_dir;
 mod database;
 mod feed;
+mod graphql;
 mod http;
 mod humane;
 mod task;
@@ -20,6 +21,7 @@ pub use auth::{AuthConfig, AuthFlags, KeyConfig};
 pub use data_dir::{DataDirConfig, DataDirFlags};
 pub use database::{DatabaseConfig, DatabaseFlags, DatabaseSource};
 pub use feed::{FeedConfig, FeedFlags};
+pub use graphql::{GraphqlConfig, GraphqlFlags, Switch};
 pub use http::{HttpConfig, HttpFlags};
 pub(crate) use humane::duration;
 pub use task::{TaskConfig, TaskFlags};
@@ -66,6 +68,9 @@ pub struct Flags {
     /// Who may call.
     #[command(flatten)]
     pub auth: AuthFlags,
+    /// Operations.
+    #[command(flatten)]
+    pub graphql: GraphqlFlags,
     /// Live updates.
     #[command(flatten)]
     pub feed: FeedFlags,
@@ -88,6 +93,8 @@ pub struct Config {
     pub http: HttpConfig,
     /// Who may call.
     pub auth: AuthConfig,
+    /// What one operation may ask for.
+    pub graphql: GraphqlConfig,
     /// Live updates.
     pub feed: FeedConfig,
     /// The write queues.
@@ -106,6 +113,7 @@ impl Config {
             data_dir: DataDirConfig::from_flags(flags.data_dir),
             http: HttpConfig::from_flags(flags.http),
             auth: AuthConfig::from_flags(flags.auth)?,
+            graphql: GraphqlConfig::from_flags(&flags.graphql),
             feed: FeedConfig::from_flags(&flags.feed),
             write: WriteConfig::from_flags(&flags.write),
             task: TaskConfig::from_flags(&flags.task),
@@ -120,6 +128,7 @@ impl Config {
         self.http.validate()?;
         self.auth.validate()?;
         self.auth.validate_reach(self.http.listen.ip())?;
+        self.graphql.validate()?;
         self.feed.validate()?;
         self.write.validate()?;
         self.task.validate()

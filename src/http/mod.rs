@@ -83,7 +83,7 @@ async fn graphql(State(shared): State<Shared>, request: Request) -> Response {
 
 async fn execute(shared: &Shared, request: Request, headers: &HeaderMap) -> Result<Response, Refusal> {
     let request = match *request.method() {
-        Method::GET => request::from_query_string(request.uri())?,
+        Method::GET => request::from_query_string(request.uri(), &shared.api)?,
         _ => request::from_body(request, shared.api.service().limits().request_bytes).await?,
     };
     let answer = shared.api.caller(Viewer::admin()).execute(request).await;
