@@ -165,9 +165,8 @@ pub async fn connect(config: &DatabaseConfig, url: &str, setting: &str) -> Resul
     let known = Arc::clone(&backends);
     settings.map_sqlx_postgres_pool_opts(move |pool| {
         let known = Arc::clone(&known);
-        let pool = pool.after_release(|connection, _| {
-            Box::pin(async move { Ok(abandoned::is_free(connection).await) })
-        });
+        let pool =
+            pool.after_release(|connection, _| Box::pin(async move { Ok(abandoned::is_free(connection).await) }));
         pool.after_connect(move |connection, _| {
             let known = Arc::clone(&known);
             Box::pin(async move {

@@ -8,9 +8,7 @@ use async_graphql::{ServerError, Value, Variables};
 use super::document::Measure;
 use super::errors::limit_exceeded;
 use crate::config::GraphqlConfig;
-
-/// Lists of introspection that may stand within each other and lead in circles; graphql-js draws the line there too.
-const CIRCULAR_LISTS: u64 = 2;
+use crate::service::limits::CIRCULAR_LISTS;
 
 /// The limits that hold for every operation.
 #[derive(Clone, Debug)]

@@ -32,17 +32,22 @@ impl ApiServer {
     }
 
     pub(crate) async fn with(http: HttpConfig) -> Self {
+        Self::configured(|config| config.http = HttpConfig { listen: config.http.listen, ..http }).await
+    }
+
+    pub(crate) async fn configured(change: impl FnOnce(&mut Config)) -> Self {
         let database = TestDatabase::new().await;
-        let config = Config {
+        let mut config = Config {
             database: DatabaseConfig {
                 url: DatabaseSource::Url { url: database.url.clone(), setting: "the test".into() },
                 min_connections: 1,
                 max_connections: 8,
                 ..DatabaseConfig::default()
             },
-            http: HttpConfig { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), ..http },
+            http: HttpConfig { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), ..HttpConfig::default() },
             ..Config::default()
         };
+        change(&mut config);
         let app = App::start(config, Telemetry::new()).await.unwrap();
         Self { address: app.address(), client: reqwest::Client::new(), database, _app: app }
     }

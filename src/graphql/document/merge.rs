@@ -17,7 +17,7 @@ use async_graphql::{Name, Positioned};
 use super::types::{Types, root};
 
 /// Selections of a document with all its fragments in place. Aliases in fragments double them with each level.
-pub(crate) const MOST_SELECTIONS: usize = 10_000;
+pub(crate) const MOST_SELECTIONS: usize = crate::service::limits::SELECTIONS;
 
 /// The library refuses what is nested deeper than 32; a fragment that mentions itself further down never ends.
 pub(super) const MOST_LEVELS: usize = 64;

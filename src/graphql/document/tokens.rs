@@ -75,7 +75,7 @@ mod tests {
             ("query Q($n: Int! = -1) { a(first: $n) { ...F } }", 24),
             (r#"{ a(x: "b { c } \" d") }"#, 8),
             (r#"{ a(x: """ { "" \""" } """) b }"#, 9),
-            ("{a@include(if:true)}", 9),
+            ("{a@include(if:true)}", 10),
             ("\u{feff}{é}", 4),
             (r#"{ a(x: "never ends"#, 6),
         ] {
