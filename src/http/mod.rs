@@ -46,7 +46,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::auth::Authenticator;
 use crate::config::HttpConfig;
-use crate::graphql::{Api, operation_type};
+use crate::graphql::Api;
 use answer::Refusal;
 use connections::Connections;
 use guard::Guard;
@@ -113,14 +113,14 @@ async fn execute(shared: &Shared, request: Request, headers: &HeaderMap) -> Resu
     let viewer = viewer.map_err(SignInError::refusal)?;
     let peer = Peer::of(request.extensions());
     let request = match *request.method() {
-        Method::GET => request::from_query_string(request.uri()),
+        Method::GET => request::from_query_string(request.uri(), &shared.api),
         _ => request::from_body(request, shared.api.service().limits().request_bytes_of(&viewer)).await,
     };
-    let mut request = match (request, stream::refused(headers)) {
+    let request = match (request, stream::refused(headers)) {
         (Err(refusal), Some(format)) => return Ok(stream::refuse(format, refusal.into_request_error()?)),
         (request, _) => request?,
     };
-    let operation = operation_type(&mut request).ok().flatten();
+    let operation = shared.api.operation_type(&request).ok().flatten();
     if let Some(format) = stream::chosen(headers, operation) {
         let is_subscription = operation == Some(OperationType::Subscription);
         let seat = shared.sockets.connections.enter(Some(&viewer), Some(peer.0)).map_err(stream::full)?;

@@ -2,6 +2,7 @@
 //! the two). To add a limit: a constant, a row in [`TABLE`], the check in `input`.
 
 use crate::auth::{Role, Viewer};
+use crate::config::GraphqlConfig;
 
 /// Characters of a userId or taskId, at least 1.
 pub const ID_CHARACTERS: usize = 255;
@@ -51,6 +52,10 @@ pub const REQUEST_BYTES: usize = 16 * 1024 * 1024;
 pub const CURSOR_CHARACTERS: usize = 2_000;
 /// Characters of a `FeedCursor`.
 pub const FEED_CURSOR_CHARACTERS: usize = 300;
+/// Fields and fragments of a document, with its fragments in place.
+pub const SELECTIONS: usize = 10_000;
+/// Lists of introspection that may stand within each other and lead in circles; graphql-js draws the line there too.
+pub const CIRCULAR_LISTS: u64 = 2;
 /// Tasks that a page or a count under a filter looks at.
 pub const LOOKED_AT: u64 = crate::store::LOOKED_AT;
 
@@ -120,6 +125,44 @@ pub fn table() -> Vec<Limit> {
             crate::store::StoreSettings::default().hold_timeout.as_secs(),
             "TIMEOUT, try again",
         ),
+    ]
+    .into_iter()
+    .chain(of_operations())
+    .collect()
+}
+
+/// Those of one operation, which the operator can move.
+fn of_operations() -> Vec<Limit> {
+    const EXCEEDED: &str = "LIMIT_EXCEEDED naming limit, max and value";
+    let config = GraphqlConfig::default();
+    vec![
+        row("Levels of fields (`depth`)", config.max_depth, EXCEEDED),
+        row(
+            "Cost of an operation (`complexity`): its fields, each as often as the pages around it are long",
+            config.max_complexity,
+            EXCEEDED,
+        ),
+        row("Aliases (`aliases`)", config.max_aliases, EXCEEDED),
+        row("Directives (`directives`)", config.max_directives, EXCEEDED),
+        row("Fields at the root (`rootFields`)", config.max_root_fields, EXCEEDED),
+        row("Fields and fragments, with the fragments in place (`selections`)", SELECTIONS, EXCEEDED),
+        row("Tokens of a document (`tokens`)", config.max_tokens, EXCEEDED),
+        row("A document's bytes (`documentBytes`)", config.max_document_bytes, EXCEEDED),
+        row("Bytes of the variables as JSON (`variablesBytes`)", config.max_variables_bytes, EXCEEDED),
+        row("Bytes of an answer as JSON (`answerBytes`)", config.max_answer_bytes, EXCEEDED),
+        row(
+            "Lists of introspection within each other: `fields`, `inputFields`, … (`introspectionDepth`)",
+            CIRCULAR_LISTS,
+            EXCEEDED,
+        ),
+        row(
+            "An operation; of a subscription, its start: seconds",
+            config.operation_timeout.as_secs(),
+            "TIMEOUT, try again",
+        ),
+        row("Queries and mutations at the same time", config.max_concurrent_operations, "OVERLOADED, try again"),
+        row("Operations of one viewer in a second", "no limit until set", "RATE_LIMITED, try again"),
+        row("Cost of one viewer's operations in a second", "no limit until set", "RATE_LIMITED, try again"),
     ]
 }
 

@@ -17,7 +17,7 @@ use super::operations::{Operations, Told};
 use super::protocol::{self, Heard, Protocol};
 use crate::auth::Viewer;
 use crate::config::SocketConfig;
-use crate::graphql::{Caller, operation_type};
+use crate::graphql::Caller;
 use crate::http::Shared;
 use crate::http::answer::Refusal;
 use crate::http::connections::{Connections, Ending, Seat};
@@ -283,7 +283,7 @@ impl<'a> Conversation<'a> {
         End::Close(Close::Forbidden(why.to_owned()))
     }
 
-    fn start(&mut self, id: &str, mut request: Request, bytes: usize) -> Step {
+    fn start(&mut self, id: &str, request: Request, bytes: usize) -> Step {
         let Some(Member { caller, .. }) = &self.member else { return close(Close::Unauthorized) };
         if self.operations.contains(id) {
             if self.protocol == Protocol::Transport {
@@ -300,7 +300,7 @@ impl<'a> Conversation<'a> {
             return Ok(());
         }
         // What does not parse is refused by the caller.
-        let is_subscription = matches!(operation_type(&mut request), Ok(Some(OperationType::Subscription)));
+        let is_subscription = matches!(self.shared.api.operation_type(&request), Ok(Some(OperationType::Subscription)));
         let stream = caller.execute_stream(request, None);
         self.operations.start(id, bytes, is_subscription, stream);
         self.connections.telemetry().socket_operations.inc();
