@@ -22,9 +22,11 @@ impl Service {
         Ok(closed)
     }
 
-    /// Whether this viewer may open a connection: asked once it can be found by `close_by`, so that no row is missed
-    /// between. FORBIDDEN where the user was disconnected after the token had been issued. A token that does not say when
-    /// that was cannot be told from a newer one.
+    /// Whether this viewer may open a connection: FORBIDDEN where the user was disconnected after the token had been
+    /// issued. A token that does not say when that was cannot be told from a newer one.
+    ///
+    /// Who opens one asks this first, then puts it where `close_by` finds it, then asks
+    /// [`is_disconnected`](Self::is_disconnected): no disconnection falls between.
     pub async fn admit(&self, viewer: &Viewer) -> Result<(), ServiceError> {
         let (Some(user_id), Some(issued_at)) = (&viewer.user_id, viewer.token_issued_at) else { return Ok(()) };
         match self.store.disconnected_at(user_id).await? {
@@ -32,5 +34,13 @@ impl Service {
             Some(at) if issued_at <= at => Err(ServiceError::disconnected()),
             _ => Ok(()),
         }
+    }
+
+    /// Whether this server has closed what the viewer's user had open, in the last minutes and after the token had been
+    /// issued. Does not wait.
+    #[must_use]
+    pub fn is_disconnected(&self, viewer: &Viewer) -> bool {
+        let (Some(user_id), Some(issued_at)) = (&viewer.user_id, viewer.token_issued_at) else { return false };
+        self.hub.has_disconnected(user_id, issued_at)
     }
 }

@@ -80,6 +80,8 @@ async fn a_token_from_before_opens_nothing_more() {
     let now = Utc::now();
     assert!(admit(Some(now)).await.is_ok(), "nobody was disconnected yet");
     disconnect(&server.service).await;
+    let told = |issued_at| server.service.is_disconnected(&Viewer::user(ANNA).since(issued_at));
+    assert!(told(Some(now)) && !told(Some(now + TimeDelta::minutes(1))) && !told(None));
     let refused = admit(Some(now)).await.unwrap_err();
     assert_eq!(refused.code(), "FORBIDDEN");
     assert!(admit(Some(now + TimeDelta::minutes(1))).await.is_ok(), "signed in again");
