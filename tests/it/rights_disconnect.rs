@@ -33,10 +33,10 @@ async fn disconnect(service: &Service) -> usize {
 async fn every_server_closes_within_a_second_and_the_one_asked_counts() {
     let test = TestDatabase::new().await;
     let (here, there) = (Server::start(&test.url, NO_CHECK).await, Server::start(&test.url, NO_CHECK).await);
-    let ((open_here, calls_here), (open_there, _)) = (sockets(&here, 3), sockets(&there, 2));
+    let ((open_here, calls_here), (opened_there, _)) = (sockets(&here, 3), sockets(&there, 2));
     let begin = Instant::now();
     assert_eq!(disconnect(&here.service).await, 3);
-    let gone = async || (open_there.load(Ordering::SeqCst) == 0).then_some(());
+    let gone = async || (opened_there.load(Ordering::SeqCst) == 0).then_some(());
     eventually("the other server closes", gone).await;
     assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
     // Its own notification comes to the server, too: what has been opened since stays open.
