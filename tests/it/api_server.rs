@@ -185,6 +185,19 @@ impl Socket {
         serde_json::from_str(message.to_text().unwrap()).unwrap()
     }
 
+    /// The code with which the server closes it, whatever comes before.
+    pub(crate) async fn close_code(&mut self) -> u16 {
+        let closed = async {
+            while let Some(Ok(message)) = self.0.next().await {
+                if let Message::Close(Some(frame)) = message {
+                    return frame.code.into();
+                }
+            }
+            panic!("the connection ended without a close");
+        };
+        tokio::time::timeout(Duration::from_secs(10), closed).await.expect("a close within 10 s")
+    }
+
     /// The data of the next event of the operation `id`, and no error with it.
     pub(crate) async fn event(&mut self, id: &str) -> Value {
         let mut message = self.next().await;

@@ -41,6 +41,8 @@ pub(super) enum Close {
     TokenExpired,
     #[error("Forbidden: the user was disconnected")]
     Disconnected,
+    #[error("The database cannot be reached: try again")]
+    Unavailable,
     #[error("Subprotocol not acceptable: offer graphql-transport-ws or graphql-ws")]
     Subprotocol,
     #[error("Connection initialisation timeout")]
@@ -79,7 +81,7 @@ impl Close {
             Self::Protocol => 1002,
             Self::NotText => 1007,
             Self::TooLarge(_) => 1009,
-            Self::Full(_) | Self::SlowReader(_) => 1013,
+            Self::Full(_) | Self::SlowReader(_) | Self::Unavailable => 1013,
             Self::BadMessage(_) => 4400,
             Self::Unauthorized => 4401,
             Self::Forbidden(_) | Self::TokenExpired | Self::Disconnected => 4403,

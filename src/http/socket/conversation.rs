@@ -239,8 +239,12 @@ impl<'a> Conversation<'a> {
     }
 
     fn look_at(&mut self, payload: Value, is_renewal: bool) {
-        let authenticator = self.shared.authenticator.clone();
-        let viewer = Box::pin(async move { viewer::of_payload(&authenticator, &payload).await });
+        let (authenticator, service) = (self.shared.authenticator.clone(), self.shared.api.service().clone());
+        let viewer = Box::pin(async move {
+            let viewer = viewer::of_payload(&authenticator, &payload).await?;
+            viewer::admit(&service, &viewer).await?;
+            Ok(viewer)
+        });
         self.sign_in = Some(SignIn { viewer, is_renewal });
     }
 
@@ -249,7 +253,11 @@ impl<'a> Conversation<'a> {
         let is_renewal = sign_in.is_renewal;
         let Poll::Ready(viewer) = sign_in.viewer.as_mut().poll(context) else { return Ok(false) };
         self.sign_in = None;
-        let viewer = viewer.map_err(|error| self.refuse(&error.to_string()))?;
+        let viewer = viewer.map_err(|error| match error {
+            SignInError::Disconnected => End::Close(Close::Disconnected),
+            SignInError::Unavailable => End::Close(Close::Unavailable),
+            error => self.refuse(&error.to_string()),
+        })?;
         if let Some(Member { viewer: before, .. }) = &self.member
             && (before.user_id != viewer.user_id || before.role != viewer.role)
         {
@@ -260,6 +268,9 @@ impl<'a> Conversation<'a> {
             self.queue.push_back(protocol::pong());
         } else {
             self.seat.sign_in(&viewer).map_err(|full| End::Close(Close::Full(full)))?;
+            if self.shared.api.service().is_disconnected(&viewer) {
+                return Err(End::Close(Close::Disconnected));
+            }
             self.clock.opened();
             self.queue.push_back(self.protocol.ack());
             if self.protocol == Protocol::Legacy {
