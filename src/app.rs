@@ -93,6 +93,7 @@ pub struct App {
     cluster: Option<Cluster>,
     parts: Parts,
     telemetry: Telemetry,
+    connections: Connections,
     shutdown: Shutdown,
     server: JoinHandle<io::Result<()>>,
 }
@@ -132,7 +133,11 @@ impl App {
         let shutdown = Shutdown::default();
         let parts = Parts::start(&database, config, authenticator, &telemetry, shutdown.subscriptions.clone());
         let connections = Connections::new(config.socket.clone(), telemetry.clone(), shutdown.subscriptions.clone());
-        let sockets = Sockets { end: shutdown.subscriptions.clone(), connections, open: shutdown.sockets.clone() };
+        let sockets = Sockets {
+            end: shutdown.subscriptions.clone(),
+            connections: connections.clone(),
+            open: shutdown.sockets.clone(),
+        };
         let router = http::router(parts.api(), parts.authenticator().clone(), &config.http, sockets);
         let listener = listener.tap_io(|socket| {
             // Small answers must not wait for each other.
@@ -141,7 +146,17 @@ impl App {
             }
         });
         let server = tokio::spawn(serve(listener, router, shutdown.accepting.clone()));
-        Ok(Self { address, database, database_line: String::new(), cluster: None, parts, telemetry, shutdown, server })
+        Ok(Self {
+            address,
+            database,
+            database_line: String::new(),
+            cluster: None,
+            parts,
+            telemetry,
+            connections,
+            shutdown,
+            server,
+        })
     }
 
     /// Where it listens.
@@ -172,6 +187,12 @@ impl App {
     #[must_use]
     pub fn authenticator(&self) -> &Authenticator {
         self.parts.authenticator()
+    }
+
+    /// Who is connected.
+    #[must_use]
+    pub fn connections(&self) -> &Connections {
+        &self.connections
     }
 
     /// Its metrics.
