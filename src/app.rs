@@ -9,7 +9,8 @@ use std::{
 
 use axum::{
     Router,
-    extract::connect_info::Connected,
+    extract::{ConnectInfo, Request, connect_info::Connected},
+    middleware::map_request,
     serve::{IncomingStream, Listener, ListenerExt},
 };
 use sqlx::postgres::PgConnectOptions;
@@ -27,7 +28,7 @@ use crate::{
     clock::Clock,
     config::{Config, DatabaseSource},
     db::{self, Cluster, ClusterOptions, Database, StartError},
-    http::{self, Sockets, connections::Connections},
+    http::{self, Peer, Sockets, connections::Connections},
     service::Service,
     telemetry::Telemetry,
 };
@@ -133,7 +134,10 @@ impl App {
         let shutdown = Shutdown::default();
         let parts = Parts::start(&database, config, authenticator, &telemetry, shutdown.subscriptions.clone());
         let connections = Connections::new(config.socket.clone(), telemetry.clone(), shutdown.subscriptions.clone());
+        let registry = connections.clone();
+        parts.service.close_by(Box::new(move |user| registry.disconnect(user)));
         let sockets = Sockets {
+            closing: shutdown.accepting.clone(),
             end: shutdown.subscriptions.clone(),
             connections: connections.clone(),
             open: shutdown.sockets.clone(),
@@ -301,8 +305,14 @@ where
     L: Listener<Addr = SocketAddr>,
     SocketAddr: for<'a> Connected<IncomingStream<'a, L>>,
 {
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    axum::serve(listener, service).with_graceful_shutdown(accepting.cancelled_owned()).await
+    // Each request carries its peer's address, for limits and the log.
+    let router =
+        router.layer(map_request(|ConnectInfo(address): ConnectInfo<SocketAddr>, mut request: Request| async move {
+            request.extensions_mut().insert(Peer(address.ip().to_canonical()));
+            request
+        }));
+    let router = router.into_make_service_with_connect_info::<SocketAddr>();
+    axum::serve(listener, router).with_graceful_shutdown(accepting.cancelled_owned()).await
 }
 
 /// The keys come before everything else: a server that cannot tell who is calling must not start.

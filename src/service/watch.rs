@@ -5,6 +5,7 @@
 use std::collections::HashSet;
 
 use async_stream::try_stream;
+use chrono::Utc;
 use entity::{RecordKind, task, task_record};
 use futures_util::{Stream, StreamExt as _, future};
 
@@ -106,6 +107,11 @@ impl Service {
                         task: entry.task.clone(),
                         is_replay: entry.record.position <= live_from,
                     };
+                    // Asked for the next one, the connection has taken this one.
+                    if entry.record.position > live_from {
+                        let since = (Utc::now() - entry.record.recorded_at).to_std().unwrap_or_default();
+                        watch.telemetry().delivery_seconds.observe(since.as_secs_f64());
+                    }
                 }
             }
         }))
@@ -173,12 +179,8 @@ impl Service {
             Scope::User(user) => Source::User(Box::new(self.hub.watch(user).await?)),
             Scope::Everyone => Source::Everyone(self.hub.watch_everyone().await?),
         };
-        let mut open = OpenCancellations {
-            store: self.store.clone(),
-            hub: self.hub.clone(),
-            user: if let Scope::User(user) = scope { Some(user) } else { None },
-            told: HashSet::new(),
-        };
+        let mut open =
+            OpenCancellations { store: self.store.clone(), hub: self.hub.clone(), scope, told: HashSet::new() };
         let telemetry = source.telemetry();
         Ok(until_closed(try_stream! {
             let mut is_replay = true;
@@ -346,7 +348,7 @@ impl Source {
 struct OpenCancellations {
     store: Store,
     hub: Hub,
-    user: Option<String>,
+    scope: Scope,
     told: HashSet<(String, String)>,
 }
 
@@ -357,7 +359,7 @@ impl OpenCancellations {
         let mut open = HashSet::new();
         let mut mark = None;
         loop {
-            let read = || self.store.open_cancellations(self.user.as_deref(), mark.as_ref(), CANCELLATIONS);
+            let read = || self.store.open_cancellations(&self.scope, mark.as_ref(), CANCELLATIONS);
             let page = self.hub.patiently(read).await?;
             let is_last = (page.len() as u64) < CANCELLATIONS;
             mark = page
