@@ -10,6 +10,7 @@ mod api_server;
 mod api_subscription;
 mod append;
 mod auth;
+mod clients;
 mod config;
 mod demo;
 mod embedded;

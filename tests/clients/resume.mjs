@@ -1,0 +1,130 @@
+// What the scripts share: a server that is killed and replaced, a writer that goes on meanwhile, and what must hold.
+import assert from 'node:assert/strict';
+import { spawn, execFileSync } from 'node:child_process';
+import { once } from 'node:events';
+import { createServer } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+const PROGRAM = process.env.TASKWIRE ?? '../../target/debug/taskwire';
+const PATIENCE = 30_000;
+
+export const USER = 'anna';
+
+// The subscription of every script. `after` is where it goes on.
+export const TASK_EVENTS = /* GraphQL */ `
+  subscription Events($user: ID!, $after: FeedCursor) {
+    taskEvents(userId: $user, after: $after) { feedCursor record { position } }
+  }
+`;
+
+// How soon a client comes back. Front ends take more, and some chance.
+export const soon = () => sleep(100 + Math.random() * 100);
+
+/** A `taskwire serve` over the database that the environment names. */
+export class Server {
+  /** Starts one and waits until it answers. */
+  static async start(port = undefined, env = {}) {
+    const server = new Server();
+    server.port = port ?? (await freePort());
+    const options = { stdio: ['ignore', 'pipe', 'inherit'], env: { TASKWIRE_LOG: 'error', ...process.env, ...env } };
+    server.process = spawn(PROGRAM, ['serve', '--listen', `127.0.0.1:${server.port}`], options);
+    server.ended = once(server.process, 'exit');
+    let said = '';
+    for await (const text of server.process.stdout) {
+      said += text;
+      if (said.includes('is ready')) break;
+    }
+    assert.match(said, /is ready/, 'the server does not start');
+    server.process.stdout.destroy();
+    return server;
+  }
+
+  url(scheme = 'http') {
+    return `${scheme}://127.0.0.1:${this.port}/graphql`;
+  }
+
+  async ask(query, variables, token) {
+    const headers = { 'content-type': 'application/json', ...(token && { authorization: `Bearer ${token}` }) };
+    const response = await fetch(this.url(), { method: 'POST', headers, body: JSON.stringify({ query, variables }) });
+    const { data, errors } = await response.json();
+    assert.equal(errors, undefined, JSON.stringify(errors));
+    return data;
+  }
+
+  /** Saves the step of this number. */
+  async save(step, token) {
+    const input = { userId: USER, taskId: 'task', step, stepResult: { stepName: `step ${step}`, status: 'RUNNING' } };
+    const query = 'mutation($input: SaveTaskHistoryInput!) { saveTaskHistory(input: $input) { record { position } } }';
+    await this.ask(query, { input }, token);
+  }
+
+  /** Where the feed stands: what a page is loaded with before it subscribes. */
+  async cursor() {
+    return (await this.ask('query($user: ID) { feed(userId: $user) { cursor } }', { user: USER })).feed.cursor;
+  }
+
+  async kill() {
+    this.process.kill('SIGKILL');
+    await this.ended;
+  }
+}
+
+/** A token for development. */
+export const token = (sub, ttl, env, role = 'user') =>
+  execFileSync(PROGRAM, ['token', '--sub', sub, '--role', role, '--ttl', ttl], {
+    env: { ...process.env, ...env },
+    encoding: 'utf8',
+  }).trim();
+
+/**
+ * The test of a client. `subscribe(server, variables, onEvent)` begins at `variables.after`, hands each `taskEvents` to
+ * `onEvent`, and gives a function that ends everything of the client.
+ */
+export async function resumes(context, subscribe) {
+  let server = await Server.start();
+  context.after(() => server.kill());
+  const writer = await Server.start();
+  context.after(() => writer.kill());
+
+  const positions = [];
+  const variables = { user: USER, after: await server.cursor() };
+  const end = await subscribe(server, variables, ({ record }) => positions.push(record.position));
+  context.after(end);
+
+  // Live.
+  for (let step = 1; step <= 3; step++) await writer.save(step);
+  await until(() => positions.length >= 3, 'the first events');
+
+  // Killed under load, and away while more is written.
+  for (let step = 4; step <= 30; step++) {
+    await writer.save(step);
+    if (step === 10) await server.kill();
+  }
+  assert.ok(positions.length < 30, 'the client cannot have heard of everything');
+  server = await Server.start(server.port);
+  await until(() => positions.length >= 30, `what was missed (${positions})`);
+
+  // Live again.
+  for (let step = 31; step <= 33; step++) {
+    await writer.save(step);
+    await until(() => positions.length >= step, `step ${step}`);
+  }
+  assert.deepEqual(positions, Array.from({ length: 33 }, (_, index) => index + 1));
+}
+
+export async function until(isSo, what) {
+  const end = Date.now() + PATIENCE;
+  while (!isSo()) {
+    assert.ok(Date.now() < end, `waited in vain: ${what}`);
+    await sleep(10);
+  }
+}
+
+async function freePort() {
+  const listener = createServer().listen(0, '127.0.0.1');
+  await once(listener, 'listening');
+  const { port } = listener.address();
+  listener.close();
+  await once(listener, 'close');
+  return port;
+}
