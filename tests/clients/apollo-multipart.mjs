@@ -4,8 +4,8 @@ import { ApolloClient, HttpLink, InMemoryCache, gql } from '@apollo/client';
 import { resumeLink } from './resume-link.mjs';
 import { TASK_EVENTS, resumes, soon } from './resume.mjs';
 
-test('Apollo Client over multipart resumes', (context) =>
-  resumes(context, (server, variables, onEvent) => {
+test('Apollo Client over multipart resumes', () =>
+  resumes((server, variables, onEvent) => {
     const link = resumeLink(soon).concat(new HttpLink({ uri: server.url() }));
     const client = new ApolloClient({ link, cache: new InMemoryCache() });
     const subscription = client

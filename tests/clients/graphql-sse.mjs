@@ -3,8 +3,8 @@ import { test } from 'node:test';
 import { createClient } from 'graphql-sse';
 import { TASK_EVENTS, resumes, soon } from './resume.mjs';
 
-test('graphql-sse resumes', (context) =>
-  resumes(context, (server, variables, onEvent) => {
+test('graphql-sse resumes', () =>
+  resumes((server, variables, onEvent) => {
     const client = createClient({ url: server.url(), retryAttempts: Infinity, retry: soon });
     client.subscribe(
       { query: TASK_EVENTS, variables },

@@ -4,8 +4,8 @@ import { createClient } from 'graphql-ws';
 import WebSocket from 'ws';
 import { TASK_EVENTS, resumes, soon } from './resume.mjs';
 
-test('graphql-ws resumes', (context) =>
-  resumes(context, (server, variables, onEvent) => {
+test('graphql-ws resumes', () =>
+  resumes((server, variables, onEvent) => {
     const client = createClient({
       url: server.url('ws'),
       webSocketImpl: WebSocket,

@@ -7,6 +7,14 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 const PROGRAM = process.env.TASKWIRE ?? '../../target/debug/taskwire';
 const PATIENCE = 30_000;
+assert.ok(process.env.TASKWIRE_DATABASE_URL, 'TASKWIRE_DATABASE_URL must name an empty database');
+
+// Every server, also one that did not come to answer.
+const started = [];
+
+export async function endServers() {
+  for (const server of started) await server.end('SIGKILL');
+}
 
 export const USER = 'anna';
 
@@ -29,6 +37,7 @@ export class Server {
     const options = { stdio: ['ignore', 'pipe', 'inherit'], env: { TASKWIRE_LOG: 'error', ...process.env, ...env } };
     server.process = spawn(PROGRAM, ['serve', '--listen', `127.0.0.1:${server.port}`], options);
     server.ended = once(server.process, 'exit');
+    started.push(server);
     let said = '';
     for await (const text of server.process.stdout) {
       said += text;
@@ -63,8 +72,9 @@ export class Server {
     return (await this.ask('query($user: ID) { feed(userId: $user) { cursor } }', { user: USER })).feed.cursor;
   }
 
-  async kill() {
-    this.process.kill('SIGKILL');
+  /** Ends it by a signal, and waits until it is gone. */
+  async end(signal) {
+    this.process.kill(signal);
     await this.ended;
   }
 }
@@ -80,36 +90,42 @@ export const token = (sub, ttl, env, role = 'user') =>
  * The test of a client. `subscribe(server, variables, onEvent)` begins at `variables.after`, hands each `taskEvents` to
  * `onEvent`, and gives a function that ends everything of the client.
  */
-export async function resumes(context, subscribe) {
-  let server = await Server.start();
-  context.after(() => server.kill());
-  const writer = await Server.start();
-  context.after(() => writer.kill());
+export async function resumes(subscribe) {
+  let end = () => {};
+  try {
+    const [first, writer] = [await Server.start(), await Server.start()];
+    const positions = [];
+    const variables = { user: USER, after: await first.cursor() };
+    end = await subscribe(first, variables, ({ record }) => positions.push(record.position));
 
-  const positions = [];
-  const variables = { user: USER, after: await server.cursor() };
-  const end = await subscribe(server, variables, ({ record }) => positions.push(record.position));
-  context.after(end);
+    // Live.
+    for (let step = 1; step <= 3; step++) await writer.save(step);
+    await until(() => positions.length >= 3, 'the first events');
 
-  // Live.
-  for (let step = 1; step <= 3; step++) await writer.save(step);
-  await until(() => positions.length >= 3, 'the first events');
+    // Gone under load, and away while more is written: killed, then ended as a deploy ends it.
+    let server = first;
+    let step = 4;
+    for (const signal of ['SIGKILL', 'SIGTERM']) {
+      const before = step;
+      for (; step < before + 27; step++) {
+        await writer.save(step);
+        if (step === before + 6) await server.end(signal);
+      }
+      assert.ok(positions.length < step - 1, 'the client cannot have heard of everything');
+      server = await Server.start(server.port);
+      await until(() => positions.length >= step - 1, `what was missed at ${signal}`);
 
-  // Killed under load, and away while more is written.
-  for (let step = 4; step <= 30; step++) {
-    await writer.save(step);
-    if (step === 10) await server.kill();
+      // Live again.
+      for (const end = step + 3; step < end; step++) {
+        await writer.save(step);
+        await until(() => positions.length >= step, `step ${step}`);
+      }
+    }
+    assert.deepEqual(positions, Array.from({ length: step - 1 }, (_, index) => index + 1));
+  } finally {
+    await end();
+    await endServers();
   }
-  assert.ok(positions.length < 30, 'the client cannot have heard of everything');
-  server = await Server.start(server.port);
-  await until(() => positions.length >= 30, `what was missed (${positions})`);
-
-  // Live again.
-  for (let step = 31; step <= 33; step++) {
-    await writer.save(step);
-    await until(() => positions.length >= step, `step ${step}`);
-  }
-  assert.deepEqual(positions, Array.from({ length: 33 }, (_, index) => index + 1));
 }
 
 export async function until(isSo, what) {

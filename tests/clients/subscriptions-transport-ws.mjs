@@ -5,8 +5,8 @@ import { SubscriptionClient } from 'subscriptions-transport-ws';
 import WebSocket from 'ws';
 import { TASK_EVENTS, resumes } from './resume.mjs';
 
-test('subscriptions-transport-ws resumes', (context) =>
-  resumes(context, (server, variables, onEvent) => {
+test('subscriptions-transport-ws resumes', () =>
+  resumes((server, variables, onEvent) => {
     const client = new SubscriptionClient(server.url('ws'), { reconnect: true, minTimeout: 1_000 }, WebSocket);
     client.request({ query: TASK_EVENTS, variables }).subscribe({
       next({ data }) {

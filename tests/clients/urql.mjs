@@ -4,8 +4,8 @@ import { test } from 'node:test';
 import { Client, fetchExchange } from '@urql/core';
 import { TASK_EVENTS, resumes, soon } from './resume.mjs';
 
-test('urql resumes', (context) =>
-  resumes(context, (server, variables, onEvent) => {
+test('urql resumes', () =>
+  resumes((server, variables, onEvent) => {
     const client = new Client({ url: server.url(), exchanges: [fetchExchange], fetchSubscriptions: true });
     let subscription;
     let isOver = false;
