@@ -134,6 +134,12 @@ impl SocketConfig {
         }
     }
 
+    /// What the messages of all operations on one socket may take together.
+    #[must_use]
+    pub fn operation_bytes(&self) -> usize {
+        self.message_bytes.saturating_mul(2)
+    }
+
     /// Whether something can be done over such a connection.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let at_least_one = [

@@ -2,7 +2,8 @@
 //!
 //! - [`router`]: the routes · `guard`: what a web page could send is refused, as long as nobody has to sign in
 //! - `viewer`: who is calling, by the token that comes along
-//! - `request`: a request's query string or body becomes GraphQL's request · `answer`: what goes back
+//! - `request`: a request's query string or body becomes GraphQL's request · `answer`: what goes back, in the media type
+//!   that `negotiation` finds · `request_id`, `compression`, `cors`: around it
 //! - `stream/`: results one by one, as server-sent events or multipart
 //! - [`Peer`]: the client's address, an extension of each request
 //! - [`connections`]: every open connection with live updates, counted and ended · `socket`: subscriptions over WebSocket
@@ -10,10 +11,14 @@
 //! To add a route: here, behind the guard if it tells or changes anything of a user's.
 
 mod answer;
+mod compression;
 pub mod connections;
+mod cors;
 mod guard;
+mod negotiation;
 mod peer;
 mod request;
+mod request_id;
 mod socket;
 mod stream;
 mod viewer;
@@ -28,6 +33,7 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::header::UPGRADE;
 use axum::http::{HeaderMap, Method, StatusCode};
+use axum::middleware;
 use axum::response::Response;
 use axum::routing::{any, get};
 use tokio_util::sync::CancellationToken;
@@ -39,6 +45,7 @@ use crate::graphql::{Api, operation_type};
 use answer::Refusal;
 use connections::Connections;
 use guard::Guard;
+use negotiation::MediaType;
 use viewer::SignInError;
 
 /// How open sockets hear that the server ends, and how it waits for them.
@@ -66,12 +73,9 @@ struct Shared {
 /// The routes: `/graphql` for queries, mutations and, over WebSocket, subscriptions; `/health`.
 pub fn router(api: Api, authenticator: Authenticator, config: &HttpConfig, sockets: Sockets) -> Router {
     let guard = Arc::new(Guard::new(config));
-    Router::new().route("/graphql", any(graphql)).route("/health", get(health)).with_state(Shared {
-        api,
-        authenticator,
-        guard,
-        sockets,
-    })
+    let shared = Shared { api, authenticator, guard, sockets };
+    let routes = Router::new().route("/graphql", any(graphql)).route("/health", get(health)).with_state(shared);
+    routes.layer(compression::layer()).layer(middleware::from_fn(request_id::attach))
 }
 
 /// For load balancers and scripts: tells nothing of anybody, so whoever asks is answered.
@@ -92,11 +96,11 @@ async fn graphql(State(shared): State<Shared>, request: Request) -> Response {
     let answered = match *request.method() {
         Method::GET if is_upgrade(&headers) => socket::upgrade(&shared, request).await,
         Method::GET | Method::POST => execute(&shared, request, &headers).await,
-        Method::OPTIONS => Ok(answer::preflight()),
+        Method::OPTIONS => Ok(cors::preflight()),
         _ => Err(Refusal::method_not_allowed("GET, POST", "Send a query by GET or POST, a mutation by POST.")),
     };
     let response = answered.unwrap_or_else(|refusal| refusal.respond(&headers));
-    answer::allow_origin(response, origin)
+    cors::allow(response, origin)
 }
 
 async fn execute(shared: &Shared, request: Request, headers: &HeaderMap) -> Result<Response, Refusal> {
@@ -105,7 +109,7 @@ async fn execute(shared: &Shared, request: Request, headers: &HeaderMap) -> Resu
     let peer = Peer::of(request.extensions());
     let request = match *request.method() {
         Method::GET => request::from_query_string(request.uri()),
-        _ => request::from_body(request, shared.api.service().limits().request_bytes).await,
+        _ => request::from_body(request, shared.api.service().limits().request_bytes_of(&viewer)).await,
     };
     let mut request = match (request, stream::refused(headers)) {
         (Err(refusal), Some(format)) => return Ok(stream::refuse(format, refusal.into_request_error()?)),
@@ -119,6 +123,7 @@ async fn execute(shared: &Shared, request: Request, headers: &HeaderMap) -> Resu
         let operation = stream::Operation { caller: shared.api.caller(viewer), request, is_subscription, remaining };
         return Ok(stream::open(format, operation, seat, shared.sockets.closing.clone()));
     }
+    MediaType::check(headers)?;
     let answer = shared.api.caller(viewer).execute(request).await;
     Ok(answer::respond(answer, headers))
 }

@@ -64,6 +64,12 @@ impl Service {
         Self { users_may_save, ..self }
     }
 
+    /// The same, with these limits.
+    #[must_use]
+    pub fn with_limits(self, limits: Limits) -> Self {
+        Self { limits: Arc::new(limits), ..self }
+    }
+
     /// What a client may ask for at once.
     #[must_use]
     pub fn limits(&self) -> &Limits {

@@ -40,8 +40,13 @@ impl ApiServer {
 
     /// Where everybody has to sign in.
     pub(crate) async fn with_key() -> Self {
+        Self::with_config(Self::key_config()).await
+    }
+
+    /// Settings by which everybody has to sign in, with a [`token`].
+    pub(crate) fn key_config() -> Config {
         let auth = AuthConfig { key: KeyConfig::Secret(SECRET.into()), ..AuthConfig::default() };
-        Self::with_config(Config { auth, ..Config::default() }).await
+        Config { auth, ..Config::default() }
     }
 
     /// With these settings, but on a free port and with a database of its own.
@@ -71,8 +76,14 @@ impl ApiServer {
         self.client.post(self.url()).json(&body).send().await.unwrap().text().await.unwrap()
     }
 
+    /// The answer. Its errors name the request, each by another id: that is looked at here and taken out.
     pub(crate) async fn ask(&self, query: &str, variables: Value) -> Value {
-        serde_json::from_str(&self.raw(query, variables).await).unwrap()
+        let mut answer: Value = serde_json::from_str(&self.raw(query, variables).await).unwrap();
+        for error in answer.get_mut("errors").and_then(Value::as_array_mut).into_iter().flatten() {
+            let id = error["extensions"].as_object_mut().and_then(|extensions| extensions.remove("requestId"));
+            assert!(id.is_some_and(|id| id.as_str().is_some_and(|id| !id.is_empty())), "no requestId: {error}");
+        }
+        answer
     }
 
     /// The data of an answer without errors.
@@ -96,10 +107,15 @@ impl ApiServer {
     }
 
     pub(crate) async fn socket(&self) -> Socket {
-        let mut socket = Socket(self.upgrade("graphql-transport-ws", None).await.unwrap());
+        let mut socket = self.open_socket().await;
         socket.send(json!({ "type": "connection_init" })).await;
         assert_eq!(socket.next().await, json!({ "type": "connection_ack" }));
         socket
+    }
+
+    /// A socket on which nobody has said anything yet.
+    pub(crate) async fn open_socket(&self) -> Socket {
+        Socket(self.upgrade("graphql-transport-ws", None).await.unwrap())
     }
 
     pub(crate) async fn upgrade(

@@ -1,7 +1,6 @@
 //! The real clients of front ends, by npm, against the real program: `tests/clients/`. Each script gets a database of its
 //! own, starts its servers itself, and leaves no process behind, however it ends.
 
-use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -9,8 +8,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use super::support::TestDatabase;
-use super::support::process::PROGRAM;
+use super::support::{TestDatabase, node, process::PROGRAM};
 
 /// Ends the script and everything that it started.
 struct Group(u32);
@@ -25,15 +23,11 @@ impl Drop for Group {
 }
 
 async fn run(script: &str) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients");
-    assert!(
-        folder.join("node_modules").exists(),
-        "the clients are not there: run `make setup`, or `npm ci` in {folder:?}"
-    );
     let database = TestDatabase::new().await;
-    let child = Command::new("node")
-        .args(["--test", "--test-reporter=spec", script])
-        .current_dir(&folder)
+    let mut command = Command::new("node");
+    command
+        .args(["--test", "--test-reporter=spec", "--test-timeout=90000", script])
+        .current_dir(node::clients().await)
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .env("TASKWIRE", PROGRAM)
@@ -41,9 +35,8 @@ async fn run(script: &str) {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        .process_group(0)
-        .spawn()
-        .expect("node is needed: run `make setup`");
+        .process_group(0);
+    let child = command.spawn().expect("node is missing: run scripts/setup");
     let group = Group(child.id().unwrap());
     let output = timeout(Duration::from_mins(2), child.wait_with_output()).await.expect("it does not end").unwrap();
     drop(group);
@@ -80,4 +73,9 @@ async fn apollo_over_multipart() {
 #[tokio::test]
 async fn urql() {
     run("urql.mjs").await;
+}
+
+#[tokio::test]
+async fn a_token_is_renewed_on_its_socket() {
+    run("renew.mjs").await;
 }
