@@ -57,7 +57,7 @@ pub struct Sockets {
     pub end: CancellationToken,
     /// Who is connected.
     pub connections: Connections,
-    /// Every open socket.
+    /// Every open socket and stream.
     pub open: TaskTracker,
 }
 
@@ -121,7 +121,7 @@ async fn execute(shared: &Shared, request: Request, headers: &HeaderMap) -> Resu
         let seat = shared.sockets.connections.enter(Some(&viewer), Some(peer.0)).map_err(stream::full)?;
         let remaining = shared.authenticator.remaining(&viewer);
         let operation = stream::Operation { caller: shared.api.caller(viewer), request, is_subscription, remaining };
-        return Ok(stream::open(format, operation, seat, shared.sockets.closing.clone()));
+        return Ok(stream::open(format, operation, seat, &shared.sockets));
     }
     MediaType::check(headers)?;
     let answer = shared.api.caller(viewer).execute(request).await;
