@@ -11,6 +11,7 @@ mod database;
 mod feed;
 mod http;
 mod humane;
+mod listen;
 mod socket;
 mod task;
 mod write;
@@ -23,6 +24,7 @@ pub use database::{DatabaseConfig, DatabaseFlags, DatabaseSource};
 pub use feed::{FeedConfig, FeedFlags};
 pub use http::{HttpConfig, HttpFlags};
 pub(crate) use humane::duration;
+pub use listen::{ListenConfig, ListenFlags, ProxyHeader, TlsFiles};
 pub use socket::{SocketConfig, SocketFlags};
 pub use task::{TaskConfig, TaskFlags};
 pub use write::{WriteConfig, WriteFlags};
@@ -68,6 +70,9 @@ pub struct Flags {
     /// Open connections.
     #[command(flatten)]
     pub socket: SocketFlags,
+    /// Connections.
+    #[command(flatten)]
+    pub listen: ListenFlags,
     /// Who may call.
     #[command(flatten)]
     pub auth: AuthFlags,
@@ -93,6 +98,8 @@ pub struct Config {
     pub http: HttpConfig,
     /// Open connections.
     pub socket: SocketConfig,
+    /// How connections are taken.
+    pub listen: ListenConfig,
     /// Who may call.
     pub auth: AuthConfig,
     /// Live updates.
@@ -113,6 +120,7 @@ impl Config {
             data_dir: DataDirConfig::from_flags(flags.data_dir),
             http: HttpConfig::from_flags(flags.http),
             socket: SocketConfig::from_flags(&flags.socket),
+            listen: ListenConfig::from_flags(flags.listen),
             auth: AuthConfig::from_flags(flags.auth)?,
             feed: FeedConfig::from_flags(&flags.feed),
             write: WriteConfig::from_flags(&flags.write),
@@ -127,6 +135,7 @@ impl Config {
         self.database.validate()?;
         self.http.validate()?;
         self.socket.validate()?;
+        self.listen.validate()?;
         self.auth.validate()?;
         self.auth.validate_reach(self.http.listen.ip())?;
         self.feed.validate()?;

@@ -7,6 +7,7 @@
 //! - `stream/`: results one by one, as server-sent events or multipart
 //! - [`Peer`]: the client's address, an extension of each request
 //! - [`connections`]: every open connection with live updates, counted and ended · `socket`: subscriptions over WebSocket
+//! - [`Listening`]: the accept loop · [`Tls`]: its certificate
 //!
 //! To add a route: here, behind the guard if it tells or changes anything of a user's.
 
@@ -15,17 +16,21 @@ mod compression;
 pub mod connections;
 mod cors;
 mod guard;
+mod listen;
 mod negotiation;
 mod peer;
 mod request;
 mod request_id;
 mod socket;
 mod stream;
+mod tls;
 mod viewer;
 
 use std::sync::Arc;
 
+pub use listen::Listening;
 pub use peer::Peer;
+pub use tls::{Tls, TlsError};
 
 use async_graphql::Executor as _;
 use async_graphql::parser::types::OperationType;

@@ -73,6 +73,7 @@ fn row(what: &'static str, value: impl ToString, beyond: &'static str) -> Limit 
 pub fn table() -> Vec<Limit> {
     const REFUSED: &str = "BAD_USER_INPUT naming the field";
     const TOO_LARGE: &str = "LIMIT_EXCEEDED naming the body, HTTP 413";
+    let listen = crate::config::ListenConfig::default();
     vec![
         row("`userId`, `taskId`: characters", format!("1 to {ID_CHARACTERS}"), REFUSED),
         row("`name`, `stepName`: characters", format!("up to {NAME_CHARACTERS}"), REFUSED),
@@ -104,6 +105,14 @@ pub fn table() -> Vec<Limit> {
         ),
         row("A user's request's body: bytes (`--user-body-limit`)", USER_REQUEST_BYTES, TOO_LARGE),
         row("A worker's or an admin's request's body: bytes (`--body-limit`)", REQUEST_BYTES, TOO_LARGE),
+        row("Connections at the same time", listen.connections, "closed at once"),
+        row("A request's header: bytes", listen.header_bytes, "HTTP 431"),
+        row("A request's header: seconds to send it", listen.header_timeout.as_secs(), "closed"),
+        row("A request's body: seconds to send it", listen.body_timeout.as_secs(), "TIMEOUT, HTTP 408"),
+        row("An answer: seconds until it begins", listen.handler_timeout.as_secs(), "TIMEOUT, HTTP 503"),
+        row("An answer: seconds in which nothing of it is taken", listen.answer_stall_timeout.as_secs(), "closed"),
+        row("A connection without a request: seconds", listen.idle_timeout.as_secs(), "closed"),
+        row("TLS' handshake: seconds", listen.tls_handshake_timeout.as_secs(), "closed"),
         row("Saves that wait: records", crate::store::LaneSettings::default().queue_records, "OVERLOADED, try again"),
         row("Saves that wait: bytes", crate::store::LaneSettings::default().queue_bytes, "OVERLOADED, try again"),
         row(

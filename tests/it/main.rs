@@ -2,6 +2,10 @@
 //! To add tests: a file beside this one, and a `mod` line here. `support/` has what tests share.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "that is how a test fails")]
 
+mod accept;
+mod accept_http;
+mod accept_peer;
+mod accept_tls;
 mod api_http;
 mod api_mutation;
 mod api_paging;
