@@ -56,8 +56,6 @@ use viewer::SignInError;
 /// How open sockets hear that the server ends, and how it waits for them.
 #[derive(Clone)]
 pub struct Sockets {
-    /// Cancelled when nothing new is accepted: streams over HTTP end then, each at its turn.
-    pub closing: CancellationToken,
     /// Cancelled when subscriptions are to end.
     pub end: CancellationToken,
     /// Who is connected.

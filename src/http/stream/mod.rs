@@ -104,7 +104,7 @@ pub(super) fn open(format: Format, operation: Operation, seat: Seat, sockets: &S
     let Operation { caller, request, is_subscription, remaining } = operation;
     let answers = caller.execute_stream(request, None);
     let (pieces, body) = mpsc::channel(1);
-    let pump = Pump { format, is_subscription, remaining, pieces, seat, closing: sockets.closing.clone() };
+    let pump = Pump { format, is_subscription, remaining, pieces, seat };
     sockets.open.spawn(pump.run(answers));
     respond(format, pump::body(body))
 }
