@@ -133,7 +133,6 @@ impl App {
         let registry = connections.clone();
         parts.service.close_by(Box::new(move |user| registry.disconnect(user)));
         let sockets = Sockets {
-            closing: shutdown.accepting.clone(),
             end: shutdown.subscriptions.clone(),
             connections: connections.clone(),
             open: shutdown.sockets.clone(),

@@ -56,13 +56,11 @@ use viewer::SignInError;
 /// How open sockets hear that the server ends, and how it waits for them.
 #[derive(Clone)]
 pub struct Sockets {
-    /// Cancelled when nothing new is accepted: streams over HTTP end then, each at its turn.
-    pub closing: CancellationToken,
     /// Cancelled when subscriptions are to end.
     pub end: CancellationToken,
     /// Who is connected.
     pub connections: Connections,
-    /// Every open socket.
+    /// Every open socket and stream.
     pub open: TaskTracker,
 }
 
@@ -131,7 +129,7 @@ async fn execute(shared: &Shared, request: Request, headers: &HeaderMap) -> Resu
         }
         let remaining = shared.authenticator.remaining(&viewer);
         let operation = stream::Operation { caller: shared.api.caller(viewer), request, is_subscription, remaining };
-        return Ok(stream::open(format, operation, seat, shared.sockets.closing.clone()));
+        return Ok(stream::open(format, operation, seat, &shared.sockets));
     }
     MediaType::check(headers)?;
     let answer = shared.api.caller(viewer).execute(request).await;

@@ -131,6 +131,7 @@ pub fn table() -> Vec<Limit> {
     ]
     .into_iter()
     .chain(of_operations())
+    .chain(connections())
     .collect()
 }
 
@@ -167,8 +168,6 @@ fn of_operations() -> Vec<Limit> {
         row("Operations of one viewer in a second", "no limit until set", "RATE_LIMITED, try again"),
         row("Cost of one viewer's operations in a second", "no limit until set", "RATE_LIMITED, try again"),
     ]
-    .chain(connections())
-    .collect()
 }
 
 /// Of sockets and other open connections.

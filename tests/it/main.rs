@@ -15,6 +15,7 @@ mod api_subscription;
 mod append;
 mod audits;
 mod auth;
+mod clients;
 mod config;
 mod demo;
 mod embedded;

@@ -22,7 +22,6 @@ use crate::http::Shared;
 use crate::http::answer::Refusal;
 use crate::http::connections::{Connections, Ending, Seat};
 use crate::http::viewer::{self, SignInError};
-use crate::service::ServiceError;
 
 /// Messages that wait until the client reads. While there are as many, nothing more is read from it.
 const QUEUE: usize = 32;
@@ -65,7 +64,7 @@ enum Stage {
     /// The token is being looked at: its keys may have to be fetched.
     Token(Later<Result<Viewer, SignInError>>),
     /// It is good, and the connection counted as this user's: was the user disconnected since the token was issued?
-    Admission(Later<(Viewer, Result<(), ServiceError>)>),
+    Admission(Later<(Viewer, Result<(), SignInError>)>),
 }
 
 type Step = Result<(), End>;
@@ -267,7 +266,7 @@ impl<'a> Conversation<'a> {
                 }
                 let service = self.shared.api.service().clone();
                 let admission = Box::pin(async move {
-                    let admitted = service.admit(&viewer).await;
+                    let admitted = viewer::admit(&service, &viewer).await;
                     (viewer, admitted)
                 });
                 self.sign_in = Some(SignIn { stage: Stage::Admission(admission), is_renewal });
@@ -277,7 +276,8 @@ impl<'a> Conversation<'a> {
                 self.sign_in = None;
                 match admitted {
                     Ok(()) => self.let_in(viewer, is_renewal),
-                    Err(error) if error.is_retryable() => close(Close::NotNow(error.to_string()))?,
+                    Err(SignInError::Disconnected) => close(Close::Disconnected)?,
+                    Err(error @ SignInError::Unavailable) => close(Close::NotNow(error.to_string()))?,
                     Err(error) => return Err(self.refuse(&error.to_string())),
                 }
             }
