@@ -9,7 +9,9 @@ use std::{
 
 use axum::{
     Router,
-    serve::{Listener, ListenerExt},
+    extract::{ConnectInfo, Request, connect_info::Connected},
+    middleware::map_request,
+    serve::{IncomingStream, Listener, ListenerExt},
 };
 use sqlx::postgres::PgConnectOptions;
 use tokio::{
@@ -26,7 +28,7 @@ use crate::{
     clock::Clock,
     config::{Config, DatabaseSource},
     db::{self, Cluster, ClusterOptions, Database, StartError},
-    http::{self, Sockets},
+    http::{self, Peer, Sockets, connections::Connections},
     service::Service,
     telemetry::Telemetry,
 };
@@ -126,8 +128,9 @@ impl App {
         let database = db::connect(&config.database, url, setting).await?;
         let shutdown = Shutdown::default();
         let parts = Parts::start(&database, config, authenticator, &telemetry, shutdown.subscriptions.clone());
-        let sockets = Sockets { end: shutdown.subscriptions.clone(), open: shutdown.sockets.clone() };
-        let router = http::router(parts.api(), parts.authenticator().clone(), &config.http, sockets);
+        let connections = Connections::new(config.socket.clone(), telemetry.clone(), shutdown.subscriptions.clone());
+        let sockets = Sockets { end: shutdown.subscriptions.clone(), connections, open: shutdown.sockets.clone() };
+        let router = http::router(parts.api(), parts.authenticator().clone(), config, sockets);
         let listener = listener.tap_io(|socket| {
             // Small answers must not wait for each other.
             if let Err(error) = socket.set_nodelay(true) {
@@ -270,9 +273,16 @@ pub async fn migrate(config: Config) -> Result<Outcome, StartError> {
 
 async fn serve<L>(listener: L, router: Router, accepting: CancellationToken) -> io::Result<()>
 where
-    L: Listener,
-    L::Addr: std::fmt::Debug,
+    L: Listener<Addr = SocketAddr>,
+    SocketAddr: for<'a> Connected<IncomingStream<'a, L>>,
 {
+    // Each request carries its peer's address, for limits and the log.
+    let router =
+        router.layer(map_request(|ConnectInfo(address): ConnectInfo<SocketAddr>, mut request: Request| async move {
+            request.extensions_mut().insert(Peer(address.ip().to_canonical()));
+            request
+        }));
+    let router = router.into_make_service_with_connect_info::<SocketAddr>();
     axum::serve(listener, router).with_graceful_shutdown(accepting.cancelled_owned()).await
 }
 

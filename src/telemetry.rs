@@ -8,7 +8,12 @@ use std::{
 };
 
 use prometheus_client::{
-    metrics::{counter::Counter, gauge::Gauge},
+    metrics::{
+        counter::Counter,
+        family::Family,
+        gauge::Gauge,
+        histogram::{Histogram, exponential_buckets},
+    },
     registry::Registry,
 };
 use tracing_subscriber::{EnvFilter, fmt, util::SubscriberInitExt};
@@ -50,6 +55,18 @@ pub struct Metrics {
     pub overloaded: Counter,
     /// Open subscriptions.
     pub subscriptions: Gauge,
+    /// Open connections with live updates: sockets, server-sent events, multipart.
+    pub connections: Gauge,
+    /// Operations begun on sockets.
+    pub socket_operations: Counter,
+    /// Answers and events given to sockets.
+    pub events_delivered: Counter,
+    /// Reads of the table by subscriptions that were further behind than what is kept in memory.
+    pub catch_ups: Counter,
+    /// Sockets that ended, by the code of their close; 1006 where the connection broke off.
+    pub socket_closes: Family<[(&'static str, u16); 1], Counter>,
+    /// Seconds from a record's commit until its live event was taken by the connection.
+    pub delivery_seconds: Histogram,
     registry: Registry,
 }
 
@@ -72,7 +89,17 @@ impl Telemetry {
         let duplicate_records = counter("duplicate_records", "Records that were there already when they came again");
         let overloaded = counter("overloaded", "Saves refused because the queues were full");
         let subscriptions = Gauge::default();
+        let socket_operations = counter("socket_operations", "Operations begun on sockets");
+        let events_delivered = counter("events_delivered", "Answers and events given to sockets");
+        let catch_ups = counter("catch_ups", "Reads of the table by subscriptions that had fallen behind");
         registry.register("subscriptions", "Open subscriptions", subscriptions.clone());
+        let connections = Gauge::default();
+        registry.register("connections", "Open connections with live updates", connections.clone());
+        let socket_closes = Family::default();
+        registry.register("socket_closes", "Sockets that ended, by close code", socket_closes.clone());
+        // 0.25 ms to 8 s.
+        let delivery_seconds = Histogram::new(exponential_buckets(0.000_25, 2.0, 16));
+        registry.register("delivery_seconds", "From commit to the connection", delivery_seconds.clone());
         Self(Arc::new(Metrics {
             recovered_by_check,
             listener_reconnects,
@@ -83,6 +110,12 @@ impl Telemetry {
             duplicate_records,
             overloaded,
             subscriptions,
+            connections,
+            socket_operations,
+            events_delivered,
+            catch_ups,
+            socket_closes,
+            delivery_seconds,
             registry,
         }))
     }
@@ -123,6 +156,6 @@ mod tests {
         let text = telemetry.text();
         assert!(text.contains("taskwire_saved_records_total 3"), "{text}");
         assert!(text.contains("taskwire_subscriptions 1"), "{text}");
-        assert_eq!(text.matches("# HELP").count(), 9, "{text}");
+        assert_eq!(text.matches("# HELP").count(), 15, "{text}");
     }
 }

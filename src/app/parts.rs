@@ -65,6 +65,7 @@ impl Parts {
         feed::start(&hub, database.options.clone(), &tracker, &background);
         maintenance::start(&store, database, &tracker, &background);
         let service = Service::new(store, lanes.clone(), hub, config.task.settle)
+            .users_may_save(config.auth.users_may_save)
             .with_limits(Limits::default().bodies(config.http.user_body_limit, config.http.body_limit));
         Self { service, authenticator, lanes, subscriptions, background, tracker }
     }

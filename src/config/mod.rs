@@ -8,9 +8,11 @@
 mod auth;
 mod data_dir;
 mod database;
+mod documents;
 mod feed;
 mod http;
 mod humane;
+mod socket;
 mod task;
 mod write;
 
@@ -19,9 +21,11 @@ use clap::Args;
 pub use auth::{AuthConfig, AuthFlags, KeyConfig};
 pub use data_dir::{DataDirConfig, DataDirFlags};
 pub use database::{DatabaseConfig, DatabaseFlags, DatabaseSource};
+pub use documents::{DocumentsConfig, DocumentsFlags};
 pub use feed::{FeedConfig, FeedFlags};
 pub use http::{HttpConfig, HttpFlags};
 pub(crate) use humane::duration;
+pub use socket::{SocketConfig, SocketFlags};
 pub use task::{TaskConfig, TaskFlags};
 pub use write::{WriteConfig, WriteFlags};
 
@@ -63,9 +67,15 @@ pub struct Flags {
     /// HTTP.
     #[command(flatten)]
     pub http: HttpFlags,
+    /// Open connections.
+    #[command(flatten)]
+    pub socket: SocketFlags,
     /// Who may call.
     #[command(flatten)]
     pub auth: AuthFlags,
+    /// Documents that the server knows.
+    #[command(flatten)]
+    pub documents: DocumentsFlags,
     /// Live updates.
     #[command(flatten)]
     pub feed: FeedFlags,
@@ -86,8 +96,12 @@ pub struct Config {
     pub data_dir: DataDirConfig,
     /// Where it listens, and to whom it answers.
     pub http: HttpConfig,
+    /// Open connections.
+    pub socket: SocketConfig,
     /// Who may call.
     pub auth: AuthConfig,
+    /// Documents that the server knows.
+    pub documents: DocumentsConfig,
     /// Live updates.
     pub feed: FeedConfig,
     /// The write queues.
@@ -105,7 +119,9 @@ impl Config {
             database: DatabaseConfig::from_flags(flags.database, &variable)?,
             data_dir: DataDirConfig::from_flags(flags.data_dir),
             http: HttpConfig::from_flags(flags.http),
+            socket: SocketConfig::from_flags(&flags.socket),
             auth: AuthConfig::from_flags(flags.auth)?,
+            documents: DocumentsConfig::from_flags(&flags.documents)?,
             feed: FeedConfig::from_flags(&flags.feed),
             write: WriteConfig::from_flags(&flags.write),
             task: TaskConfig::from_flags(&flags.task),
@@ -118,8 +134,10 @@ impl Config {
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.database.validate()?;
         self.http.validate()?;
+        self.socket.validate()?;
         self.auth.validate()?;
         self.auth.validate_reach(self.http.listen.ip())?;
+        self.documents.validate()?;
         self.feed.validate()?;
         self.write.validate()?;
         self.task.validate()

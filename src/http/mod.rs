@@ -2,23 +2,29 @@
 //!
 //! - [`router`]: the routes · `guard`: what a web page could send is refused, as long as nobody has to sign in
 //! - `viewer`: who is calling, by the token that comes along
-//! - `request`: a request's query string or body becomes GraphQL's request · `answer`: what goes back, in the media type
-//!   that `negotiation` finds · `request_id`, `compression`, `cors`: around it
-//! - `socket`: subscriptions, for now by async-graphql-axum
+//! - `request`: a request's query string or body becomes GraphQL's request, `persisted` has the documents that it may ask
+//!   for by name · `answer`: what goes back, in the media type that `negotiation` finds
+//! - `request_id`, `compression`, `cors`: what is around both · [`Peer`]: the client's address, an extension of each request
+//! - [`connections`]: every open connection with live updates, counted and ended · `socket`: subscriptions over WebSocket
 //!
 //! To add a route: here, behind the guard if it tells or changes anything of a user's.
 
 mod answer;
 mod compression;
+pub mod connections;
 mod cors;
 mod guard;
 mod negotiation;
+mod peer;
+mod persisted;
 mod request;
 mod request_id;
 mod socket;
 mod viewer;
 
 use std::sync::Arc;
+
+pub use peer::Peer;
 
 use async_graphql::Executor as _;
 use axum::Router;
@@ -32,18 +38,22 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::Authenticator;
-use crate::config::HttpConfig;
+use crate::config::Config;
 use crate::graphql::Api;
 use answer::Refusal;
+use connections::Connections;
 use guard::Guard;
 use negotiation::MediaType;
+use persisted::Persisted;
 use viewer::SignInError;
 
 /// How open sockets hear that the server ends, and how it waits for them.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone)]
 pub struct Sockets {
     /// Cancelled when subscriptions are to end.
     pub end: CancellationToken,
+    /// Who is connected.
+    pub connections: Connections,
     /// Every open socket.
     pub open: TaskTracker,
 }
@@ -54,13 +64,15 @@ struct Shared {
     api: Api,
     authenticator: Authenticator,
     guard: Arc<Guard>,
+    persisted: Arc<Persisted>,
     sockets: Sockets,
 }
 
 /// The routes: `/graphql` for queries, mutations and, over WebSocket, subscriptions; `/health`.
-pub fn router(api: Api, authenticator: Authenticator, config: &HttpConfig, sockets: Sockets) -> Router {
-    let guard = Arc::new(Guard::new(config));
-    let shared = Shared { api, authenticator, guard, sockets };
+pub fn router(api: Api, authenticator: Authenticator, config: &Config, sockets: Sockets) -> Router {
+    let guard = Arc::new(Guard::new(&config.http));
+    let persisted = Arc::new(Persisted::new(&config.documents));
+    let shared = Shared { api, authenticator, guard, persisted, sockets };
     let routes = Router::new().route("/graphql", any(graphql)).route("/health", get(health)).with_state(shared);
     routes.layer(compression::layer()).layer(middleware::from_fn(request_id::attach))
 }
@@ -94,8 +106,11 @@ async fn execute(shared: &Shared, request: Request, headers: &HeaderMap) -> Resu
     let viewer = viewer::of_request(&shared.authenticator, request.method(), request.uri(), headers).await;
     let viewer = viewer.map_err(SignInError::refusal)?;
     let request = match *request.method() {
-        Method::GET => request::from_query_string(request.uri())?,
-        _ => request::from_body(request, shared.api.service().limits().request_bytes_of(&viewer)).await?,
+        Method::GET => request::from_query_string(request.uri(), &shared.persisted)?,
+        _ => {
+            let limit = shared.api.service().limits().request_bytes_of(&viewer);
+            request::from_body(request, limit, &shared.persisted).await?
+        }
     };
     MediaType::check(headers)?;
     let answer = shared.api.caller(viewer).execute(request).await;

@@ -18,6 +18,7 @@ use super::answer::Refusal;
 use super::viewer::{self, SignInError};
 use super::{Shared, Sockets};
 use crate::auth::Viewer;
+use crate::graphql::Caller;
 
 /// What the last messages of subscriptions that end with the server may take.
 const LAST_WORDS: Duration = Duration::from_millis(100);
@@ -43,7 +44,7 @@ pub(super) async fn upgrade(shared: &Shared, request: Request) -> Result<Respons
 
 /// Until the client closes it, or the server ends: then its subscriptions complete, and it is closed as the protocol says.
 async fn serve(socket: WebSocket, shared: Shared, protocol: GraphQLProtocol) {
-    let Sockets { end, open } = shared.sockets.clone();
+    let Sockets { end, open, .. } = shared.sockets.clone();
     let door = Door { shared, viewer: Arc::default() };
     let ended = end.clone();
     let conversation = async move {
@@ -80,18 +81,28 @@ struct Door {
     viewer: Arc<OnceLock<Viewer>>,
 }
 
+impl Door {
+    /// Who is asking, and for which document; or why neither is taken.
+    fn let_in(&self, mut request: GraphQLRequest) -> Result<(Caller, GraphQLRequest), GraphQLResponse> {
+        let viewer = self.viewer.get().ok_or(SignInError::Missing)?;
+        let resolved = self.shared.persisted.resolve(&mut request);
+        resolved.map_err(|error| GraphQLResponse::from_errors(vec![error]))?;
+        Ok((self.shared.api.caller(viewer.clone()), request))
+    }
+}
+
 impl Executor for Door {
     async fn execute(&self, request: GraphQLRequest) -> GraphQLResponse {
-        match self.viewer.get() {
-            Some(viewer) => self.shared.api.caller(viewer.clone()).execute(request).await,
-            None => SignInError::Missing.into(),
+        match self.let_in(request) {
+            Ok((caller, request)) => caller.execute(request).await,
+            Err(refused) => refused,
         }
     }
 
     fn execute_stream(&self, request: GraphQLRequest, data: Option<Arc<Data>>) -> BoxStream<'static, GraphQLResponse> {
-        match self.viewer.get() {
-            Some(viewer) => self.shared.api.caller(viewer.clone()).execute_stream(request, data),
-            None => stream::iter([SignInError::Missing.into()]).boxed(),
+        match self.let_in(request) {
+            Ok((caller, request)) => caller.execute_stream(request, data),
+            Err(refused) => stream::iter([refused]).boxed(),
         }
     }
 }

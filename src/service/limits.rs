@@ -104,6 +104,11 @@ pub fn table() -> Vec<Limit> {
         ),
         row("A user's request's body: bytes (`--user-body-limit`)", USER_REQUEST_BYTES, TOO_LARGE),
         row("A worker's or an admin's request's body: bytes (`--body-limit`)", REQUEST_BYTES, TOO_LARGE),
+        row(
+            "Automatic persisted queries: bytes of all (`--persisted-queries`), a 64th for each",
+            8 << 20,
+            "the oldest are forgotten, a larger one is not kept: PERSISTED_QUERY_NOT_FOUND, send the document again",
+        ),
         row("Saves that wait: records", crate::store::LaneSettings::default().queue_records, "OVERLOADED, try again"),
         row("Saves that wait: bytes", crate::store::LaneSettings::default().queue_bytes, "OVERLOADED, try again"),
         row(
