@@ -97,6 +97,7 @@ pub struct App {
 impl App {
     /// Starts a server. When this returns it answers. The port comes first, so that a taken one changes nothing.
     pub async fn start(config: Config, telemetry: Telemetry) -> Result<Self, StartError> {
+        http::check_documents(&config.documents).map_err(|cause| StartError::Documents { cause })?;
         let authenticator = authenticator(&config).await?;
         let listener = bind(config.http.listen).await?;
         let (cluster, url, setting) = open(&config).await?;

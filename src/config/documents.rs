@@ -124,11 +124,5 @@ fn read(path: &Path) -> Result<HashMap<String, String>, ConfigError> {
     if documents.is_empty() {
         return Err(wrong("holds no document".into()));
     }
-    for (id, document) in &documents {
-        if let Err(error) = async_graphql::parser::parse_query(document) {
-            let first = error.to_string().lines().next().unwrap_or_default().trim().to_owned();
-            return Err(wrong(format!("the document {id:?} is not GraphQL: {first}")));
-        }
-    }
     Ok(documents)
 }

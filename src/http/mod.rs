@@ -25,6 +25,7 @@ mod viewer;
 use std::sync::Arc;
 
 pub use peer::Peer;
+pub use persisted::check_documents;
 
 use async_graphql::Executor as _;
 use axum::Router;
@@ -105,12 +106,11 @@ async fn graphql(State(shared): State<Shared>, request: Request) -> Response {
 async fn execute(shared: &Shared, request: Request, headers: &HeaderMap) -> Result<Response, Refusal> {
     let viewer = viewer::of_request(&shared.authenticator, request.method(), request.uri(), headers).await;
     let viewer = viewer.map_err(SignInError::refusal)?;
-    let request = match *request.method() {
-        Method::GET => request::from_query_string(request.uri(), &shared.persisted)?,
-        _ => {
-            let limit = shared.api.service().limits().request_bytes_of(&viewer);
-            request::from_body(request, limit, &shared.persisted).await?
-        }
+    let request = if *request.method() == Method::GET {
+        request::from_query_string(request.uri(), &shared.persisted)?
+    } else {
+        let limit = shared.api.service().limits().request_bytes_of(&viewer);
+        request::from_body(request, limit, &shared.persisted).await?
     };
     MediaType::check(headers)?;
     let answer = shared.api.caller(viewer).execute(request).await;

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use async_graphql::parser::parse_query;
 use async_graphql::{Request, ServerError, Value};
 use sha2::{Digest as _, Sha256};
 
@@ -178,6 +179,18 @@ fn coded(message: &str, code: &str) -> ServerError {
     let mut error = ServerError::new(message, None);
     error.extensions.get_or_insert_default().set("code", code);
     error
+}
+
+/// Whether the operator's documents are GraphQL: who starts a server wants to hear that, not who uses it.
+pub fn check_documents(config: &DocumentsConfig) -> Result<(), String> {
+    for (id, document) in &config.trusted {
+        if let Err(error) = parse_query(document) {
+            let text = error.to_string();
+            let why = text.lines().next_back().unwrap_or_default().trim().trim_start_matches("= ");
+            return Err(format!("--trusted-documents: the document {id:?} is not GraphQL: {why}"));
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

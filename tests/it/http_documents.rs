@@ -12,6 +12,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 use super::api_server::ApiServer;
 use super::support::Folder;
+use super::support::process::{run, taskwire};
 
 const ME: &str = "{ viewer { role } }";
 const CANCEL: &str = r#"mutation { cancelTask(input: { userId: "u", taskId: "t" }) { outcome } }"#;
@@ -232,7 +233,6 @@ fn the_file_of_trusted_documents_comes_in_two_forms() {
         "[]",
         "{}",
         r#"{"a":1}"#,
-        r#"{"a":"{"}"#,
         r#"{"format":"other","version":1,"operations":[]}"#,
         r#"{"format":"apollo-persisted-query-manifest","version":2,"operations":[]}"#,
     ] {
@@ -243,4 +243,17 @@ fn the_file_of_trusted_documents_comes_in_two_forms() {
     let only = DocumentsFlags { trusted_documents_only: true, ..DocumentsFlags::default() };
     let error = Config::load(Flags { documents: only, ..Flags::default() }, |_| None).unwrap_err();
     assert_eq!(error.setting, "--trusted-documents-only");
+}
+
+#[tokio::test]
+async fn a_trusted_document_that_is_not_graphql_stops_the_start() {
+    let folder = Folder::new();
+    let path = folder.join("documents.json");
+    std::fs::write(&path, r#"{"a":"{ viewer {"}"#).unwrap();
+    let mut command = taskwire(&[], ["serve", "--listen", "127.0.0.1:0", "--embedded", "--data-dir"]);
+    command.arg(folder.join("data")).arg("--trusted-documents").arg(&path);
+    let (code, _, error) = run(command).await;
+    assert_eq!((code, error.lines().count()), (Some(2), 1), "{error}");
+    assert!(error.starts_with("taskwire: --trusted-documents: the document \"a\" is not GraphQL: "), "{error}");
+    assert!(!folder.join("data").exists());
 }
