@@ -40,8 +40,12 @@ pub use parts::Parts;
 /// What accepted requests and writes may take after the end was called for: more than `--write-hold-timeout` by default,
 /// so that who waits inside PostgreSQL for somebody's open transaction is told before we go.
 const FINISH: Duration = Duration::from_millis(5500);
-/// What open sockets may take to say good-bye.
-const GOOD_BYE: Duration = Duration::from_secs(1);
+/// What open sockets may take to say good-bye, one after the other over `--close-spread`, at the most.
+const SOCKETS: Duration = Duration::from_millis(2800);
+/// When they must be through.
+const SOCKETS_END: Duration = Duration::from_millis(8300);
+/// What the feed may take to end.
+const GOOD_BYE: Duration = Duration::from_millis(500);
 /// What the pool may take to close.
 const CLOSE: Duration = Duration::from_millis(500);
 
@@ -130,7 +134,14 @@ impl App {
         let shutdown = Shutdown::default();
         let parts = Parts::start(&database, config, authenticator, &telemetry, shutdown.subscriptions.clone());
         let connections = Connections::new(config.socket.clone(), telemetry.clone(), shutdown.subscriptions.clone());
-        let sockets = Sockets { end: shutdown.subscriptions.clone(), connections, open: shutdown.sockets.clone() };
+        let registry = connections.clone();
+        parts.service.close_by(Box::new(move |user| registry.disconnect(user)));
+        let sockets = Sockets {
+            closing: shutdown.accepting.clone(),
+            end: shutdown.subscriptions.clone(),
+            connections,
+            open: shutdown.sockets.clone(),
+        };
         let router = http::router(parts.api(), parts.authenticator().clone(), config, sockets);
         let listener = listener.tap_io(|socket| {
             // Small answers must not wait for each other.
@@ -194,7 +205,8 @@ impl App {
         }
         shutdown.subscriptions.cancel();
         shutdown.sockets.close();
-        if timeout(GOOD_BYE, shutdown.sockets.wait()).await.is_err() {
+        let sockets = SOCKETS.min(SOCKETS_END.saturating_sub(begin.elapsed()));
+        if timeout(sockets, shutdown.sockets.wait()).await.is_err() {
             tracing::warn!("some sockets did not close in time");
         }
         server.abort();

@@ -53,13 +53,17 @@ pub struct Metrics {
     pub duplicate_records: Counter,
     /// Saves refused because the queues were full.
     pub overloaded: Counter,
+    /// Streams over HTTP that were broken off because their clients did not read.
+    pub slow_readers: Counter,
     /// Open subscriptions.
     pub subscriptions: Gauge,
+    /// Open streams over HTTP.
+    pub streams: Gauge,
     /// Open connections with live updates: sockets, server-sent events, multipart.
     pub connections: Gauge,
     /// Operations begun on sockets.
     pub socket_operations: Counter,
-    /// Answers and events given to sockets.
+    /// Answers and events given to sockets and streams.
     pub events_delivered: Counter,
     /// Reads of the table by subscriptions that were further behind than what is kept in memory.
     pub catch_ups: Counter,
@@ -88,11 +92,14 @@ impl Telemetry {
         let commits = counter("commits", "Transactions of the write lanes");
         let duplicate_records = counter("duplicate_records", "Records that were there already when they came again");
         let overloaded = counter("overloaded", "Saves refused because the queues were full");
+        let slow_readers = counter("stream_slow_readers", "Streams over HTTP broken off because nobody read them");
         let subscriptions = Gauge::default();
         let socket_operations = counter("socket_operations", "Operations begun on sockets");
-        let events_delivered = counter("events_delivered", "Answers and events given to sockets");
+        let events_delivered = counter("events_delivered", "Answers and events given to sockets and streams");
         let catch_ups = counter("catch_ups", "Reads of the table by subscriptions that had fallen behind");
         registry.register("subscriptions", "Open subscriptions", subscriptions.clone());
+        let streams = Gauge::default();
+        registry.register("streams", "Open streams over HTTP", streams.clone());
         let connections = Gauge::default();
         registry.register("connections", "Open connections with live updates", connections.clone());
         let socket_closes = Family::default();
@@ -109,7 +116,9 @@ impl Telemetry {
             commits,
             duplicate_records,
             overloaded,
+            slow_readers,
             subscriptions,
+            streams,
             connections,
             socket_operations,
             events_delivered,
@@ -156,6 +165,6 @@ mod tests {
         let text = telemetry.text();
         assert!(text.contains("taskwire_saved_records_total 3"), "{text}");
         assert!(text.contains("taskwire_subscriptions 1"), "{text}");
-        assert_eq!(text.matches("# HELP").count(), 15, "{text}");
+        assert_eq!(text.matches("# HELP").count(), 17, "{text}");
     }
 }

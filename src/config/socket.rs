@@ -56,6 +56,9 @@ pub struct SocketFlags {
     /// Within what time a ping must be answered [default: 15s]
     #[arg(long = "socket-pong-time", env = "TASKWIRE_SOCKET_PONG_TIME", value_name = "DURATION", value_parser = humane::duration, help_heading = "Connections")]
     pub pong_time: Option<Duration>,
+    /// How often a stream over HTTP without events shows that it is alive [default: 12s]
+    #[arg(long = "stream-keep-alive", env = "TASKWIRE_STREAM_KEEP_ALIVE", value_name = "DURATION", value_parser = humane::duration, help_heading = "Connections")]
+    pub keep_alive: Option<Duration>,
     /// How long a client may leave unread what it was sent [default: 120s]
     #[arg(long = "slow-reader-time", env = "TASKWIRE_SLOW_READER_TIME", value_name = "DURATION", value_parser = humane::duration, help_heading = "Connections")]
     pub slow_reader_time: Option<Duration>,
@@ -85,6 +88,8 @@ pub struct SocketConfig {
     pub ping_interval: Duration,
     /// Within what time a ping must be answered.
     pub pong_time: Duration,
+    /// How often a stream over HTTP without events shows that it is alive.
+    pub keep_alive: Duration,
     /// How long a client may leave unread what it was sent.
     pub slow_reader_time: Duration,
     /// Over what time the connections are closed when the server ends.
@@ -103,6 +108,7 @@ impl Default for SocketConfig {
             idle_time: Duration::from_mins(1),
             ping_interval: Duration::from_secs(30),
             pong_time: Duration::from_secs(15),
+            keep_alive: Duration::from_secs(12),
             slow_reader_time: Duration::from_mins(2),
             close_spread: Duration::from_secs(2),
         }
@@ -122,9 +128,16 @@ impl SocketConfig {
             idle_time: flags.idle_time.unwrap_or(default.idle_time),
             ping_interval: flags.ping_interval.unwrap_or(default.ping_interval),
             pong_time: flags.pong_time.unwrap_or(default.pong_time),
+            keep_alive: flags.keep_alive.unwrap_or(default.keep_alive),
             slow_reader_time: flags.slow_reader_time.unwrap_or(default.slow_reader_time),
             close_spread: flags.close_spread.unwrap_or(default.close_spread),
         }
+    }
+
+    /// What the messages of all operations on one socket may take together.
+    #[must_use]
+    pub fn operation_bytes(&self) -> usize {
+        self.message_bytes.saturating_mul(2)
     }
 
     /// Whether something can be done over such a connection.
@@ -146,6 +159,7 @@ impl SocketConfig {
             ("--socket-init-time", self.init_time),
             ("--socket-idle-time", self.idle_time),
             ("--socket-pong-time", self.pong_time),
+            ("--stream-keep-alive", self.keep_alive),
             ("--slow-reader-time", self.slow_reader_time),
         ];
         if let Some((setting, _)) = at_least_short.into_iter().find(|(_, value)| *value < short) {

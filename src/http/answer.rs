@@ -42,6 +42,18 @@ fn busy(errors: &[ServerError]) -> Option<StatusCode> {
     }
 }
 
+/// An answer as one JSON text.
+pub(super) fn text(answer: &async_graphql::Response) -> Vec<u8> {
+    let errors = &answer.errors;
+    let refused = !errors.is_empty() && errors.iter().all(|error| error.path.is_empty());
+    let answer = Answer { errors, data: (!refused).then_some(&answer.data) };
+    serde_json::to_vec(&answer).unwrap_or_else(|error| {
+        tracing::error!(%error, "an answer cannot be written as JSON");
+        br#"{"errors":[{"message":"Something went wrong on the server.","extensions":{"code":"INTERNAL_SERVER_ERROR"}}]}"#
+            .to_vec()
+    })
+}
+
 fn json(status: StatusCode, media_type: MediaType, answer: &Answer<'_>) -> Response {
     let (status, body) = match serde_json::to_vec(answer) {
         Ok(body) => (status, body),
@@ -122,6 +134,12 @@ impl Refusal {
     /// The error alone, for an answer that does not go by HTTP.
     pub(super) fn into_error(self) -> ServerError {
         *self.error
+    }
+
+    /// The error by itself, where it can be told within a stream: something is wrong with the request, and nothing with
+    /// who sends it or how.
+    pub(super) fn into_request_error(self) -> Result<ServerError, Self> {
+        if self.status.is_none_or(|status| status == StatusCode::BAD_REQUEST) { Ok(*self.error) } else { Err(self) }
     }
 
     pub(super) fn respond(mut self, headers: &HeaderMap) -> Response {

@@ -244,11 +244,14 @@ impl Seat {
     }
 
     /// Waits until this connection has to end. It may be asked again and again.
-    pub async fn ending(&self) -> Ending {
-        tokio::select! {
-            biased;
-            () = self.disconnect.cancelled() => Ending::Disconnected,
-            () = self.connections.0.end.cancelled() => Ending::Shutdown,
+    pub fn ending(&self) -> impl Future<Output = Ending> + Send + use<> {
+        let (disconnect, end) = (self.disconnect.clone(), self.connections.0.end.clone());
+        async move {
+            tokio::select! {
+                biased;
+                () = disconnect.cancelled() => Ending::Disconnected,
+                () = end.cancelled() => Ending::Shutdown,
+            }
         }
     }
 

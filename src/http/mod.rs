@@ -4,6 +4,7 @@
 //! - `viewer`: who is calling, by the token that comes along
 //! - `request`: a request's query string or body becomes GraphQL's request, `persisted` has the documents that it may ask
 //!   for by name · `answer`: what goes back, in the media type that `negotiation` finds
+//! - `stream/`: results one by one, as server-sent events or multipart
 //! - `request_id`, `compression`, `cors`: what is around both · [`Peer`]: the client's address, an extension of each request
 //! - [`connections`]: every open connection with live updates, counted and ended · `socket`: subscriptions over WebSocket
 //!
@@ -20,6 +21,7 @@ mod persisted;
 mod request;
 mod request_id;
 mod socket;
+mod stream;
 mod viewer;
 
 use std::sync::Arc;
@@ -28,6 +30,7 @@ pub use peer::Peer;
 pub use persisted::check_documents;
 
 use async_graphql::Executor as _;
+use async_graphql::parser::types::OperationType;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::header::UPGRADE;
@@ -40,17 +43,20 @@ use tokio_util::task::TaskTracker;
 
 use crate::auth::Authenticator;
 use crate::config::Config;
-use crate::graphql::Api;
+use crate::graphql::{Api, operation_type};
 use answer::Refusal;
 use connections::Connections;
 use guard::Guard;
 use negotiation::MediaType;
 use persisted::Persisted;
+use request_id::REQUEST_ID;
 use viewer::SignInError;
 
 /// How open sockets hear that the server ends, and how it waits for them.
 #[derive(Clone)]
 pub struct Sockets {
+    /// Cancelled when nothing new is accepted: streams over HTTP end then, each at its turn.
+    pub closing: CancellationToken,
     /// Cancelled when subscriptions are to end.
     pub end: CancellationToken,
     /// Who is connected.
@@ -106,12 +112,28 @@ async fn graphql(State(shared): State<Shared>, request: Request) -> Response {
 async fn execute(shared: &Shared, request: Request, headers: &HeaderMap) -> Result<Response, Refusal> {
     let viewer = viewer::of_request(&shared.authenticator, request.method(), request.uri(), headers).await;
     let viewer = viewer.map_err(SignInError::refusal)?;
+    let peer = Peer::of(request.extensions());
     let request = if *request.method() == Method::GET {
-        request::from_query_string(request.uri(), &shared.persisted)?
+        request::from_query_string(request.uri(), &shared.persisted)
     } else {
         let limit = shared.api.service().limits().request_bytes_of(&viewer);
-        request::from_body(request, limit, &shared.persisted).await?
+        request::from_body(request, limit, &shared.persisted).await
     };
+    let mut request = match (request, stream::refused(headers)) {
+        (Err(refusal), Some(format)) => {
+            return Ok(stream::refuse(format, refusal.into_request_error()?, headers.get(REQUEST_ID)));
+        }
+        (request, _) => request?,
+    };
+    let operation = operation_type(&mut request).ok().flatten();
+    if let Some(format) = stream::chosen(headers, operation) {
+        let is_subscription = operation == Some(OperationType::Subscription);
+        let seat = shared.sockets.connections.enter(Some(&viewer), Some(peer.0)).map_err(stream::full)?;
+        let remaining = shared.authenticator.remaining(&viewer);
+        let (caller, request_id) = (shared.api.caller(viewer), headers.get(REQUEST_ID).cloned());
+        let operation = stream::Operation { caller, request, is_subscription, remaining, request_id };
+        return Ok(stream::open(format, operation, seat, shared.sockets.closing.clone()));
+    }
     MediaType::check(headers)?;
     let answer = shared.api.caller(viewer).execute(request).await;
     Ok(answer::respond(answer, headers))

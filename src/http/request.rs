@@ -29,17 +29,25 @@ pub(super) struct Params {
 impl Params {
     /// The request, with its document: the one that came along, or the one that it asks for by name.
     pub(super) fn into_request(self, persisted: &Persisted) -> Result<Request, Refusal> {
+        let mut request = self.unresolved().unwrap_or_else(|| Request::new(""));
+        if request.query.trim().is_empty() && !persisted::is_asked(&request) {
+            return Err(Refusal::bad_request("There is no `query` in the request.").with("field", "query"));
+        }
+        persisted.resolve(&mut request).map_err(Refusal::of)?;
+        Ok(request)
+    }
+
+    /// The request as it came: nothing must be executed before [`Persisted::resolve`] has seen it. None where it neither
+    /// brings its document nor names it.
+    pub(super) fn unresolved(self) -> Option<Request> {
+        let has_query = self.query.is_some();
         let mut request = Request::new(self.query.unwrap_or_default()).variables(self.variables.unwrap_or_default());
         request.operation_name = self.operation_name.filter(|name| !name.is_empty());
         request.extensions = self.extensions.unwrap_or_default();
         if let Some(id) = self.document_id.filter(|id| !id.is_empty()) {
             request.extensions.insert(DOCUMENT_ID.into(), id.into());
         }
-        if request.query.trim().is_empty() && !persisted::is_asked(&request) {
-            return Err(Refusal::bad_request("There is no `query` in the request.").with("field", "query"));
-        }
-        persisted.resolve(&mut request).map_err(Refusal::of)?;
-        Ok(request)
+        (has_query || persisted::is_asked(&request)).then_some(request)
     }
 }
 

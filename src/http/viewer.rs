@@ -37,13 +37,6 @@ impl SignInError {
     }
 }
 
-/// As the answer on a socket.
-impl From<SignInError> for async_graphql::Response {
-    fn from(error: SignInError) -> Self {
-        Self::from_errors(vec![error.refusal().into_error()])
-    }
-}
-
 #[derive(Deserialize)]
 struct AccessToken {
     access_token: Option<String>,
@@ -78,6 +71,11 @@ pub(super) async fn of_payload(authenticator: &Authenticator, payload: &Value) -
         return Err(SignInError::NotBearer);
     }
     Ok(authenticator.authenticate(token).await?)
+}
+
+/// Whether such a payload brings a token, whatever it is worth.
+pub(super) fn has_token(payload: &Value) -> bool {
+    PAYLOAD_KEYS.into_iter().any(|key| payload.get(key).is_some_and(|value| !value.is_null()))
 }
 
 fn from_header(headers: &HeaderMap) -> Result<Option<&str>, SignInError> {

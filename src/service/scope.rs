@@ -45,7 +45,8 @@ pub(super) fn watchable_scope(viewer: &Viewer, user_id: Option<String>) -> Resul
 
 /// Whether the viewer may see this user's records.
 pub(super) fn may_read(viewer: &Viewer, user_id: &str) -> bool {
-    viewer.role != Role::User || viewer.user_id.as_deref() == Some(user_id)
+    // The hole that `tests/hole` has to find; no server is built with this feature.
+    cfg!(feature = "planted-hole") || viewer.role != Role::User || viewer.user_id.as_deref() == Some(user_id)
 }
 
 impl Service {

@@ -26,7 +26,7 @@ pub(crate) struct ApiServer {
     pub(crate) address: SocketAddr,
     pub(crate) client: reqwest::Client,
     pub(crate) database: TestDatabase,
-    _app: App,
+    pub(crate) app: App,
 }
 
 impl ApiServer {
@@ -63,7 +63,7 @@ impl ApiServer {
             ..config
         };
         let app = App::start(config, Telemetry::new()).await.unwrap();
-        Self { address: app.address(), client: reqwest::Client::new(), database, _app: app }
+        Self { address: app.address(), client: reqwest::Client::new(), database, app }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -107,10 +107,15 @@ impl ApiServer {
     }
 
     pub(crate) async fn socket(&self) -> Socket {
-        let mut socket = Socket(self.upgrade("graphql-transport-ws", None).await.unwrap());
+        let mut socket = self.open_socket().await;
         socket.send(json!({ "type": "connection_init" })).await;
         assert_eq!(socket.next().await, json!({ "type": "connection_ack" }));
         socket
+    }
+
+    /// A socket on which nobody has said anything yet.
+    pub(crate) async fn open_socket(&self) -> Socket {
+        Socket(self.upgrade("graphql-transport-ws", None).await.unwrap())
     }
 
     pub(crate) async fn upgrade(

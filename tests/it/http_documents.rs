@@ -6,7 +6,6 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use reqwest::StatusCode;
 use reqwest::header::{ALLOW, CONTENT_TYPE};
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 use taskwire::config::{Config, ConfigError, DocumentsConfig, DocumentsFlags, Flags};
 use tokio_tungstenite::tungstenite::Message;
 
@@ -18,7 +17,12 @@ const ME: &str = "{ viewer { role } }";
 const CANCEL: &str = r#"mutation { cancelTask(input: { userId: "u", taskId: "t" }) { outcome } }"#;
 
 fn hash(document: &str) -> String {
-    Sha256::digest(document).iter().map(|byte| format!("{byte:02x}")).collect()
+    let hash = ring::digest::digest(&ring::digest::SHA256, document.as_bytes());
+    hash.as_ref()
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .filter_map(|digit| char::from_digit(digit.into(), 16))
+        .collect()
 }
 
 fn persisted(document: &str) -> Value {
