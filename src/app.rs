@@ -96,6 +96,7 @@ pub struct App {
 impl App {
     /// Starts a server. When this returns it answers. The port comes first, so that a taken one changes nothing.
     pub async fn start(config: Config, telemetry: Telemetry) -> Result<Self, StartError> {
+        http::check_documents(&config.documents).map_err(|cause| StartError::Documents { cause })?;
         let authenticator = authenticator(&config).await?;
         let tls = tls(&config)?;
         let listener = bind(config.http.listen).await?;
@@ -137,7 +138,7 @@ impl App {
             connections: connections.clone(),
             open: shutdown.sockets.clone(),
         };
-        let router = http::router(parts.api(), parts.authenticator().clone(), &config.http, sockets);
+        let router = http::router(parts.api(), parts.authenticator().clone(), config, sockets);
         let is_encrypted = tls.is_some();
         let stop = shutdown.accepting.clone();
         let listening = Listening::start(listener, router, &config.listen, tls, &telemetry, stop);

@@ -8,6 +8,7 @@
 mod auth;
 mod data_dir;
 mod database;
+mod documents;
 mod feed;
 mod graphql;
 mod http;
@@ -22,6 +23,7 @@ use clap::Args;
 pub use auth::{AuthConfig, AuthFlags, KeyConfig};
 pub use data_dir::{DataDirConfig, DataDirFlags};
 pub use database::{DatabaseConfig, DatabaseFlags, DatabaseSource};
+pub use documents::{DocumentsConfig, DocumentsFlags};
 pub use feed::{FeedConfig, FeedFlags};
 pub use graphql::{GraphqlConfig, GraphqlFlags, Switch};
 pub use http::{HttpConfig, HttpFlags};
@@ -81,6 +83,9 @@ pub struct Flags {
     /// Operations.
     #[command(flatten)]
     pub graphql: GraphqlFlags,
+    /// Documents that the server knows.
+    #[command(flatten)]
+    pub documents: DocumentsFlags,
     /// Live updates.
     #[command(flatten)]
     pub feed: FeedFlags,
@@ -109,6 +114,8 @@ pub struct Config {
     pub auth: AuthConfig,
     /// What one operation may ask for.
     pub graphql: GraphqlConfig,
+    /// Documents that the server knows.
+    pub documents: DocumentsConfig,
     /// Live updates.
     pub feed: FeedConfig,
     /// The write queues.
@@ -130,6 +137,7 @@ impl Config {
             listen: ListenConfig::from_flags(flags.listen),
             auth: AuthConfig::from_flags(flags.auth)?,
             graphql: GraphqlConfig::from_flags(&flags.graphql),
+            documents: DocumentsConfig::from_flags(&flags.documents)?,
             feed: FeedConfig::from_flags(&flags.feed),
             write: WriteConfig::from_flags(&flags.write),
             task: TaskConfig::from_flags(&flags.task),
@@ -147,6 +155,7 @@ impl Config {
         self.auth.validate()?;
         self.auth.validate_reach(self.http.listen.ip())?;
         self.graphql.validate()?;
+        self.documents.validate()?;
         self.feed.validate()?;
         self.write.validate()?;
         self.task.validate()

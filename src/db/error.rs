@@ -33,6 +33,12 @@ pub enum StartError {
         /// Names the file, and says what is wrong.
         cause: String,
     },
+    /// The documents that the operator trusts cannot be used.
+    #[error("{cause}")]
+    Documents {
+        /// Names the setting, and says what is wrong.
+        cause: String,
+    },
     /// No rights on the data directory.
     #[error("the data directory {} cannot be written: {cause}; make it writable, or choose another one by --data-dir (TASKWIRE_DATA_DIR)", path.display())]
     NotWritable {

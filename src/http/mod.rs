@@ -2,10 +2,10 @@
 //!
 //! - [`router`]: the routes · `guard`: what a web page could send is refused, as long as nobody has to sign in
 //! - `viewer`: who is calling, by the token that comes along
-//! - `request`: a request's query string or body becomes GraphQL's request · `answer`: what goes back, in the media type
-//!   that `negotiation` finds · `request_id`, `compression`, `cors`: around it
+//! - `request`: a request's query string or body becomes GraphQL's request, `persisted` has the documents that it may ask
+//!   for by name · `answer`: what goes back, in the media type that `negotiation` finds
 //! - `stream/`: results one by one, as server-sent events or multipart
-//! - [`Peer`]: the client's address, an extension of each request
+//! - `request_id`, `compression`, `cors`: what is around both · [`Peer`]: the client's address, an extension of each request
 //! - [`connections`]: every open connection with live updates, counted and ended · `socket`: subscriptions over WebSocket
 //! - [`Listening`]: the accept loop · [`Tls`]: its certificate
 //!
@@ -19,6 +19,7 @@ mod guard;
 mod listen;
 mod negotiation;
 mod peer;
+mod persisted;
 mod request;
 mod request_id;
 mod socket;
@@ -30,6 +31,7 @@ use std::sync::Arc;
 
 pub use listen::Listening;
 pub use peer::Peer;
+pub use persisted::check_documents;
 pub use tls::{Tls, TlsError};
 
 use async_graphql::Executor as _;
@@ -45,12 +47,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::Authenticator;
-use crate::config::HttpConfig;
+use crate::config::Config;
 use crate::graphql::Api;
 use answer::Refusal;
 use connections::Connections;
 use guard::Guard;
 use negotiation::MediaType;
+use persisted::Persisted;
+use request_id::REQUEST_ID;
 use viewer::SignInError;
 
 /// How open sockets hear that the server ends, and how it waits for them.
@@ -70,13 +74,15 @@ struct Shared {
     api: Api,
     authenticator: Authenticator,
     guard: Arc<Guard>,
+    persisted: Arc<Persisted>,
     sockets: Sockets,
 }
 
 /// The routes: `/graphql` for queries, mutations and, over WebSocket, subscriptions; `/health`.
-pub fn router(api: Api, authenticator: Authenticator, config: &HttpConfig, sockets: Sockets) -> Router {
-    let guard = Arc::new(Guard::new(config));
-    let shared = Shared { api, authenticator, guard, sockets };
+pub fn router(api: Api, authenticator: Authenticator, config: &Config, sockets: Sockets) -> Router {
+    let guard = Arc::new(Guard::new(&config.http));
+    let persisted = Arc::new(Persisted::new(&config.documents));
+    let shared = Shared { api, authenticator, guard, persisted, sockets };
     let routes = Router::new().route("/graphql", any(graphql)).route("/health", get(health)).with_state(shared);
     routes.layer(compression::layer()).layer(middleware::from_fn(request_id::attach))
 }
@@ -110,12 +116,16 @@ async fn execute(shared: &Shared, request: Request, headers: &HeaderMap) -> Resu
     let viewer = viewer::of_request(&shared.authenticator, request.method(), request.uri(), headers).await;
     let viewer = viewer.map_err(SignInError::refusal)?;
     let peer = Peer::of(request.extensions());
-    let request = match *request.method() {
-        Method::GET => request::from_query_string(request.uri(), &shared.api),
-        _ => request::from_body(request, shared.api.service().limits().request_bytes_of(&viewer)).await,
+    let request = if *request.method() == Method::GET {
+        request::from_query_string(request.uri(), &shared.persisted, &shared.api)
+    } else {
+        let limit = shared.api.service().limits().request_bytes_of(&viewer);
+        request::from_body(request, limit, &shared.persisted).await
     };
     let request = match (request, stream::refused(headers)) {
-        (Err(refusal), Some(format)) => return Ok(stream::refuse(format, refusal.into_request_error()?)),
+        (Err(refusal), Some(format)) => {
+            return Ok(stream::refuse(format, refusal.into_request_error()?, headers.get(REQUEST_ID)));
+        }
         (request, _) => request?,
     };
     let operation = shared.api.operation_type(&request).ok().flatten();
@@ -128,7 +138,8 @@ async fn execute(shared: &Shared, request: Request, headers: &HeaderMap) -> Resu
             return Err(SignInError::Disconnected.refusal());
         }
         let remaining = shared.authenticator.remaining(&viewer);
-        let operation = stream::Operation { caller: shared.api.caller(viewer), request, is_subscription, remaining };
+        let (caller, request_id) = (shared.api.caller(viewer), headers.get(REQUEST_ID).cloned());
+        let operation = stream::Operation { caller, request, is_subscription, remaining, request_id };
         return Ok(stream::open(format, operation, seat, &shared.sockets));
     }
     MediaType::check(headers)?;

@@ -3,7 +3,7 @@
 //! A mutation comes by POST with `application/json` alone: anything else a web page can send without being asked first.
 
 use async_graphql::parser::types::OperationType;
-use async_graphql::{Request, Variables};
+use async_graphql::{Extensions, Request, Variables};
 use axum::body::Body;
 use axum::extract::Query;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
@@ -12,16 +12,43 @@ use http_body_util::BodyExt as _;
 use serde::Deserialize;
 
 use super::answer::Refusal;
+use super::persisted::{self, DOCUMENT_ID, Persisted};
 use crate::graphql::Api;
 
-/// What a body may hold. What else it holds is ignored.
-#[derive(Deserialize)]
+/// What a body may hold, or the payload of a `subscribe`. What else it holds is ignored.
+#[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Posted {
+pub(super) struct Params {
     query: Option<String>,
     operation_name: Option<String>,
     variables: Option<Variables>,
-    extensions: Option<serde_json::Map<String, serde_json::Value>>,
+    extensions: Option<Extensions>,
+    document_id: Option<String>,
+}
+
+impl Params {
+    /// The request, with its document: the one that came along, or the one that it asks for by name.
+    pub(super) fn into_request(self, persisted: &Persisted) -> Result<Request, Refusal> {
+        let mut request = self.unresolved().unwrap_or_else(|| Request::new(""));
+        if request.query.trim().is_empty() && !persisted::is_asked(&request) {
+            return Err(Refusal::bad_request("There is no `query` in the request.").with("field", "query"));
+        }
+        persisted.resolve(&mut request).map_err(Refusal::of)?;
+        Ok(request)
+    }
+
+    /// The request as it came: nothing must be executed before [`Persisted::resolve`] has seen it. None where it neither
+    /// brings its document nor names it.
+    pub(super) fn unresolved(self) -> Option<Request> {
+        let has_query = self.query.is_some();
+        let mut request = Request::new(self.query.unwrap_or_default()).variables(self.variables.unwrap_or_default());
+        request.operation_name = self.operation_name.filter(|name| !name.is_empty());
+        request.extensions = self.extensions.unwrap_or_default();
+        if let Some(id) = self.document_id.filter(|id| !id.is_empty()) {
+            request.extensions.insert(DOCUMENT_ID.into(), id.into());
+        }
+        (has_query || persisted::is_asked(&request)).then_some(request)
+    }
 }
 
 /// What a query string may hold: an empty value is none.
@@ -32,19 +59,22 @@ struct Got {
     operation_name: Option<String>,
     variables: Option<String>,
     extensions: Option<String>,
+    document_id: Option<String>,
 }
 
 /// Of a GET: a query, never a mutation.
-pub(super) fn from_query_string(uri: &Uri, api: &Api) -> Result<Request, Refusal> {
+pub(super) fn from_query_string(uri: &Uri, persisted: &Persisted, api: &Api) -> Result<Request, Refusal> {
     let Query(got) = Query::<Got>::try_from_uri(uri)
         .map_err(|error| Refusal::bad_request(format!("The query string cannot be read: {error}")))?;
     let given = |text: Option<String>| text.filter(|text| !text.is_empty());
-    let request = request(Posted {
+    let params = Params {
         query: given(got.query),
         operation_name: given(got.operation_name),
         variables: parse("variables", given(got.variables))?,
         extensions: parse("extensions", given(got.extensions))?,
-    })?;
+        document_id: got.document_id,
+    };
+    let request = params.into_request(persisted)?;
     match api.operation_type(&request).map_err(Refusal::of)? {
         Some(OperationType::Mutation) => {
             Err(Refusal::method_not_allowed("POST", "A mutation is sent by POST, with application/json."))
@@ -54,7 +84,11 @@ pub(super) fn from_query_string(uri: &Uri, api: &Api) -> Result<Request, Refusal
 }
 
 /// Of a POST.
-pub(super) async fn from_body(request: axum::extract::Request, limit: u64) -> Result<Request, Refusal> {
+pub(super) async fn from_body(
+    request: axum::extract::Request,
+    limit: u64,
+    persisted: &Persisted,
+) -> Result<Request, Refusal> {
     let (parts, body) = request.into_parts();
     if !is_json(&parts.headers) {
         return Err(Refusal::new(
@@ -75,20 +109,9 @@ pub(super) async fn from_body(request: axum::extract::Request, limit: u64) -> Re
     if body.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
         return Err(Refusal::bad_request("The body must be one JSON object with a `query`; batches are not taken."));
     }
-    let posted = serde_json::from_slice(&body)
+    let params: Params = serde_json::from_slice(&body)
         .map_err(|error| Refusal::bad_request(format!("The body is not a GraphQL request in JSON: {error}")))?;
-    self::request(posted)
-}
-
-fn request(posted: Posted) -> Result<Request, Refusal> {
-    // Nothing reads them yet; they only have to be an object.
-    let _ = posted.extensions;
-    let Some(query) = posted.query.filter(|query| !query.trim().is_empty()) else {
-        return Err(Refusal::bad_request("There is no `query` in the request.").with("field", "query"));
-    };
-    let mut request = Request::new(query).variables(posted.variables.unwrap_or_default());
-    request.operation_name = posted.operation_name.filter(|name| !name.is_empty());
-    Ok(request)
+    params.into_request(persisted)
 }
 
 fn parse<T: serde::de::DeserializeOwned>(name: &str, text: Option<String>) -> Result<Option<T>, Refusal> {

@@ -26,7 +26,12 @@ pub(super) async fn attach(mut request: Request, next: Next) -> Response {
 
 /// Writes the request's id into errors.
 pub(super) fn mark(errors: &mut [ServerError], headers: &HeaderMap) {
-    let Some(id) = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok()) else { return };
+    name(errors, headers.get(REQUEST_ID));
+}
+
+/// The same, where the id has been kept alone.
+pub(super) fn name(errors: &mut [ServerError], id: Option<&HeaderValue>) {
+    let Some(id) = id.and_then(|id| id.to_str().ok()) else { return };
     for error in errors {
         error.extensions.get_or_insert_default().set("requestId", id);
     }

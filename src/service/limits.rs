@@ -121,6 +121,11 @@ pub fn table() -> Vec<Limit> {
         row("An answer: seconds in which nothing of it is taken", listen.answer_stall_timeout.as_secs(), "closed"),
         row("A connection without a request: seconds", listen.idle_timeout.as_secs(), "closed"),
         row("TLS' handshake: seconds", listen.tls_handshake_timeout.as_secs(), "closed"),
+        row(
+            "Automatic persisted queries: bytes of all (`--persisted-queries`), a 64th for each",
+            8 << 20,
+            "the oldest are forgotten, a larger one is not kept: PERSISTED_QUERY_NOT_FOUND, send the document again",
+        ),
         row("Saves that wait: records", crate::store::LaneSettings::default().queue_records, "OVERLOADED, try again"),
         row("Saves that wait: bytes", crate::store::LaneSettings::default().queue_bytes, "OVERLOADED, try again"),
         row(

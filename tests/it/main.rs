@@ -22,6 +22,7 @@ mod embedded;
 mod feed;
 mod held;
 mod http_auth;
+mod http_documents;
 mod http_envelope;
 mod layers;
 mod limits_cache;

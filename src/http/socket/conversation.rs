@@ -322,7 +322,7 @@ impl<'a> Conversation<'a> {
         End::Close(Close::Forbidden(why.to_owned()))
     }
 
-    fn start(&mut self, id: &str, request: Request, bytes: usize) -> Step {
+    fn start(&mut self, id: &str, mut request: Request, bytes: usize) -> Step {
         let Some(Member { caller, .. }) = &self.member else { return close(Close::Unauthorized) };
         if self.operations.contains(id) {
             if self.protocol == Protocol::Transport {
@@ -335,6 +335,10 @@ impl<'a> Conversation<'a> {
             return Ok(());
         }
         if let Some(error) = self.beyond_limit(bytes) {
+            self.queue.push_back(self.protocol.error(id, &[error]));
+            return Ok(());
+        }
+        if let Err(error) = self.shared.persisted.resolve(&mut request) {
             self.queue.push_back(self.protocol.error(id, &[error]));
             return Ok(());
         }

@@ -3,12 +3,14 @@
 
 use std::borrow::Cow;
 
-use async_graphql::{Request, Response, ServerError, Variables};
+use async_graphql::{Request, Response, ServerError};
 use axum::http::HeaderMap;
 use axum::http::header::SEC_WEBSOCKET_PROTOCOL;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
+
+use crate::http::request::Params;
 
 /// Bytes of an operation's id. The document sets no limit; each message about an operation repeats it.
 pub(super) const ID_BYTES: usize = 255;
@@ -46,15 +48,6 @@ struct Envelope<'a> {
     id: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     payload: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Operation {
-    query: String,
-    operation_name: Option<String>,
-    variables: Option<Variables>,
-    extensions: Option<Map<String, Value>>,
 }
 
 impl Protocol {
@@ -179,13 +172,9 @@ fn checked(id: Option<Cow<'_, str>>) -> Result<Cow<'_, str>, String> {
 fn operation(payload: Option<&RawValue>) -> Result<Box<Request>, String> {
     let payload = payload.map(RawValue::get).filter(|payload| is_object(payload));
     let payload = payload.ok_or("the payload must be an object with a query")?;
-    let operation: Operation =
+    let params: Params =
         serde_json::from_str(payload).map_err(|error| format!("the payload is no operation: {error}"))?;
-    // Nothing reads them yet; they only have to be an object.
-    let _ = operation.extensions;
-    let mut request = Request::new(operation.query).variables(operation.variables.unwrap_or_default());
-    request.operation_name = operation.operation_name.filter(|name| !name.is_empty());
-    Ok(Box::new(request))
+    params.unresolved().map(Box::new).ok_or_else(|| "the payload is no operation: it has no query".to_owned())
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ use axum::body::Body;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
+use futures_util::StreamExt as _;
 use tokio::sync::mpsc;
 
 pub(super) use accept::{chosen, refused};
@@ -26,6 +27,7 @@ pub(super) use accept::{chosen, refused};
 use super::Sockets;
 use super::answer::{self, Refusal};
 use super::connections::{Full, Seat};
+use super::request_id;
 use crate::auth::AuthError;
 use crate::graphql::Caller;
 use pump::Pump;
@@ -40,6 +42,8 @@ pub(super) struct Operation {
     pub(super) is_subscription: bool,
     /// How long the caller's token is taken; none where it has no end.
     pub(super) remaining: Option<Duration>,
+    /// What its errors are to name.
+    pub(super) request_id: Option<HeaderValue>,
 }
 
 /// How results are told apart in a body.
@@ -101,8 +105,13 @@ impl Format {
 
 /// The response to an operation whose results come one by one.
 pub(super) fn open(format: Format, operation: Operation, seat: Seat, sockets: &Sockets) -> Response {
-    let Operation { caller, request, is_subscription, remaining } = operation;
+    let Operation { caller, request, is_subscription, remaining, request_id } = operation;
     let answers = caller.execute_stream(request, None);
+    let answers = answers.map(move |mut answer| {
+        request_id::name(&mut answer.errors, request_id.as_ref());
+        answer
+    });
+    let answers = answers.boxed();
     let (pieces, body) = mpsc::channel(1);
     let pump = Pump { format, is_subscription, remaining, pieces, seat };
     sockets.open.spawn(pump.run(answers));
@@ -110,7 +119,8 @@ pub(super) fn open(format: Format, operation: Operation, seat: Seat, sockets: &S
 }
 
 /// The response to a request that was refused before it could be executed, for a client that reads nothing else.
-pub(super) fn refuse(format: Format, error: ServerError) -> Response {
+pub(super) fn refuse(format: Format, mut error: ServerError, request_id: Option<&HeaderValue>) -> Response {
+    request_id::name(std::slice::from_mut(&mut error), request_id);
     let mut text = format.opening().to_vec();
     format.result(&mut text, &Answer::from_errors(vec![error]));
     text.extend_from_slice(format.completion());
