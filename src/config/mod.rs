@@ -9,6 +9,7 @@ mod auth;
 mod data_dir;
 mod database;
 mod feed;
+mod graphql;
 mod http;
 mod humane;
 mod listen;
@@ -22,6 +23,7 @@ pub use auth::{AuthConfig, AuthFlags, KeyConfig};
 pub use data_dir::{DataDirConfig, DataDirFlags};
 pub use database::{DatabaseConfig, DatabaseFlags, DatabaseSource};
 pub use feed::{FeedConfig, FeedFlags};
+pub use graphql::{GraphqlConfig, GraphqlFlags, Switch};
 pub use http::{HttpConfig, HttpFlags};
 pub(crate) use humane::duration;
 pub use listen::{ListenConfig, ListenFlags, ProxyHeader, TlsFiles};
@@ -76,6 +78,9 @@ pub struct Flags {
     /// Who may call.
     #[command(flatten)]
     pub auth: AuthFlags,
+    /// Operations.
+    #[command(flatten)]
+    pub graphql: GraphqlFlags,
     /// Live updates.
     #[command(flatten)]
     pub feed: FeedFlags,
@@ -102,6 +107,8 @@ pub struct Config {
     pub listen: ListenConfig,
     /// Who may call.
     pub auth: AuthConfig,
+    /// What one operation may ask for.
+    pub graphql: GraphqlConfig,
     /// Live updates.
     pub feed: FeedConfig,
     /// The write queues.
@@ -122,6 +129,7 @@ impl Config {
             socket: SocketConfig::from_flags(&flags.socket),
             listen: ListenConfig::from_flags(flags.listen),
             auth: AuthConfig::from_flags(flags.auth)?,
+            graphql: GraphqlConfig::from_flags(&flags.graphql),
             feed: FeedConfig::from_flags(&flags.feed),
             write: WriteConfig::from_flags(&flags.write),
             task: TaskConfig::from_flags(&flags.task),
@@ -138,6 +146,7 @@ impl Config {
         self.listen.validate()?;
         self.auth.validate()?;
         self.auth.validate_reach(self.http.listen.ip())?;
+        self.graphql.validate()?;
         self.feed.validate()?;
         self.write.validate()?;
         self.task.validate()

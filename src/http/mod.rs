@@ -46,7 +46,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::auth::Authenticator;
 use crate::config::HttpConfig;
-use crate::graphql::{Api, operation_type};
+use crate::graphql::Api;
 use answer::Refusal;
 use connections::Connections;
 use guard::Guard;
@@ -56,13 +56,11 @@ use viewer::SignInError;
 /// How open sockets hear that the server ends, and how it waits for them.
 #[derive(Clone)]
 pub struct Sockets {
-    /// Cancelled when nothing new is accepted: streams over HTTP end then, each at its turn.
-    pub closing: CancellationToken,
     /// Cancelled when subscriptions are to end.
     pub end: CancellationToken,
     /// Who is connected.
     pub connections: Connections,
-    /// Every open socket.
+    /// Every open socket and stream.
     pub open: TaskTracker,
 }
 
@@ -113,14 +111,14 @@ async fn execute(shared: &Shared, request: Request, headers: &HeaderMap) -> Resu
     let viewer = viewer.map_err(SignInError::refusal)?;
     let peer = Peer::of(request.extensions());
     let request = match *request.method() {
-        Method::GET => request::from_query_string(request.uri()),
+        Method::GET => request::from_query_string(request.uri(), &shared.api),
         _ => request::from_body(request, shared.api.service().limits().request_bytes_of(&viewer)).await,
     };
-    let mut request = match (request, stream::refused(headers)) {
+    let request = match (request, stream::refused(headers)) {
         (Err(refusal), Some(format)) => return Ok(stream::refuse(format, refusal.into_request_error()?)),
         (request, _) => request?,
     };
-    let operation = operation_type(&mut request).ok().flatten();
+    let operation = shared.api.operation_type(&request).ok().flatten();
     if let Some(format) = stream::chosen(headers, operation) {
         let is_subscription = operation == Some(OperationType::Subscription);
         let service = shared.api.service();
@@ -131,7 +129,7 @@ async fn execute(shared: &Shared, request: Request, headers: &HeaderMap) -> Resu
         }
         let remaining = shared.authenticator.remaining(&viewer);
         let operation = stream::Operation { caller: shared.api.caller(viewer), request, is_subscription, remaining };
-        return Ok(stream::open(format, operation, seat, shared.sockets.closing.clone()));
+        return Ok(stream::open(format, operation, seat, &shared.sockets));
     }
     MediaType::check(headers)?;
     let answer = shared.api.caller(viewer).execute(request).await;
