@@ -21,7 +21,7 @@ use crate::{
     clock::Clock,
     config::{Config, DatabaseSource},
     db::{self, Cluster, ClusterOptions, Database, StartError},
-    http::{self, Listening, Sockets, Tls},
+    http::{self, Listening, Sockets, Tls, connections::Connections},
     service::Service,
     telemetry::Telemetry,
 };
@@ -124,8 +124,9 @@ impl App {
         let database = db::connect(&config.database, url, setting).await?;
         let shutdown = Shutdown::default();
         let parts = Parts::start(&database, config, authenticator, &telemetry, shutdown.subscriptions.clone());
-        let sockets = Sockets { end: shutdown.subscriptions.clone(), open: shutdown.sockets.clone() };
-        let router = http::router(parts.api(), &config.http, sockets);
+        let connections = Connections::new(config.socket.clone(), telemetry.clone(), shutdown.subscriptions.clone());
+        let sockets = Sockets { end: shutdown.subscriptions.clone(), connections, open: shutdown.sockets.clone() };
+        let router = http::router(parts.api(), parts.authenticator().clone(), &config.http, sockets);
         let is_encrypted = tls.is_some();
         let stop = shutdown.accepting.clone();
         let listening = Listening::start(listener, router, &config.listen, tls, &telemetry, stop);

@@ -8,7 +8,12 @@ use std::{
 };
 
 use prometheus_client::{
-    metrics::{counter::Counter, gauge::Gauge},
+    metrics::{
+        counter::Counter,
+        family::Family,
+        gauge::Gauge,
+        histogram::{Histogram, exponential_buckets},
+    },
     registry::Registry,
 };
 use tracing_subscriber::{EnvFilter, fmt, util::SubscriberInitExt};
@@ -51,9 +56,21 @@ pub struct Metrics {
     /// Open subscriptions.
     pub subscriptions: Gauge,
     /// Open connections, sockets among them.
-    pub connections: Gauge,
+    pub tcp_connections: Gauge,
     /// Connections closed at once because there were too many.
     pub refused_connections: Counter,
+    /// Open connections with live updates: sockets, server-sent events, multipart.
+    pub connections: Gauge,
+    /// Operations begun on sockets.
+    pub socket_operations: Counter,
+    /// Answers and events given to sockets.
+    pub events_delivered: Counter,
+    /// Reads of the table by subscriptions that were further behind than what is kept in memory.
+    pub catch_ups: Counter,
+    /// Sockets that ended, by the code of their close; 1006 where the connection broke off.
+    pub socket_closes: Family<[(&'static str, u16); 1], Counter>,
+    /// Seconds from a record's commit until its live event was taken by the connection.
+    pub delivery_seconds: Histogram,
     registry: Registry,
 }
 
@@ -78,9 +95,19 @@ impl Telemetry {
         let refused_connections =
             counter("refused_connections", "Connections closed at once because there were too many");
         let subscriptions = Gauge::default();
+        let socket_operations = counter("socket_operations", "Operations begun on sockets");
+        let events_delivered = counter("events_delivered", "Answers and events given to sockets");
+        let catch_ups = counter("catch_ups", "Reads of the table by subscriptions that had fallen behind");
         registry.register("subscriptions", "Open subscriptions", subscriptions.clone());
+        let tcp_connections = Gauge::default();
+        registry.register("tcp_connections", "Open connections, sockets among them", tcp_connections.clone());
         let connections = Gauge::default();
-        registry.register("connections", "Open connections, sockets among them", connections.clone());
+        registry.register("connections", "Open connections with live updates", connections.clone());
+        let socket_closes = Family::default();
+        registry.register("socket_closes", "Sockets that ended, by close code", socket_closes.clone());
+        // 0.25 ms to 8 s.
+        let delivery_seconds = Histogram::new(exponential_buckets(0.000_25, 2.0, 16));
+        registry.register("delivery_seconds", "From commit to the connection", delivery_seconds.clone());
         Self(Arc::new(Metrics {
             recovered_by_check,
             listener_reconnects,
@@ -92,7 +119,13 @@ impl Telemetry {
             overloaded,
             subscriptions,
             connections,
+            tcp_connections,
             refused_connections,
+            socket_operations,
+            events_delivered,
+            catch_ups,
+            socket_closes,
+            delivery_seconds,
             registry,
         }))
     }
@@ -133,6 +166,6 @@ mod tests {
         let text = telemetry.text();
         assert!(text.contains("taskwire_saved_records_total 3"), "{text}");
         assert!(text.contains("taskwire_subscriptions 1"), "{text}");
-        assert_eq!(text.matches("# HELP").count(), 11, "{text}");
+        assert_eq!(text.matches("# HELP").count(), 17, "{text}");
     }
 }

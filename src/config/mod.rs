@@ -12,6 +12,7 @@ mod feed;
 mod http;
 mod humane;
 mod listen;
+mod socket;
 mod task;
 mod write;
 
@@ -24,6 +25,7 @@ pub use feed::{FeedConfig, FeedFlags};
 pub use http::{HttpConfig, HttpFlags};
 pub(crate) use humane::duration;
 pub use listen::{ListenConfig, ListenFlags, ProxyHeader, TlsFiles};
+pub use socket::{SocketConfig, SocketFlags};
 pub use task::{TaskConfig, TaskFlags};
 pub use write::{WriteConfig, WriteFlags};
 
@@ -68,6 +70,9 @@ pub struct Flags {
     /// Connections.
     #[command(flatten)]
     pub listen: ListenFlags,
+    /// Open connections.
+    #[command(flatten)]
+    pub socket: SocketFlags,
     /// Who may call.
     #[command(flatten)]
     pub auth: AuthFlags,
@@ -93,6 +98,8 @@ pub struct Config {
     pub http: HttpConfig,
     /// How connections are taken.
     pub listen: ListenConfig,
+    /// Open connections.
+    pub socket: SocketConfig,
     /// Who may call.
     pub auth: AuthConfig,
     /// Live updates.
@@ -113,6 +120,7 @@ impl Config {
             data_dir: DataDirConfig::from_flags(flags.data_dir),
             http: HttpConfig::from_flags(flags.http),
             listen: ListenConfig::from_flags(flags.listen),
+            socket: SocketConfig::from_flags(&flags.socket),
             auth: AuthConfig::from_flags(flags.auth)?,
             feed: FeedConfig::from_flags(&flags.feed),
             write: WriteConfig::from_flags(&flags.write),
@@ -127,6 +135,7 @@ impl Config {
         self.database.validate()?;
         self.http.validate()?;
         self.listen.validate()?;
+        self.socket.validate()?;
         self.auth.validate()?;
         self.auth.validate_reach(self.http.listen.ip())?;
         self.feed.validate()?;

@@ -108,8 +108,8 @@ async fn a_header_that_is_too_large_is_answered_431() {
 async fn who_takes_nothing_of_the_answer_is_cut_off() {
     let server = Accepting::start(ListenConfig { answer_stall_timeout: SHORT, ..ListenConfig::default() }).await;
     let stream = server.sent("GET /large HTTP/1.1\r\nHost: x\r\n\r\n").await;
-    eventually("the connection", async || (server.telemetry.connections.get() == 1).then_some(())).await;
-    eventually("its end", async || (server.telemetry.connections.get() == 0).then_some(())).await;
+    eventually("the connection", async || (server.telemetry.tcp_connections.get() == 1).then_some(())).await;
+    eventually("its end", async || (server.telemetry.tcp_connections.get() == 0).then_some(())).await;
     drop(stream);
 }
 
@@ -122,10 +122,10 @@ async fn beyond_the_number_of_connections_new_ones_are_closed_and_counted() {
     let url = format!("ws://{}/socket", server.address);
     let (mut socket, _) = tokio_tungstenite::connect_async(&url).await.unwrap();
     assert_eq!(to_the_end(&mut server.connect().await).await, "");
-    assert_eq!((server.telemetry.refused_connections.get(), server.telemetry.connections.get()), (1, 2));
+    assert_eq!((server.telemetry.refused_connections.get(), server.telemetry.tcp_connections.get()), (1, 2));
     socket.close(None).await.unwrap();
     while let Some(Ok(_)) = socket.next().await {}
-    eventually("a free place", async || (server.telemetry.connections.get() == 1).then_some(())).await;
+    eventually("a free place", async || (server.telemetry.tcp_connections.get() == 1).then_some(())).await;
     one_answer(&mut server.sent(GET).await, "here").await;
 }
 
@@ -137,7 +137,7 @@ async fn at_the_end_idle_connections_close_at_once_and_requests_finish() {
     one_answer(&mut idle, "here").await;
     let mut slow = server.sent("GET /slow HTTP/1.1\r\nHost: x\r\n\r\n").await;
     timeout(PATIENCE, server.begun.notified()).await.unwrap();
-    eventually("three connections", async || (server.telemetry.connections.get() == 3).then_some(())).await;
+    eventually("three connections", async || (server.telemetry.tcp_connections.get() == 3).then_some(())).await;
     server.stop.cancel();
     let begin = Instant::now();
     assert_eq!(to_the_end(&mut idle).await + &to_the_end(&mut fresh).await, "");

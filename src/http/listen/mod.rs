@@ -153,7 +153,7 @@ impl Door {
             self.tell("refused a connection: there are --http-connections of them");
             return;
         };
-        let place = Place::new(self.telemetry.connections.clone(), permit);
+        let place = Place::new(self.telemetry.tcp_connections.clone(), permit);
         let served = connection::serve(Arc::clone(&self.common), self.router.clone(), stream, address, place);
         self.common.open.spawn(served);
     }
