@@ -86,8 +86,6 @@ pub struct TlsFiles {
 pub struct ListenConfig {
     /// HTTPS; plain HTTP without.
     pub tls: Option<TlsFiles>,
-    /// One of the two files is missing in the flags.
-    half_tls: bool,
     /// What TLS' handshake may take.
     pub tls_handshake_timeout: Duration,
     /// Who is believed the client's address.
@@ -115,7 +113,6 @@ impl Default for ListenConfig {
     fn default() -> Self {
         Self {
             tls: None,
-            half_tls: false,
             tls_handshake_timeout: Duration::from_secs(10),
             trusted_proxies: Vec::new(),
             proxy_header: ProxyHeader::default(),
@@ -131,12 +128,14 @@ impl Default for ListenConfig {
 }
 
 impl ListenConfig {
-    pub(super) fn from_flags(flags: ListenFlags) -> Self {
+    pub(super) fn from_flags(flags: ListenFlags) -> Result<Self, ConfigError> {
         let default = Self::default();
         let given = |path: Option<PathBuf>| path.filter(|path| !path.as_os_str().is_empty());
         let (cert, key) = (given(flags.tls_cert), given(flags.tls_key));
-        Self {
-            half_tls: cert.is_some() != key.is_some(),
+        if cert.is_some() != key.is_some() {
+            return Err(ConfigError::new("--tls-cert, --tls-key", "go together: give both, or none for plain HTTP"));
+        }
+        Ok(Self {
             tls: cert.zip(key).map(|(cert, key)| TlsFiles { cert, key }),
             tls_handshake_timeout: flags.tls_handshake_timeout.unwrap_or(default.tls_handshake_timeout),
             trusted_proxies: flags.trusted_proxies,
@@ -148,14 +147,11 @@ impl ListenConfig {
             handler_timeout: flags.handler_timeout.unwrap_or(default.handler_timeout),
             answer_stall_timeout: flags.answer_stall_timeout.unwrap_or(default.answer_stall_timeout),
             idle_timeout: flags.idle_timeout.unwrap_or(default.idle_timeout),
-        }
+        })
     }
 
     /// Whether a listener can work so.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        if self.half_tls {
-            return Err(ConfigError::new("--tls-cert, --tls-key", "go together: give both, or none for plain HTTP"));
-        }
         if !(1..=1_000_000).contains(&self.connections) {
             return Err(ConfigError::new("--http-connections", "must be 1 to 1000000"));
         }
@@ -200,7 +196,7 @@ mod tests {
     fn what_cannot_work_is_refused_by_name() {
         assert_eq!(ListenConfig::default().validate(), Ok(()));
         let half = ListenFlags { tls_cert: Some("a.pem".into()), ..ListenFlags::default() };
-        assert!(ListenConfig::from_flags(half).validate().unwrap_err().to_string().contains("--tls-key"));
+        assert!(ListenConfig::from_flags(half).unwrap_err().to_string().contains("--tls-key"));
         assert!(refused(|config| config.connections = 0).contains("--http-connections"));
         assert!(refused(|config| config.header_bytes = 100).contains("--header-bytes"));
         assert!(refused(|config| config.body_timeout = Duration::ZERO).contains("--body-timeout"));

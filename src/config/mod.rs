@@ -119,7 +119,7 @@ impl Config {
             database: DatabaseConfig::from_flags(flags.database, &variable)?,
             data_dir: DataDirConfig::from_flags(flags.data_dir),
             http: HttpConfig::from_flags(flags.http),
-            listen: ListenConfig::from_flags(flags.listen),
+            listen: ListenConfig::from_flags(flags.listen)?,
             socket: SocketConfig::from_flags(&flags.socket),
             auth: AuthConfig::from_flags(flags.auth)?,
             feed: FeedConfig::from_flags(&flags.feed),
