@@ -35,13 +35,8 @@ pub struct ListenFlags {
     #[arg(long, env = "TASKWIRE_PROXY_HEADER", value_name = "HEADER", value_enum, help_heading = "Connections")]
     pub proxy_header: Option<ProxyHeader>,
     /// Connections at the same time, sockets among them; beyond, new ones are closed at once [default: 16000]
-    #[arg(
-        long = "http-connections",
-        env = "TASKWIRE_HTTP_CONNECTIONS",
-        value_name = "NUMBER",
-        help_heading = "Connections"
-    )]
-    pub connections: Option<usize>,
+    #[arg(long, env = "TASKWIRE_HTTP_CONNECTIONS", value_name = "NUMBER", help_heading = "Connections")]
+    pub http_connections: Option<usize>,
     /// What a client may take to send a request's header [default: 10s]
     #[arg(long, env = "TASKWIRE_HEADER_TIMEOUT", value_name = "DURATION", value_parser = humane::duration, help_heading = "Connections")]
     pub header_timeout: Option<Duration>,
@@ -140,7 +135,7 @@ impl ListenConfig {
             tls_handshake_timeout: flags.tls_handshake_timeout.unwrap_or(default.tls_handshake_timeout),
             trusted_proxies: flags.trusted_proxies,
             proxy_header: flags.proxy_header.unwrap_or_default(),
-            connections: flags.connections.unwrap_or(default.connections),
+            connections: flags.http_connections.unwrap_or(default.connections),
             header_timeout: flags.header_timeout.unwrap_or(default.header_timeout),
             header_bytes: flags.header_bytes.unwrap_or(default.header_bytes),
             body_timeout: flags.body_timeout.unwrap_or(default.body_timeout),
