@@ -35,13 +35,8 @@ pub struct ListenFlags {
     #[arg(long, env = "TASKWIRE_PROXY_HEADER", value_name = "HEADER", value_enum, help_heading = "Connections")]
     pub proxy_header: Option<ProxyHeader>,
     /// Connections at the same time, sockets among them; beyond, new ones are closed at once [default: 16000]
-    #[arg(
-        long = "http-connections",
-        env = "TASKWIRE_HTTP_CONNECTIONS",
-        value_name = "NUMBER",
-        help_heading = "Connections"
-    )]
-    pub connections: Option<usize>,
+    #[arg(long, env = "TASKWIRE_HTTP_CONNECTIONS", value_name = "NUMBER", help_heading = "Connections")]
+    pub http_connections: Option<usize>,
     /// What a client may take to send a request's header [default: 10s]
     #[arg(long, env = "TASKWIRE_HEADER_TIMEOUT", value_name = "DURATION", value_parser = humane::duration, help_heading = "Connections")]
     pub header_timeout: Option<Duration>,
@@ -115,7 +110,6 @@ impl Default for ListenConfig {
     fn default() -> Self {
         Self {
             tls: None,
-            half_tls: false,
             tls_handshake_timeout: Duration::from_secs(10),
             trusted_proxies: Vec::new(),
             proxy_header: ProxyHeader::default(),
@@ -131,31 +125,30 @@ impl Default for ListenConfig {
 }
 
 impl ListenConfig {
-    pub(super) fn from_flags(flags: ListenFlags) -> Self {
+    pub(super) fn from_flags(flags: ListenFlags) -> Result<Self, ConfigError> {
         let default = Self::default();
         let given = |path: Option<PathBuf>| path.filter(|path| !path.as_os_str().is_empty());
         let (cert, key) = (given(flags.tls_cert), given(flags.tls_key));
-        Self {
-            half_tls: cert.is_some() != key.is_some(),
+        if cert.is_some() != key.is_some() {
+            return Err(ConfigError::new("--tls-cert, --tls-key", "go together: give both, or none for plain HTTP"));
+        }
+        Ok(Self {
             tls: cert.zip(key).map(|(cert, key)| TlsFiles { cert, key }),
             tls_handshake_timeout: flags.tls_handshake_timeout.unwrap_or(default.tls_handshake_timeout),
             trusted_proxies: flags.trusted_proxies,
             proxy_header: flags.proxy_header.unwrap_or_default(),
-            connections: flags.connections.unwrap_or(default.connections),
+            connections: flags.http_connections.unwrap_or(default.connections),
             header_timeout: flags.header_timeout.unwrap_or(default.header_timeout),
             header_bytes: flags.header_bytes.unwrap_or(default.header_bytes),
             body_timeout: flags.body_timeout.unwrap_or(default.body_timeout),
             handler_timeout: flags.handler_timeout.unwrap_or(default.handler_timeout),
             answer_stall_timeout: flags.answer_stall_timeout.unwrap_or(default.answer_stall_timeout),
             idle_timeout: flags.idle_timeout.unwrap_or(default.idle_timeout),
-        }
+        })
     }
 
     /// Whether a listener can work so.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        if self.half_tls {
-            return Err(ConfigError::new("--tls-cert, --tls-key", "go together: give both, or none for plain HTTP"));
-        }
         if !(1..=1_000_000).contains(&self.connections) {
             return Err(ConfigError::new("--http-connections", "must be 1 to 1000000"));
         }
@@ -200,7 +193,7 @@ mod tests {
     fn what_cannot_work_is_refused_by_name() {
         assert_eq!(ListenConfig::default().validate(), Ok(()));
         let half = ListenFlags { tls_cert: Some("a.pem".into()), ..ListenFlags::default() };
-        assert!(ListenConfig::from_flags(half).validate().unwrap_err().to_string().contains("--tls-key"));
+        assert!(ListenConfig::from_flags(half).unwrap_err().to_string().contains("--tls-key"));
         assert!(refused(|config| config.connections = 0).contains("--http-connections"));
         assert!(refused(|config| config.header_bytes = 100).contains("--header-bytes"));
         assert!(refused(|config| config.body_timeout = Duration::ZERO).contains("--body-timeout"));

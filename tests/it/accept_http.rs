@@ -161,7 +161,7 @@ async fn at_the_end_a_stream_is_waited_for_only_after_the_requests() {
     server.go_on.add_permits(1);
     assert!(to_the_end(&mut events).await.contains("data: last"));
     timeout(PATIENCE, server.listening.closed()).await.unwrap();
-    let mut events = Accepting::start(ListenConfig::default()).await;
+    let events = Accepting::start(ListenConfig::default()).await;
     let mut endless = events.sent("GET /events HTTP/1.1\r\nHost: x\r\n\r\n").await;
     one_answer(&mut endless, "data: first\n\n\r\n").await;
     events.listening.abort();

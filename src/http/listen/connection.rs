@@ -35,7 +35,7 @@ const PING: Duration = Duration::from_secs(30);
 const HANDSHAKE: u8 = 22;
 /// To who speaks HTTP to a port of HTTPS.
 const NO_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\
-    Content-Length: 44\r\n\r\nThis server speaks HTTPS: ask with https://.\n";
+    Content-Length: 45\r\n\r\nThis server speaks HTTPS: ask with https://.\n";
 
 /// The end of the server waits for a connection that holds this, for as long as it holds it.
 #[derive(Clone)]
@@ -138,10 +138,10 @@ async fn http2(
 /// What a connection waits for, and since when.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Waiting {
-    /// The client is to send the rest of a header.
-    Header,
-    /// The client is to send a request, or to go.
-    Request,
+    /// The client is to send the rest of a header, after so many requests.
+    Header(u64),
+    /// The client is to send a request, or to go, after so many.
+    Request(u64),
     /// We are to answer.
     Answer,
     /// The client is to take the answer; nothing has been taken since this many writes.
@@ -190,22 +190,24 @@ impl Patience<'_> {
 
     fn waiting(&self) -> Waiting {
         let activity = self.activity;
+        // A request that is answered within one poll is seen by this alone.
+        let served = activity.served.load(Relaxed);
         if activity.is_blocked.load(Relaxed) {
             Waiting::Reader(activity.written.load(Relaxed))
         } else if activity.requests.load(Relaxed) > 0 {
             Waiting::Answer
         } else if activity.has_begun.load(Relaxed) && !self.is_h2 {
-            Waiting::Header
+            Waiting::Header(served)
         } else {
             // What HTTP/2 clients send between requests need not be a request.
-            Waiting::Request
+            Waiting::Request(served)
         }
     }
 
     fn time(&self, waiting: Waiting) -> Duration {
         match waiting {
-            Waiting::Header => self.common.header_timeout,
-            Waiting::Request => self.common.idle_timeout,
+            Waiting::Header(_) => self.common.header_timeout,
+            Waiting::Request(_) => self.common.idle_timeout,
             // `exchange` sees to that.
             Waiting::Answer => Duration::from_hours(24 * 365),
             Waiting::Reader(_) => self.common.stall_timeout,

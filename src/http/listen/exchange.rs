@@ -133,6 +133,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
+        self.activity.served.fetch_add(1, Relaxed);
         // What has come meanwhile was its body.
         if self.activity.requests.fetch_sub(1, Relaxed) == 1 {
             self.activity.has_begun.store(false, Relaxed);

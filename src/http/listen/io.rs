@@ -18,6 +18,8 @@ use tokio_rustls::server::TlsStream;
 pub(super) struct Activity {
     /// Requests whose answers are not at their end.
     pub(super) requests: AtomicUsize,
+    /// Requests whose answers are.
+    pub(super) served: AtomicU64,
     /// Bytes have come since the last request: the next one's header has begun.
     pub(super) has_begun: AtomicBool,
     /// The client takes nothing of what is to be written.
