@@ -81,8 +81,6 @@ pub struct TlsFiles {
 pub struct ListenConfig {
     /// HTTPS; plain HTTP without.
     pub tls: Option<TlsFiles>,
-    /// One of the two files is missing in the flags.
-    pub half_tls: bool,
     /// What TLS' handshake may take.
     pub tls_handshake_timeout: Duration,
     /// Who is believed the client's address.

@@ -134,7 +134,7 @@ impl Config {
             data_dir: DataDirConfig::from_flags(flags.data_dir),
             http: HttpConfig::from_flags(flags.http),
             socket: SocketConfig::from_flags(&flags.socket),
-            listen: ListenConfig::from_flags(flags.listen),
+            listen: ListenConfig::from_flags(flags.listen)?,
             auth: AuthConfig::from_flags(flags.auth)?,
             graphql: GraphqlConfig::from_flags(&flags.graphql),
             documents: DocumentsConfig::from_flags(&flags.documents)?,
