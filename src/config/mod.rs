@@ -10,8 +10,10 @@ mod data_dir;
 mod database;
 mod documents;
 mod feed;
+mod graphql;
 mod http;
 mod humane;
+mod listen;
 mod socket;
 mod task;
 mod write;
@@ -23,8 +25,10 @@ pub use data_dir::{DataDirConfig, DataDirFlags};
 pub use database::{DatabaseConfig, DatabaseFlags, DatabaseSource};
 pub use documents::{DocumentsConfig, DocumentsFlags};
 pub use feed::{FeedConfig, FeedFlags};
+pub use graphql::{GraphqlConfig, GraphqlFlags, Switch};
 pub use http::{HttpConfig, HttpFlags};
 pub(crate) use humane::duration;
+pub use listen::{ListenConfig, ListenFlags, ProxyHeader, TlsFiles};
 pub use socket::{SocketConfig, SocketFlags};
 pub use task::{TaskConfig, TaskFlags};
 pub use write::{WriteConfig, WriteFlags};
@@ -70,9 +74,15 @@ pub struct Flags {
     /// Open connections.
     #[command(flatten)]
     pub socket: SocketFlags,
+    /// Connections.
+    #[command(flatten)]
+    pub listen: ListenFlags,
     /// Who may call.
     #[command(flatten)]
     pub auth: AuthFlags,
+    /// Operations.
+    #[command(flatten)]
+    pub graphql: GraphqlFlags,
     /// Documents that the server knows.
     #[command(flatten)]
     pub documents: DocumentsFlags,
@@ -98,8 +108,12 @@ pub struct Config {
     pub http: HttpConfig,
     /// Open connections.
     pub socket: SocketConfig,
+    /// How connections are taken.
+    pub listen: ListenConfig,
     /// Who may call.
     pub auth: AuthConfig,
+    /// What one operation may ask for.
+    pub graphql: GraphqlConfig,
     /// Documents that the server knows.
     pub documents: DocumentsConfig,
     /// Live updates.
@@ -120,7 +134,9 @@ impl Config {
             data_dir: DataDirConfig::from_flags(flags.data_dir),
             http: HttpConfig::from_flags(flags.http),
             socket: SocketConfig::from_flags(&flags.socket),
+            listen: ListenConfig::from_flags(flags.listen),
             auth: AuthConfig::from_flags(flags.auth)?,
+            graphql: GraphqlConfig::from_flags(&flags.graphql),
             documents: DocumentsConfig::from_flags(&flags.documents)?,
             feed: FeedConfig::from_flags(&flags.feed),
             write: WriteConfig::from_flags(&flags.write),
@@ -135,8 +151,10 @@ impl Config {
         self.database.validate()?;
         self.http.validate()?;
         self.socket.validate()?;
+        self.listen.validate()?;
         self.auth.validate()?;
         self.auth.validate_reach(self.http.listen.ip())?;
+        self.graphql.validate()?;
         self.documents.validate()?;
         self.feed.validate()?;
         self.write.validate()?;

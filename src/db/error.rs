@@ -27,6 +27,12 @@ pub enum StartError {
         /// Names the setting, and says what is wrong.
         cause: String,
     },
+    /// The certificate that is to be served cannot be used.
+    #[error("--tls-cert, --tls-key: {cause}")]
+    Tls {
+        /// Names the file, and says what is wrong.
+        cause: String,
+    },
     /// The documents that the operator trusts cannot be used.
     #[error("{cause}")]
     Documents {

@@ -7,6 +7,7 @@
 //! - `stream/`: results one by one, as server-sent events or multipart
 //! - `request_id`, `compression`, `cors`: what is around both · [`Peer`]: the client's address, an extension of each request
 //! - [`connections`]: every open connection with live updates, counted and ended · `socket`: subscriptions over WebSocket
+//! - [`Listening`]: the accept loop · [`Tls`]: its certificate
 //!
 //! To add a route: here, behind the guard if it tells or changes anything of a user's.
 
@@ -15,6 +16,7 @@ mod compression;
 pub mod connections;
 mod cors;
 mod guard;
+mod listen;
 mod negotiation;
 mod peer;
 mod persisted;
@@ -22,12 +24,15 @@ mod request;
 mod request_id;
 mod socket;
 mod stream;
+mod tls;
 mod viewer;
 
 use std::sync::Arc;
 
+pub use listen::Listening;
 pub use peer::Peer;
 pub use persisted::check_documents;
+pub use tls::{Tls, TlsError};
 
 use async_graphql::Executor as _;
 use async_graphql::parser::types::OperationType;
@@ -43,7 +48,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::auth::Authenticator;
 use crate::config::Config;
-use crate::graphql::{Api, operation_type};
+use crate::graphql::Api;
 use answer::Refusal;
 use connections::Connections;
 use guard::Guard;
@@ -55,13 +60,11 @@ use viewer::SignInError;
 /// How open sockets hear that the server ends, and how it waits for them.
 #[derive(Clone)]
 pub struct Sockets {
-    /// Cancelled when nothing new is accepted: streams over HTTP end then, each at its turn.
-    pub closing: CancellationToken,
     /// Cancelled when subscriptions are to end.
     pub end: CancellationToken,
     /// Who is connected.
     pub connections: Connections,
-    /// Every open socket.
+    /// Every open socket and stream.
     pub open: TaskTracker,
 }
 
@@ -114,25 +117,30 @@ async fn execute(shared: &Shared, request: Request, headers: &HeaderMap) -> Resu
     let viewer = viewer.map_err(SignInError::refusal)?;
     let peer = Peer::of(request.extensions());
     let request = if *request.method() == Method::GET {
-        request::from_query_string(request.uri(), &shared.persisted)
+        request::from_query_string(request.uri(), &shared.persisted, &shared.api)
     } else {
         let limit = shared.api.service().limits().request_bytes_of(&viewer);
         request::from_body(request, limit, &shared.persisted).await
     };
-    let mut request = match (request, stream::refused(headers)) {
+    let request = match (request, stream::refused(headers)) {
         (Err(refusal), Some(format)) => {
             return Ok(stream::refuse(format, refusal.into_request_error()?, headers.get(REQUEST_ID)));
         }
         (request, _) => request?,
     };
-    let operation = operation_type(&mut request).ok().flatten();
+    let operation = shared.api.operation_type(&request).ok().flatten();
     if let Some(format) = stream::chosen(headers, operation) {
         let is_subscription = operation == Some(OperationType::Subscription);
+        let service = shared.api.service();
+        viewer::admit(service, &viewer).await.map_err(SignInError::refusal)?;
         let seat = shared.sockets.connections.enter(Some(&viewer), Some(peer.0)).map_err(stream::full)?;
+        if service.is_disconnected(&viewer) {
+            return Err(SignInError::Disconnected.refusal());
+        }
         let remaining = shared.authenticator.remaining(&viewer);
         let (caller, request_id) = (shared.api.caller(viewer), headers.get(REQUEST_ID).cloned());
         let operation = stream::Operation { caller, request, is_subscription, remaining, request_id };
-        return Ok(stream::open(format, operation, seat, shared.sockets.closing.clone()));
+        return Ok(stream::open(format, operation, seat, &shared.sockets));
     }
     MediaType::check(headers)?;
     let answer = shared.api.caller(viewer).execute(request).await;

@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use super::answer::Refusal;
 use super::persisted::{self, DOCUMENT_ID, Persisted};
-use crate::graphql::operation_type;
+use crate::graphql::Api;
 
 /// What a body may hold, or the payload of a `subscribe`. What else it holds is ignored.
 #[derive(Debug, Deserialize)]
@@ -63,7 +63,7 @@ struct Got {
 }
 
 /// Of a GET: a query, never a mutation.
-pub(super) fn from_query_string(uri: &Uri, persisted: &Persisted) -> Result<Request, Refusal> {
+pub(super) fn from_query_string(uri: &Uri, persisted: &Persisted, api: &Api) -> Result<Request, Refusal> {
     let Query(got) = Query::<Got>::try_from_uri(uri)
         .map_err(|error| Refusal::bad_request(format!("The query string cannot be read: {error}")))?;
     let given = |text: Option<String>| text.filter(|text| !text.is_empty());
@@ -74,8 +74,8 @@ pub(super) fn from_query_string(uri: &Uri, persisted: &Persisted) -> Result<Requ
         extensions: parse("extensions", given(got.extensions))?,
         document_id: got.document_id,
     };
-    let mut request = params.into_request(persisted)?;
-    match operation_type(&mut request).map_err(Refusal::of)? {
+    let request = params.into_request(persisted)?;
+    match api.operation_type(&request).map_err(Refusal::of)? {
         Some(OperationType::Mutation) => {
             Err(Refusal::method_not_allowed("POST", "A mutation is sent by POST, with application/json."))
         }

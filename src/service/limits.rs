@@ -1,7 +1,11 @@
 //! Every limit on what comes in, in one table: the checks read it, and `docs/limits.md` is made from it (a test compares
 //! the two). To add a limit: a constant, a row in [`TABLE`], the check in `input`.
 
+use std::time::Duration;
+
 use crate::auth::{Role, Viewer};
+use crate::config::GraphqlConfig;
+use crate::config::SocketConfig;
 
 /// Characters of a userId or taskId, at least 1.
 pub const ID_CHARACTERS: usize = 255;
@@ -51,6 +55,10 @@ pub const REQUEST_BYTES: usize = 16 * 1024 * 1024;
 pub const CURSOR_CHARACTERS: usize = 2_000;
 /// Characters of a `FeedCursor`.
 pub const FEED_CURSOR_CHARACTERS: usize = 300;
+/// Fields and fragments of a document, with its fragments in place.
+pub const SELECTIONS: usize = 10_000;
+/// Lists of introspection that may stand within each other and lead in circles; graphql-js draws the line there too.
+pub const CIRCULAR_LISTS: u64 = 2;
 /// Tasks that a page or a count under a filter looks at.
 pub const LOOKED_AT: u64 = crate::store::LOOKED_AT;
 
@@ -73,6 +81,7 @@ fn row(what: &'static str, value: impl ToString, beyond: &'static str) -> Limit 
 pub fn table() -> Vec<Limit> {
     const REFUSED: &str = "BAD_USER_INPUT naming the field";
     const TOO_LARGE: &str = "LIMIT_EXCEEDED naming the body, HTTP 413";
+    let listen = crate::config::ListenConfig::default();
     vec![
         row("`userId`, `taskId`: characters", format!("1 to {ID_CHARACTERS}"), REFUSED),
         row("`name`, `stepName`: characters", format!("up to {NAME_CHARACTERS}"), REFUSED),
@@ -104,6 +113,14 @@ pub fn table() -> Vec<Limit> {
         ),
         row("A user's request's body: bytes (`--user-body-limit`)", USER_REQUEST_BYTES, TOO_LARGE),
         row("A worker's or an admin's request's body: bytes (`--body-limit`)", REQUEST_BYTES, TOO_LARGE),
+        row("Connections at the same time", listen.connections, "closed at once"),
+        row("A request's header: bytes", listen.header_bytes, "HTTP 431"),
+        row("A request's header: seconds to send it", listen.header_timeout.as_secs(), "closed"),
+        row("A request's body: seconds to send it", listen.body_timeout.as_secs(), "TIMEOUT, HTTP 408"),
+        row("An answer: seconds until it begins", listen.handler_timeout.as_secs(), "TIMEOUT, HTTP 503"),
+        row("An answer: seconds in which nothing of it is taken", listen.answer_stall_timeout.as_secs(), "closed"),
+        row("A connection without a request: seconds", listen.idle_timeout.as_secs(), "closed"),
+        row("TLS' handshake: seconds", listen.tls_handshake_timeout.as_secs(), "closed"),
         row(
             "Automatic persisted queries: bytes of all (`--persisted-queries`), a 64th for each",
             8 << 20,
@@ -117,6 +134,83 @@ pub fn table() -> Vec<Limit> {
             "TIMEOUT, try again",
         ),
     ]
+    .into_iter()
+    .chain(of_operations())
+    .chain(connections())
+    .collect()
+}
+
+/// Those of one operation, which the operator can move.
+fn of_operations() -> Vec<Limit> {
+    const EXCEEDED: &str = "LIMIT_EXCEEDED naming limit, max and value";
+    let config = GraphqlConfig::default();
+    vec![
+        row("Levels of fields (`depth`)", config.max_depth, EXCEEDED),
+        row(
+            "Cost of an operation (`complexity`): its fields, each as often as the pages around it are long",
+            config.max_complexity,
+            EXCEEDED,
+        ),
+        row("Aliases (`aliases`)", config.max_aliases, EXCEEDED),
+        row("Directives (`directives`)", config.max_directives, EXCEEDED),
+        row("Fields at the root (`rootFields`)", config.max_root_fields, EXCEEDED),
+        row("Fields and fragments, with the fragments in place (`selections`)", SELECTIONS, EXCEEDED),
+        row("Tokens of a document (`tokens`)", config.max_tokens, EXCEEDED),
+        row("A document's bytes (`documentBytes`)", config.max_document_bytes, EXCEEDED),
+        row("Bytes of the variables as JSON (`variablesBytes`)", config.max_variables_bytes, EXCEEDED),
+        row("Bytes of an answer as JSON (`answerBytes`)", config.max_answer_bytes, EXCEEDED),
+        row(
+            "Lists of introspection within each other: `fields`, `inputFields`, … (`introspectionDepth`)",
+            CIRCULAR_LISTS,
+            EXCEEDED,
+        ),
+        row(
+            "An operation; of a subscription, its start: seconds",
+            config.operation_timeout.as_secs(),
+            "TIMEOUT, try again",
+        ),
+        row("Queries and mutations at the same time", config.max_concurrent_operations, "OVERLOADED, try again"),
+        row("Operations of one viewer in a second", "no limit until set", "RATE_LIMITED, try again"),
+        row("Cost of one viewer's operations in a second", "no limit until set", "RATE_LIMITED, try again"),
+    ]
+}
+
+/// Of sockets and other open connections.
+fn connections() -> impl Iterator<Item = Limit> {
+    const TRY_AGAIN: &str = "a socket is closed with 1013, try again";
+    let config = SocketConfig::default();
+    let seconds = |time: Duration| time.as_secs();
+    [
+        row(
+            "Open connections with live updates (sockets, server-sent events, multipart)",
+            config.connections,
+            TRY_AGAIN,
+        ),
+        row("Open connections of a signed-in user", config.connections_per_user, TRY_AGAIN),
+        row(
+            "Open connections from an address (IPv6: a network of 64 bits) where nobody has signed in",
+            config.connections_per_address,
+            TRY_AGAIN,
+        ),
+        row("Operations on a socket", config.operations, "LIMIT_EXCEEDED in `error`; the others go on"),
+        row(
+            "Messages of all operations on a socket: bytes",
+            config.operation_bytes(),
+            "LIMIT_EXCEEDED in `error`; the others go on",
+        ),
+        row("A message on a socket: bytes", config.message_bytes, "closed with 1009; what is larger goes by HTTP"),
+        row("The id of an operation on a socket: bytes", "1 to 255", "closed with 4400"),
+        row("`connection_init`: seconds after the handshake", seconds(config.init_time), "closed with 4408"),
+        row("A socket without any operation: seconds", seconds(config.idle_time), "closed with 1000"),
+        row("The answer to a ping: seconds", seconds(config.pong_time), "closed with 4499"),
+        row(
+            "A socket whose client does not read: seconds",
+            seconds(config.slow_reader_time),
+            "closed with 1013, resume from the last cursor",
+        ),
+        row("A socket whose token expires", "then", "closed with 4403"),
+    ]
+    .into_iter()
 }
 
 /// What a client may ask for at once.

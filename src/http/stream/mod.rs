@@ -21,10 +21,10 @@ use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
 use futures_util::StreamExt as _;
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 pub(super) use accept::{chosen, refused};
 
+use super::Sockets;
 use super::answer::{self, Refusal};
 use super::connections::{Full, Seat};
 use super::request_id;
@@ -104,7 +104,7 @@ impl Format {
 }
 
 /// The response to an operation whose results come one by one.
-pub(super) fn open(format: Format, operation: Operation, seat: Seat, closing: CancellationToken) -> Response {
+pub(super) fn open(format: Format, operation: Operation, seat: Seat, sockets: &Sockets) -> Response {
     let Operation { caller, request, is_subscription, remaining, request_id } = operation;
     let answers = caller.execute_stream(request, None);
     let answers = answers.map(move |mut answer| {
@@ -113,8 +113,8 @@ pub(super) fn open(format: Format, operation: Operation, seat: Seat, closing: Ca
     });
     let answers = answers.boxed();
     let (pieces, body) = mpsc::channel(1);
-    let pump = Pump { format, is_subscription, remaining, pieces, seat, closing };
-    tokio::spawn(pump.run(answers));
+    let pump = Pump { format, is_subscription, remaining, pieces, seat };
+    sockets.open.spawn(pump.run(answers));
     respond(format, pump::body(body))
 }
 

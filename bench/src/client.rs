@@ -1,0 +1,199 @@
+//! Lean clients: what they cost is not the server's, but it is the same machine's. A socket reads frames without looking
+//! into them unless asked to; a save is one write and one read on a connection that stays open.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use crate::Result;
+
+/// The six fields of the measurements.
+pub(crate) const EVENTS: &str = "subscription($user: ID!) { taskEvents(userId: $user) { feedCursor isReplay \
+    record { position message recordedAt status } } }";
+const SAVE: &str = "mutation($input: SaveTaskHistoryInput!) { saveTaskHistory(input: $input) { record { position } } }";
+const SAVE_BATCH: &str =
+    "mutation($input: SaveTaskHistoryBatchInput!) { saveTaskHistoryBatch(input: $input) { savedCount } }";
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A WebSocket, after its handshake.
+pub(crate) struct Socket {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+    /// Read, and given out already.
+    used: usize,
+}
+
+impl Socket {
+    /// Connected, acknowledged, and subscribed to the events of `user`: the server has answered a ping that came after.
+    pub(crate) async fn subscribed(address: &str, user: &str) -> Result<Self> {
+        let mut stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        let request = format!(
+            "GET /graphql HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+             Sec-WebSocket-Protocol: graphql-transport-ws\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).await?;
+        let mut buffer = Vec::new();
+        let head = loop {
+            if let Some(end) = buffer.windows(4).position(|window| window == b"\r\n\r\n") {
+                break end + 4;
+            }
+            if timeout(PATIENCE, stream.read_buf(&mut buffer)).await?? == 0 {
+                return Err("the server closed during the handshake".into());
+            }
+        };
+        if !buffer.starts_with(b"HTTP/1.1 101") {
+            return Err(String::from_utf8_lossy(&buffer).into_owned().into());
+        }
+        let mut socket = Self { stream, buffer, used: head };
+        socket.send(&json!({ "type": "connection_init" })).await?;
+        socket.until("connection_ack").await?;
+        let payload = json!({ "query": EVENTS, "variables": { "user": user } });
+        socket.send(&json!({ "id": "1", "type": "subscribe", "payload": payload })).await?;
+        socket.send(&json!({ "type": "ping" })).await?;
+        socket.until("pong").await?;
+        // What a socket holds while it rests is little.
+        socket.buffer = Vec::new();
+        socket.used = 0;
+        Ok(socket)
+    }
+
+    async fn until(&mut self, kind: &str) -> Result<()> {
+        let frame = timeout(PATIENCE, self.frame()).await??;
+        let text = String::from_utf8_lossy(frame).into_owned();
+        if text.contains(&format!("\"{kind}\"")) { Ok(()) } else { Err(format!("{kind} expected: {text}").into()) }
+    }
+
+    /// A client masks what it sends; with zeros it stays as it is.
+    async fn send(&mut self, message: &Value) -> Result<()> {
+        let text = message.to_string();
+        let mut frame = vec![0x81];
+        match u8::try_from(text.len()) {
+            Ok(length @ 0..=125) => frame.push(0x80 | length),
+            _ => {
+                frame.push(0x80 | 126);
+                frame.extend(u16::try_from(text.len())?.to_be_bytes());
+            }
+        }
+        frame.extend([0; 4]);
+        frame.extend(text.as_bytes());
+        Ok(self.stream.write_all(&frame).await?)
+    }
+
+    /// The payload of the next text frame.
+    pub(crate) async fn frame(&mut self) -> Result<&[u8]> {
+        let (begin, end) = loop {
+            if let Some((begin, end)) = frame_in(self.buffer.get(self.used..).unwrap_or_default())? {
+                break (self.used + begin, self.used + end);
+            }
+            if self.used > 0 {
+                self.buffer.drain(..self.used);
+                self.used = 0;
+            }
+            if self.stream.read_buf(&mut self.buffer).await? == 0 {
+                return Err("the server closed the socket".into());
+            }
+        };
+        self.used = end;
+        Ok(self.buffer.get(begin..end).unwrap_or_default())
+    }
+}
+
+/// Where the payload of the first whole frame is.
+fn frame_in(bytes: &[u8]) -> Result<Option<(usize, usize)>> {
+    let &[first, second, ref rest @ ..] = bytes else { return Ok(None) };
+    if first & 0x0f == 8 {
+        return Err(format!("the server closes: {}", String::from_utf8_lossy(rest)).into());
+    }
+    let (head, length) = match (second & 0x7f, rest) {
+        (126, &[a, b, ..]) => (4, usize::from(u16::from_be_bytes([a, b]))),
+        (127, &[a, b, c, d, e, f, g, h, ..]) => (10, usize::try_from(u64::from_be_bytes([a, b, c, d, e, f, g, h]))?),
+        (126 | 127, _) => return Ok(None),
+        (length, _) => (2, usize::from(length)),
+    };
+    Ok((bytes.len() >= head + length).then_some((head, head + length)))
+}
+
+/// The text of a field in a frame, without reading the rest of it.
+pub(crate) fn field<'a>(frame: &'a [u8], name: &str) -> Option<&'a str> {
+    let text = std::str::from_utf8(frame).ok()?;
+    let value = text.split_once(&format!("\"{name}\":"))?.1;
+    Some(value.trim_start_matches('"').split(['"', ',', '}']).next().unwrap_or_default())
+}
+
+/// A connection for mutations.
+pub(crate) struct Saver {
+    stream: TcpStream,
+    host: String,
+    buffer: Vec<u8>,
+}
+
+impl Saver {
+    pub(crate) async fn connect(address: &str) -> Result<Self> {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        Ok(Self { stream, host: address.to_owned(), buffer: Vec::new() })
+    }
+
+    pub(crate) async fn save(&mut self, record: Value) -> Result<()> {
+        self.ask(&json!({ "query": SAVE, "variables": { "input": record } })).await
+    }
+
+    pub(crate) async fn save_all(&mut self, records: Vec<Value>) -> Result<()> {
+        self.ask(&json!({ "query": SAVE_BATCH, "variables": { "input": { "records": records } } })).await
+    }
+
+    async fn ask(&mut self, body: &Value) -> Result<()> {
+        let body = body.to_string();
+        let request = format!(
+            "POST /graphql HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            self.host,
+            body.len()
+        );
+        self.stream.write_all(request.as_bytes()).await?;
+        self.buffer.clear();
+        loop {
+            if timeout(PATIENCE, self.stream.read_buf(&mut self.buffer)).await?? == 0 {
+                return Err("the server closed the connection of a save".into());
+            }
+            let text = std::str::from_utf8(&self.buffer)?;
+            let Some((head, answer)) = text.split_once("\r\n\r\n") else { continue };
+            let head = head.to_ascii_lowercase();
+            let length = head.split("content-length: ").nth(1).and_then(|rest| rest.lines().next()).unwrap_or_default();
+            if answer.len() >= length.trim().parse::<usize>()? {
+                let is_good = text.starts_with("HTTP/1.1 200") && !answer.contains("\"errors\"");
+                return if is_good { Ok(()) } else { Err(text.to_owned().into()) };
+            }
+        }
+    }
+}
+
+/// A report whose message says which one it is.
+pub(crate) fn report(user: &str, number: usize, result: &Value) -> Value {
+    json!({
+        "userId": user, "taskId": "bench", "step": 1,
+        "stepResult": { "stepName": "bench", "status": "RUNNING", "message": format!("n{number}"), "result": result },
+    })
+}
+
+/// Sends the numbers from 0 at a constant spacing, each with the moment when it is due, from a thread of its own: timers of
+/// the runtime are a millisecond off. Whoever takes one late counts from its due time.
+pub(crate) fn pace(rate: f64, count: usize) -> mpsc::Receiver<(usize, Instant)> {
+    let (sender, receiver) = mpsc::channel(count.max(1));
+    std::thread::spawn(move || {
+        let begin = Instant::now();
+        for number in 0..count {
+            let due = begin + Duration::from_secs_f64(crate::float(number) / rate);
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            if sender.blocking_send((number, due)).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}

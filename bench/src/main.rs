@@ -1,0 +1,148 @@
+//! `bench`: measures a Taskwire server from outside, in a process of its own, on the machine that the server runs on (it
+//! reads `/proc` for memory and CPU). What has to hold is written beside each figure.
+//!
+//! - `server`: starts the program and reads its memory and CPU · `client`: lean sockets and HTTP, and the pace of sends
+//! - `idle`, `latency`, `fanout`, `slow`: the four parts of `bench sockets`
+//!
+//! To add a part: a file with a `run`, a variant of [`Part`].
+#![expect(clippy::print_stdout, reason = "figures are what it is for")]
+
+mod client;
+mod fanout;
+mod idle;
+mod latency;
+mod server;
+mod slow;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// Whatever went wrong, in words: a measurement ends with it.
+type Result<T> = std::result::Result<T, Error>;
+/// The same, by itself.
+type Error = Box<dyn std::error::Error + Send + Sync>;
+
+/// Measures a Taskwire server from outside.
+#[derive(Parser)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// The live feed: idle sockets, latency, fan-out, a reader that stops reading
+    Sockets(Sockets),
+}
+
+/// What to measure, and how long.
+#[derive(clap::Args, Clone)]
+struct Sockets {
+    /// The server's program, a release build
+    #[arg(long)]
+    server: PathBuf,
+    /// An empty database; without it the server brings its own PostgreSQL
+    #[arg(long)]
+    database_url: Option<String>,
+    /// Only this part, or these
+    #[arg(long, value_enum, value_delimiter = ',')]
+    only: Vec<Part>,
+    /// How often each part is run; the medians are told
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// A tenth of the sockets and of the time: to see that it works, not for figures
+    #[arg(long)]
+    quick: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum, Debug)]
+enum Part {
+    Idle,
+    Latency,
+    Fanout,
+    Slow,
+}
+
+/// A figure by its name, with what it has to be.
+struct Figure {
+    name: &'static str,
+    value: f64,
+    unit: &'static str,
+    goal: &'static str,
+}
+
+fn figure(name: &'static str, value: f64, unit: &'static str, goal: &'static str) -> Figure {
+    Figure { name, value, unit, goal }
+}
+
+#[tokio::main(worker_threads = 2)]
+async fn main() -> ExitCode {
+    let Command::Sockets(arguments) = Cli::parse().command;
+    match sockets(&arguments).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            println!("FAILED: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn sockets(arguments: &Sockets) -> Result<()> {
+    for part in [Part::Idle, Part::Latency, Part::Fanout, Part::Slow] {
+        if !arguments.only.is_empty() && !arguments.only.contains(&part) {
+            continue;
+        }
+        let mut rounds = Vec::new();
+        for round in 0..arguments.rounds.max(1) {
+            println!("{part:?}, round {}", round + 1);
+            let own = server::cpu_of(std::process::id())?;
+            let begin = std::time::Instant::now();
+            let figures = match part {
+                Part::Idle => idle::run(arguments).await?,
+                Part::Latency => latency::run(arguments).await?,
+                Part::Fanout => fanout::run(arguments).await?,
+                Part::Slow => slow::run(arguments).await?,
+            };
+            let share = (server::cpu_of(std::process::id())? - own) / begin.elapsed().as_secs_f64();
+            for figure in &figures {
+                println!("  {}: {:.2} {} ({})", figure.name, figure.value, figure.unit, figure.goal);
+            }
+            println!("  this client's own CPU: {:.1} % of a core", share * 100.0);
+            rounds.push(figures);
+        }
+        medians(part, &rounds);
+    }
+    Ok(())
+}
+
+fn medians(part: Part, rounds: &[Vec<Figure>]) {
+    let Some(first) = rounds.first() else { return };
+    println!("{part:?}, medians of {}:", rounds.len());
+    for (index, figure) in first.iter().enumerate() {
+        let mut values: Vec<f64> = rounds.iter().filter_map(|round| Some(round.get(index)?.value)).collect();
+        values.sort_by(f64::total_cmp);
+        let median = values.get(values.len() / 2).copied().unwrap_or(f64::NAN);
+        println!("| {} | {median:.2} {} | {} |", figure.name, figure.unit, figure.goal);
+    }
+}
+
+/// The value below which this share of them lies.
+fn percentile(values: &mut [f64], share: f64) -> f64 {
+    values.sort_by(f64::total_cmp);
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "an index"
+    )]
+    let index = ((values.len() as f64 * share) as usize).min(values.len().saturating_sub(1));
+    values.get(index).copied().unwrap_or(f64::NAN)
+}
+
+/// As a figure.
+#[expect(clippy::cast_precision_loss, reason = "a figure")]
+fn float(value: usize) -> f64 {
+    value as f64
+}
