@@ -179,8 +179,9 @@ async fn streams_count_as_connections() {
     for accept in ["text/event-stream", "multipart/mixed;subscriptionSpec=1.0"] {
         let refused = third(accept).await;
         assert_eq!((refused.status().as_u16(), &refused.headers()["retry-after"]), (429, &"5".parse().unwrap()));
+        let id = refused.headers()["x-request-id"].to_str().unwrap().to_owned();
         let answer: serde_json::Value = refused.json().await.unwrap();
-        let extensions = json!({ "code": "LIMIT_EXCEEDED", "limit": "connectionsPerAddress", "max": 2, "value": 3 });
+        let extensions = json!({ "requestId": id, "code": "LIMIT_EXCEEDED", "limit": "connectionsPerAddress", "max": 2, "value": 3 });
         assert_eq!(answer["errors"][0]["extensions"], extensions);
     }
     drop((first, second));
