@@ -49,10 +49,10 @@ struct Envelope<'a> {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
 struct Operation {
     query: String,
-    operation_name: Option<String>,
+    #[serde(rename = "operationName")]
+    name: Option<String>,
     variables: Option<Variables>,
     extensions: Option<Map<String, Value>>,
 }
@@ -95,10 +95,6 @@ impl Protocol {
         }
     }
 
-    pub(super) fn ack(self) -> Vec<u8> {
-        write(&Message::<()> { id: None, kind: "connection_ack", payload: None })
-    }
-
     /// Why nobody is let in; none where the close says it all.
     pub(super) fn refusal(self, reason: &str) -> Option<Vec<u8>> {
         let payload = serde_json::json!({ "message": reason });
@@ -123,6 +119,11 @@ impl Protocol {
             Self::Legacy => write(&Message { id: Some(id), kind: "error", payload: errors.first() }),
         }
     }
+}
+
+/// The client is let in.
+pub(super) fn ack() -> Vec<u8> {
+    write(&Message::<()> { id: None, kind: "connection_ack", payload: None })
 }
 
 /// The same in both.
@@ -184,7 +185,7 @@ fn operation(payload: Option<&RawValue>) -> Result<Box<Request>, String> {
     // Nothing reads them yet; they only have to be an object.
     let _ = operation.extensions;
     let mut request = Request::new(operation.query).variables(operation.variables.unwrap_or_default());
-    request.operation_name = operation.operation_name.filter(|name| !name.is_empty());
+    request.operation_name = operation.name.filter(|name| !name.is_empty());
     Ok(Box::new(request))
 }
 
