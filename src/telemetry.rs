@@ -71,6 +71,10 @@ pub struct Metrics {
     pub socket_closes: Family<[(&'static str, u16); 1], Counter>,
     /// Seconds from a record's commit until its live event was taken by the connection.
     pub delivery_seconds: Histogram,
+    /// Open TCP connections, sockets among them.
+    pub tcp_connections: Gauge,
+    /// Connections closed at once because there were too many.
+    pub refused_connections: Counter,
     registry: Registry,
 }
 
@@ -93,6 +97,8 @@ impl Telemetry {
         let duplicate_records = counter("duplicate_records", "Records that were there already when they came again");
         let overloaded = counter("overloaded", "Saves refused because the queues were full");
         let slow_readers = counter("stream_slow_readers", "Streams over HTTP broken off because nobody read them");
+        let refused_connections =
+            counter("refused_connections", "Connections closed at once because there were too many");
         let subscriptions = Gauge::default();
         let socket_operations = counter("socket_operations", "Operations begun on sockets");
         let events_delivered = counter("events_delivered", "Answers and events given to sockets and streams");
@@ -107,6 +113,8 @@ impl Telemetry {
         // 0.25 ms to 8 s.
         let delivery_seconds = Histogram::new(exponential_buckets(0.000_25, 2.0, 16));
         registry.register("delivery_seconds", "From commit to the connection", delivery_seconds.clone());
+        let tcp_connections = Gauge::default();
+        registry.register("tcp_connections", "Open TCP connections, sockets among them", tcp_connections.clone());
         Self(Arc::new(Metrics {
             recovered_by_check,
             listener_reconnects,
@@ -125,6 +133,8 @@ impl Telemetry {
             catch_ups,
             socket_closes,
             delivery_seconds,
+            tcp_connections,
+            refused_connections,
             registry,
         }))
     }
@@ -165,6 +175,6 @@ mod tests {
         let text = telemetry.text();
         assert!(text.contains("taskwire_saved_records_total 3"), "{text}");
         assert!(text.contains("taskwire_subscriptions 1"), "{text}");
-        assert_eq!(text.matches("# HELP").count(), 17, "{text}");
+        assert_eq!(text.matches("# HELP").count(), 19, "{text}");
     }
 }

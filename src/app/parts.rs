@@ -20,6 +20,7 @@ use crate::telemetry::Telemetry;
 pub struct Parts {
     /// The verbs.
     pub service: Service,
+    api: Api,
     /// Who is calling.
     authenticator: Authenticator,
     /// Single saves, on their way.
@@ -67,13 +68,14 @@ impl Parts {
         let service = Service::new(store, lanes.clone(), hub, config.task.settle)
             .users_may_save(config.auth.users_may_save)
             .with_limits(Limits::default().bodies(config.http.user_body_limit, config.http.body_limit));
-        Self { service, authenticator, lanes, subscriptions, background, tracker }
+        let api = Api::new(service.clone(), &config.graphql);
+        Self { service, api, authenticator, lanes, subscriptions, background, tracker }
     }
 
     /// What the schema is served over.
     #[must_use]
     pub fn api(&self) -> Api {
-        Api::new(self.service.clone())
+        self.api.clone()
     }
 
     /// Who tells by a token who is calling.

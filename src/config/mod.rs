@@ -9,8 +9,10 @@ mod auth;
 mod data_dir;
 mod database;
 mod feed;
+mod graphql;
 mod http;
 mod humane;
+mod listen;
 mod socket;
 mod task;
 mod write;
@@ -21,8 +23,10 @@ pub use auth::{AuthConfig, AuthFlags, KeyConfig};
 pub use data_dir::{DataDirConfig, DataDirFlags};
 pub use database::{DatabaseConfig, DatabaseFlags, DatabaseSource};
 pub use feed::{FeedConfig, FeedFlags};
+pub use graphql::{GraphqlConfig, GraphqlFlags, Switch};
 pub use http::{HttpConfig, HttpFlags};
 pub(crate) use humane::duration;
+pub use listen::{ListenConfig, ListenFlags, ProxyHeader, TlsFiles};
 pub use socket::{SocketConfig, SocketFlags};
 pub use task::{TaskConfig, TaskFlags};
 pub use write::{WriteConfig, WriteFlags};
@@ -68,9 +72,15 @@ pub struct Flags {
     /// Open connections.
     #[command(flatten)]
     pub socket: SocketFlags,
+    /// Connections.
+    #[command(flatten)]
+    pub listen: ListenFlags,
     /// Who may call.
     #[command(flatten)]
     pub auth: AuthFlags,
+    /// Operations.
+    #[command(flatten)]
+    pub graphql: GraphqlFlags,
     /// Live updates.
     #[command(flatten)]
     pub feed: FeedFlags,
@@ -93,8 +103,12 @@ pub struct Config {
     pub http: HttpConfig,
     /// Open connections.
     pub socket: SocketConfig,
+    /// How connections are taken.
+    pub listen: ListenConfig,
     /// Who may call.
     pub auth: AuthConfig,
+    /// What one operation may ask for.
+    pub graphql: GraphqlConfig,
     /// Live updates.
     pub feed: FeedConfig,
     /// The write queues.
@@ -113,7 +127,9 @@ impl Config {
             data_dir: DataDirConfig::from_flags(flags.data_dir),
             http: HttpConfig::from_flags(flags.http),
             socket: SocketConfig::from_flags(&flags.socket),
+            listen: ListenConfig::from_flags(flags.listen),
             auth: AuthConfig::from_flags(flags.auth)?,
+            graphql: GraphqlConfig::from_flags(&flags.graphql),
             feed: FeedConfig::from_flags(&flags.feed),
             write: WriteConfig::from_flags(&flags.write),
             task: TaskConfig::from_flags(&flags.task),
@@ -127,8 +143,10 @@ impl Config {
         self.database.validate()?;
         self.http.validate()?;
         self.socket.validate()?;
+        self.listen.validate()?;
         self.auth.validate()?;
         self.auth.validate_reach(self.http.listen.ip())?;
+        self.graphql.validate()?;
         self.feed.validate()?;
         self.write.validate()?;
         self.task.validate()

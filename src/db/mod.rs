@@ -2,11 +2,13 @@
 //! tables is none of its business. Start-up that fails says so with a [`StartError`]: to add a reason, add a variant
 //! whose text is one line with the cause and the remedy.
 
+mod abandoned;
 pub mod cluster;
 mod error;
 mod migrate;
 mod pool;
 
+pub use abandoned::Call;
 pub use cluster::{Cluster, ClusterOptions};
 pub use error::StartError;
 pub use migrate::{down, migrate};

@@ -12,6 +12,7 @@ use sqlx::{ConnectOptions as _, Row, postgres::PgConnectOptions};
 
 use crate::config::DatabaseConfig;
 
+use super::abandoned;
 use super::error::{StartError, one_line};
 
 /// How long a session may hold a transaction open without saying anything: its snapshot slows everybody's heads down.
@@ -164,9 +165,12 @@ pub async fn connect(config: &DatabaseConfig, url: &str, setting: &str) -> Resul
     let known = Arc::clone(&backends);
     settings.map_sqlx_postgres_pool_opts(move |pool| {
         let known = Arc::clone(&known);
+        let pool =
+            pool.after_release(|connection, _| Box::pin(async move { Ok(abandoned::is_free(connection).await) }));
         pool.after_connect(move |connection, _| {
             let known = Arc::clone(&known);
             Box::pin(async move {
+                abandoned::prepare(connection).await;
                 let row = sqlx::query("SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()")
                     .fetch_one(connection)
                     .await?;

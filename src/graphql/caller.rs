@@ -1,116 +1,224 @@
-//! The one door to the schema, for HTTP and sockets alike: puts the caller's session into each request and gives every
-//! error its code.
+//! The one door to the schema, for HTTP and sockets alike: holds each request to its limits, puts the caller's session
+//! into it, and gives every error its code.
 //!
-//! Not an extension of the library: one extension alone makes it look up every field of every answer.
+//! The schema is there twice. One validates everything, and an extension of the library notes which document has passed;
+//! an extension makes the library look up every field of every answer, so it is on that one alone. The other executes what
+//! has passed before.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use async_graphql::extensions::{Extension, ExtensionContext, ExtensionFactory, NextValidation};
 use async_graphql::parser::types::OperationType;
-use async_graphql::{Data, Executor, Request, Response, ServerError};
-use futures_util::StreamExt as _;
+use async_graphql::{Data, Executor, Request, Response, SchemaBuilder, ServerError, ValidationMode, ValidationResult};
 use futures_util::stream::{self, BoxStream};
+use futures_util::{StreamExt as _, future};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout_at};
 
-use super::document::{Stop, Types, merge};
-use super::errors::{code_library_error, code_parse_error, too_many_selections};
+use super::document::{Document, Documents, Types};
+use super::errors::{code_library_error, introspection_disabled, whole_request};
+use super::limits::OperationLimits;
 use super::session::Session;
 use super::{Schema, schema};
 use crate::auth::Viewer;
-use crate::service::Service;
+use crate::config::GraphqlConfig;
+use crate::service::rate::Rates;
+use crate::service::{Service, ServiceError};
+
+/// When somebody is to try again who came while everything was busy.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// A field that has to stop in time says more than we do: it gets so much longer to say it.
+const GRACE: Duration = Duration::from_millis(100);
+/// How deep the library follows fragments within fragments; fields are counted by ourselves.
+const FRAGMENT_LEVELS: usize = 48;
 
 /// The schema over a service. Cheap to clone.
 #[derive(Clone)]
-pub struct Api {
-    schema: Schema,
-    types: Arc<Types>,
+pub struct Api(Arc<Shared>);
+
+struct Shared {
+    /// Validates everything.
+    strict: Schema,
+    /// For what has passed validation.
+    trusting: Schema,
+    documents: Documents,
+    limits: OperationLimits,
+    introspection: bool,
+    operation_timeout: Duration,
+    rates: Rates,
+    running: Semaphore,
     service: Service,
 }
 
 impl Api {
-    /// The schema over this service.
+    /// The schema over this service, with these limits.
     #[must_use]
-    pub fn new(service: Service) -> Self {
-        let schema = schema();
-        let types = Arc::new(Types::of(&schema.sdl()));
-        Self { schema, types, service }
+    pub fn new(service: Service, config: &GraphqlConfig) -> Self {
+        let build = || {
+            let builder = schema().limit_recursive_depth(FRAGMENT_LEVELS);
+            if config.introspection { builder } else { without_introspection(builder) }
+        };
+        let strict = build().extension(NotePassed).finish();
+        let documents = Documents::new(Types::of(&strict.sdl()), config.document_cache);
+        let running = usize::try_from(config.max_concurrent_operations).unwrap_or(Semaphore::MAX_PERMITS);
+        Self(Arc::new(Shared {
+            trusting: build().validation_mode(ValidationMode::Fast).finish(),
+            documents,
+            strict,
+            limits: OperationLimits::new(config),
+            introspection: config.introspection,
+            operation_timeout: config.operation_timeout,
+            rates: Rates::new(config),
+            running: Semaphore::new(running.min(Semaphore::MAX_PERMITS)),
+            service,
+        }))
     }
 
     /// The service behind it.
     #[must_use]
     pub fn service(&self) -> &Service {
-        &self.service
+        &self.0.service
     }
 
     /// The schema as this viewer may use it.
     #[must_use]
     pub fn caller(&self, viewer: Viewer) -> Caller {
-        Caller {
-            schema: self.schema.clone(),
-            types: Arc::clone(&self.types),
-            session: Session::new(self.service.clone(), viewer),
-        }
+        let session = Session::new(self.0.service.clone(), viewer, self.0.operation_timeout);
+        Caller { shared: Arc::clone(&self.0), session }
+    }
+
+    /// What sort of operation a request asks for; none where it names one that its document does not have.
+    pub fn operation_type(&self, request: &Request) -> Result<Option<OperationType>, ServerError> {
+        let document = self.0.documents.get(&request.query, &self.0.limits)?;
+        Ok(document.operation(request.operation_name.as_deref()).map(|operation| operation.ty))
     }
 }
 
-/// What sort of operation a request asks for; none where it names one that its document does not have.
-pub fn operation_type(request: &mut Request) -> Result<Option<OperationType>, ServerError> {
-    let name = request.operation_name.clone();
-    let document = request.parsed_query().map_err(|mut error| {
-        code_parse_error(&mut error);
-        error
-    })?;
-    let asked = document.operations.iter().find(|(known, _)| match (&name, known) {
-        (Some(name), Some(known)) => known.as_str() == name,
-        (Some(_), None) => false,
-        (None, _) => true,
-    });
-    Ok(asked.map(|(_, operation)| operation.node.ty))
+fn without_introspection<Q, M, S>(builder: SchemaBuilder<Q, M, S>) -> SchemaBuilder<Q, M, S> {
+    builder.disable_introspection().disable_suggestions()
 }
 
 /// Executes the requests of one viewer.
 #[derive(Clone)]
 pub struct Caller {
-    schema: Schema,
-    types: Arc<Types>,
+    shared: Arc<Shared>,
     session: Session,
 }
 
+/// A request that may be executed.
+struct Prepared {
+    request: Request,
+    ty: Option<OperationType>,
+    /// Its document has passed validation, and would pass it again.
+    is_valid: bool,
+    deadline: Instant,
+}
+
 impl Caller {
-    /// The request, parsed, each key asked for once, and with its session; or the answer to what does not parse.
-    fn prepare(&self, mut request: Request) -> Result<Request, Box<Response>> {
-        let refused = |error| Box::new(Response::from_errors(vec![error]));
-        let document = request.parsed_query().map_err(|mut error| {
-            code_parse_error(&mut error);
-            refused(error)
-        })?;
-        match merge(document, &self.types) {
-            Ok(merged) => request.set_parsed_query(merged),
-            Err(Stop::TooDeep) => {}
-            Err(Stop::TooLarge) => return Err(refused(too_many_selections())),
+    /// The request within its limits, with its document and its session; or why it is refused.
+    fn prepare(&self, mut request: Request) -> Result<Prepared, ServerError> {
+        let shared = &*self.shared;
+        shared.limits.check_variables(&request.variables)?;
+        let document = shared.documents.get(&request.query, &shared.limits)?;
+        // One that is not there is the library's to refuse.
+        let operation = document.operation(request.operation_name.as_deref());
+        if operation.is_some_and(|operation| operation.measure.introspects) && !shared.introspection {
+            return Err(introspection_disabled());
         }
-        Ok(request.data(self.session.clone()))
+        let cost = operation.map_or(1, |operation| shared.documents.cost(&document, operation, &request.variables));
+        shared.limits.check_cost(cost)?;
+        shared.rates.admit(&self.session.viewer, cost).map_err(whole_request)?;
+        let ty = operation.map(|operation| operation.ty);
+        let is_valid = operation.is_some() && shared.documents.is_valid(&document, &request.variables);
+        request.set_parsed_query(document.copy());
+        let deadline = Instant::now() + shared.operation_timeout;
+        let request = request.data(self.session.until(deadline));
+        let request = if is_valid { request } else { request.data(document) };
+        Ok(Prepared { request, ty, is_valid, deadline })
+    }
+
+    fn schema(&self, prepared: &Prepared) -> &Schema {
+        if prepared.is_valid { &self.shared.trusting } else { &self.shared.strict }
+    }
+
+    async fn answer(&self, prepared: Prepared) -> Result<Response, ServerError> {
+        let shared = &*self.shared;
+        let Ok(_running) = shared.running.try_acquire() else {
+            return Err(whole_request(ServiceError::overloaded(RETRY_AFTER)));
+        };
+        let (schema, deadline) = (self.schema(&prepared), prepared.deadline + GRACE);
+        let answer = timeout_at(deadline, schema.execute(prepared.request)).await;
+        let answer = answer.map_err(|_| whole_request(ServiceError::timeout(shared.operation_timeout)))?;
+        shared.limits.check_answer(&answer.data)?;
+        Ok(coded(answer))
     }
 }
 
 impl Executor for Caller {
     async fn execute(&self, request: Request) -> Response {
-        match self.prepare(request) {
-            Ok(request) => coded(self.schema.execute(request).await),
-            Err(refused) => *refused,
-        }
+        let answer = match self.prepare(request) {
+            Ok(prepared) => self.answer(prepared).await,
+            Err(refused) => Err(refused),
+        };
+        answer.unwrap_or_else(refused)
     }
 
     fn execute_stream(&self, request: Request, session_data: Option<Arc<Data>>) -> BoxStream<'static, Response> {
-        match self.prepare(request) {
-            Ok(request) => {
-                let answers = self.schema.execute_stream_with_session_data(request, session_data.unwrap_or_default());
-                answers.map(coded).boxed()
-            }
-            Err(refused) => stream::iter([*refused]).boxed(),
+        let prepared = match self.prepare(request) {
+            Ok(prepared) => prepared,
+            Err(error) => return stream::iter([refused(error)]).boxed(),
+        };
+        if prepared.ty != Some(OperationType::Subscription) {
+            let caller = self.clone();
+            return stream::once(async move { caller.answer(prepared).await.unwrap_or_else(refused) }).boxed();
         }
+        let shared = Arc::clone(&self.shared);
+        let answers =
+            self.schema(&prepared).execute_stream_with_session_data(prepared.request, session_data.unwrap_or_default());
+        let bounded = answers.map(coded).scan(false, move |is_over, answer| {
+            if *is_over {
+                return future::ready(None);
+            }
+            let checked = shared.limits.check_answer(&answer.data);
+            *is_over = checked.is_err();
+            future::ready(Some(checked.map_or_else(refused, |()| answer)))
+        });
+        bounded.boxed()
     }
+}
+
+fn refused(error: ServerError) -> Response {
+    Response::from_errors(vec![error])
 }
 
 fn coded(mut response: Response) -> Response {
     response.errors.iter_mut().for_each(code_library_error);
     response
+}
+
+/// Notes which documents have passed validation.
+struct NotePassed;
+
+impl ExtensionFactory for NotePassed {
+    fn create(&self) -> Arc<dyn Extension> {
+        Arc::new(Self)
+    }
+}
+
+#[async_graphql::async_trait::async_trait]
+impl Extension for NotePassed {
+    async fn validation(
+        &self,
+        ctx: &ExtensionContext<'_>,
+        next: NextValidation<'_>,
+    ) -> Result<ValidationResult, Vec<ServerError>> {
+        let result = next.run(ctx).await;
+        if result.is_ok()
+            && let Some(document) = ctx.data_opt::<Arc<Document>>()
+        {
+            document.has_passed();
+        }
+        result
+    }
 }

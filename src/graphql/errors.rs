@@ -7,9 +7,13 @@
 use async_graphql::{Error, ErrorExtensionValues, ErrorExtensions as _, ServerError, Value};
 use uuid::Uuid;
 
-use super::document::MOST_SELECTIONS;
 use crate::service::error::ErrorKind;
 use crate::service::{ServiceError, Unreadable};
+
+/// How deep the library's parser goes.
+const PARSER_LEVELS: usize = 64;
+/// What a JavaScript number can hold.
+const SAFE: u64 = (1 << 53) - 1;
 
 /// Why a field failed. Becomes an entry of `errors`.
 #[derive(Clone, Debug)]
@@ -60,7 +64,7 @@ fn extend(extensions: &mut ErrorExtensionValues, error: &ServiceError) {
         ErrorKind::CursorExpired { oldest_position } => {
             extensions.set("oldestPosition", oldest_position.map_or(Value::Null, Value::from));
         }
-        ErrorKind::Overloaded { retry_after } => {
+        ErrorKind::Overloaded { retry_after } | ErrorKind::RateLimited { retry_after } => {
             extensions.set("retryAfterMs", u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX));
         }
         ErrorKind::Internal { id } => extensions.set("id", id.to_string()),
@@ -75,22 +79,46 @@ fn set_some(extensions: &mut ErrorExtensionValues, name: &str, value: Option<i64
 }
 
 /// The document is not GraphQL: or nested so deeply that the parser gives up.
-pub(crate) fn code_parse_error(error: &mut ServerError) {
+pub(crate) fn code_parse_error(error: &mut ServerError, max_depth: u32) {
     if error.message.contains("recursion") {
-        set_code(error, "LIMIT_EXCEEDED");
-        set(error, "limit", "depth");
+        *error = too_deep(max_depth, PARSER_LEVELS + 1);
     } else {
         set_code(error, "GRAPHQL_PARSE_FAILED");
     }
 }
 
+/// Nested so deeply that nobody has counted to the end.
+pub(crate) fn too_deep(max: u32, levels: usize) -> ServerError {
+    limit_exceeded("depth", max.into(), u64::try_from(levels).unwrap_or(u64::MAX))
+}
+
 /// The document asks for too much at once.
-pub(crate) fn too_many_selections() -> ServerError {
-    let message = format!("With its fragments in place the document has more than {MOST_SELECTIONS} selections.");
-    let mut error = ServerError::new(message, None);
+pub(crate) fn too_many_selections(max: usize, value: u64) -> ServerError {
+    limit_exceeded("selections", u64::try_from(max).unwrap_or(u64::MAX), value)
+}
+
+/// The operation, or its answer, is beyond a limit.
+pub(crate) fn limit_exceeded(limit: &'static str, max: u64, value: u64) -> ServerError {
+    let mut error = ServerError::new(format!("The limit {limit} is {max}; this is {value}."), None);
     set_code(&mut error, "LIMIT_EXCEEDED");
-    set(&mut error, "limit", "selections");
-    set(&mut error, "max", MOST_SELECTIONS);
+    set(&mut error, "limit", limit);
+    set(&mut error, "max", max.min(SAFE));
+    set(&mut error, "value", value.min(SAFE));
+    error
+}
+
+/// The operator has switched it off.
+pub(crate) fn introspection_disabled() -> ServerError {
+    let mut error = ServerError::new("This server does not tell its schema (--introspection off).", None);
+    set_code(&mut error, "INTROSPECTION_DISABLED");
+    error
+}
+
+/// A failure of the service, of the whole request.
+pub(crate) fn whole_request(error: ServiceError) -> ServerError {
+    let Error { message, extensions, .. } = ApiError::from(error).0;
+    let mut error = ServerError::new(message, None);
+    error.extensions = extensions;
     error
 }
 
@@ -110,8 +138,9 @@ pub(crate) fn code_library_error(error: &mut ServerError) {
     {
         set_code(error, "OPERATION_RESOLUTION_FAILURE");
     } else if error.message.starts_with("The recursion depth of the query") {
-        set_code(error, "LIMIT_EXCEEDED");
-        set(error, "limit", "depth");
+        // Fragments within fragments: fields were counted before.
+        let max = error.message.rsplit('`').nth(1).and_then(|max| max.parse().ok()).unwrap_or_default();
+        *error = limit_exceeded("fragmentDepth", max, max + 1);
     } else if error.message.starts_with("Subscriptions are not supported on this transport") {
         set_code(error, "OPERATION_RESOLUTION_FAILURE");
     } else if error.path.is_empty() {

@@ -8,7 +8,7 @@ use async_graphql::{EmptySubscription, Object, Request, Response, Schema, Variab
 use serde::Deserialize;
 
 use super::defaults::{CountLimit, OrDefault};
-use super::document::{Types, merge};
+use super::document::{Types, merge::merge};
 use super::errors::{Answer, ApiError, code_library_error};
 use crate::service::ServiceError;
 

@@ -3,7 +3,7 @@
 //! - [`Api`], [`Caller`]: the one door, for HTTP and sockets · `session`: who is asking
 //! - `query`, `mutation/`, `subscription`: the three roots · `types/`: what they give · `filter`: what they take
 //! - `scalars`, `node` (global ids), `errors` (codes), `loader` (many look-ups, one read), `defaults` (of arguments),
-//!   `document` (each key asked for once)
+//!   `document/` (read once, measured, each key asked for once), `limits` (what one operation may ask for)
 //!
 //! To add a field: its resolver in the type's room, 5 to 15 lines around one verb; a description for it and each of its
 //! arguments; then `taskwire schema > schema.graphql`. Nothing here decides who may, checks a length or knows SQL.
@@ -15,6 +15,7 @@ mod errors;
 mod filter;
 #[cfg(test)]
 mod graphql_js;
+mod limits;
 mod loader;
 mod mutation;
 mod node;
@@ -26,19 +27,21 @@ mod types;
 
 use async_graphql::SDLExportOptions;
 
-pub use caller::{Api, Caller, operation_type};
+pub use caller::{Api, Caller};
 
 /// The schema. It holds no state: that comes with each request's session.
 type Schema = async_graphql::Schema<query::Query, mutation::Mutation, subscription::Subscription>;
 
-fn schema() -> Schema {
-    Schema::build(query::Query, mutation::Mutation::default(), subscription::Subscription).finish()
+type SchemaBuilder = async_graphql::SchemaBuilder<query::Query, mutation::Mutation, subscription::Subscription>;
+
+fn schema() -> SchemaBuilder {
+    Schema::build(query::Query, mutation::Mutation::default(), subscription::Subscription)
 }
 
 /// The schema as text, as `schema.graphql` holds it.
 #[must_use]
 pub fn sdl() -> String {
     let options = SDLExportOptions::new().include_specified_by().use_space_ident().indent_width(2);
-    let text = schema().sdl_with_options(options);
+    let text = schema().finish().sdl_with_options(options);
     format!("{}\n", text.trim_end())
 }

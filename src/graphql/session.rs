@@ -1,9 +1,11 @@
 //! Who is asking, and through what: the one thing that resolvers take from the request's context.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_graphql::Context;
 use entity::{task, task_record};
+use tokio::time::{Instant, timeout_at};
 
 use super::errors::ApiError;
 use super::loader::RecordLoader;
@@ -18,13 +20,31 @@ pub(crate) struct Session {
     /// Who is asking.
     pub(crate) viewer: Viewer,
     records: Arc<RecordLoader>,
+    operation_timeout: Duration,
+    /// When the operation's time is over.
+    deadline: Option<Instant>,
 }
 
 impl Session {
     /// The session of this viewer.
     #[must_use]
-    pub(crate) fn new(service: Service, viewer: Viewer) -> Self {
-        Self { service, viewer, records: Arc::default() }
+    pub(crate) fn new(service: Service, viewer: Viewer, operation_timeout: Duration) -> Self {
+        Self { service, viewer, records: Arc::default(), operation_timeout, deadline: None }
+    }
+
+    /// The session of an operation that ends then.
+    pub(crate) fn until(&self, deadline: Instant) -> Self {
+        Self { deadline: Some(deadline), ..self.clone() }
+    }
+
+    /// What a verb gives, if it gives it before the operation's time is over. For verbs whose failure says more than that
+    /// of the whole operation, and for the start of a subscription.
+    pub(crate) async fn in_time<T>(
+        &self,
+        verb: impl Future<Output = Result<T, ServiceError>>,
+    ) -> Result<T, ServiceError> {
+        let Some(deadline) = self.deadline else { return verb.await };
+        timeout_at(deadline, verb).await.unwrap_or_else(|_| Err(ServiceError::timeout(self.operation_timeout)))
     }
 
     /// The session that [`Caller`](super::Caller) put into the request.

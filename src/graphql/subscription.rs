@@ -98,7 +98,9 @@ impl Subscription {
     ) -> Result<impl Stream<Item = Result<TaskEvent, ApiError>> + use<>, ApiError> {
         let session = Session::of(context)?;
         let (user_id, task_id, after) = (user(user_id), user(task_id), cursor(after));
-        let events = session.service.task_events(&session.viewer, user_id, task_id, after, from_start.get()).await?;
+        let events = session
+            .in_time(session.service.task_events(&session.viewer, user_id, task_id, after, from_start.get()))
+            .await?;
         Ok(until_error(events))
     }
 
@@ -119,7 +121,9 @@ impl Subscription {
     ) -> Result<impl Stream<Item = Result<TaskChange, ApiError>> + use<>, ApiError> {
         let session = Session::of(context)?;
         let (user_id, task_id, filter) = (user(user_id), user(task_id), filter.map(Into::into));
-        let changes = session.service.task_changed(&session.viewer, user_id, task_id, filter, cursor(after)).await?;
+        let changes = session
+            .in_time(session.service.task_changed(&session.viewer, user_id, task_id, filter, cursor(after)))
+            .await?;
         Ok(until_error(changes))
     }
 
@@ -133,7 +137,8 @@ impl Subscription {
     ) -> Result<impl Stream<Item = Result<CancellationRequest, ApiError>> + use<>, ApiError> {
         let session = Session::of(context)?;
         let filter = filter.map(Into::into);
-        let requests = session.service.cancellation_requested(&session.viewer, user(user_id), filter).await?;
+        let requests =
+            session.in_time(session.service.cancellation_requested(&session.viewer, user(user_id), filter)).await?;
         Ok(until_error(requests))
     }
 }

@@ -7,6 +7,7 @@
 //! - `stream/`: results one by one, as server-sent events or multipart
 //! - [`Peer`]: the client's address, an extension of each request
 //! - [`connections`]: every open connection with live updates, counted and ended · `socket`: subscriptions over WebSocket
+//! - [`Listening`]: the accept loop · [`Tls`]: its certificate
 //!
 //! To add a route: here, behind the guard if it tells or changes anything of a user's.
 
@@ -15,17 +16,21 @@ mod compression;
 pub mod connections;
 mod cors;
 mod guard;
+mod listen;
 mod negotiation;
 mod peer;
 mod request;
 mod request_id;
 mod socket;
 mod stream;
+mod tls;
 mod viewer;
 
 use std::sync::Arc;
 
+pub use listen::Listening;
 pub use peer::Peer;
+pub use tls::{Tls, TlsError};
 
 use async_graphql::Executor as _;
 use async_graphql::parser::types::OperationType;
@@ -41,7 +46,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::auth::Authenticator;
 use crate::config::HttpConfig;
-use crate::graphql::{Api, operation_type};
+use crate::graphql::Api;
 use answer::Refusal;
 use connections::Connections;
 use guard::Guard;
@@ -51,13 +56,11 @@ use viewer::SignInError;
 /// How open sockets hear that the server ends, and how it waits for them.
 #[derive(Clone)]
 pub struct Sockets {
-    /// Cancelled when nothing new is accepted: streams over HTTP end then, each at its turn.
-    pub closing: CancellationToken,
     /// Cancelled when subscriptions are to end.
     pub end: CancellationToken,
     /// Who is connected.
     pub connections: Connections,
-    /// Every open socket.
+    /// Every open socket and stream.
     pub open: TaskTracker,
 }
 
@@ -108,20 +111,25 @@ async fn execute(shared: &Shared, request: Request, headers: &HeaderMap) -> Resu
     let viewer = viewer.map_err(SignInError::refusal)?;
     let peer = Peer::of(request.extensions());
     let request = match *request.method() {
-        Method::GET => request::from_query_string(request.uri()),
+        Method::GET => request::from_query_string(request.uri(), &shared.api),
         _ => request::from_body(request, shared.api.service().limits().request_bytes_of(&viewer)).await,
     };
-    let mut request = match (request, stream::refused(headers)) {
+    let request = match (request, stream::refused(headers)) {
         (Err(refusal), Some(format)) => return Ok(stream::refuse(format, refusal.into_request_error()?)),
         (request, _) => request?,
     };
-    let operation = operation_type(&mut request).ok().flatten();
+    let operation = shared.api.operation_type(&request).ok().flatten();
     if let Some(format) = stream::chosen(headers, operation) {
         let is_subscription = operation == Some(OperationType::Subscription);
+        let service = shared.api.service();
+        viewer::admit(service, &viewer).await.map_err(SignInError::refusal)?;
         let seat = shared.sockets.connections.enter(Some(&viewer), Some(peer.0)).map_err(stream::full)?;
+        if service.is_disconnected(&viewer) {
+            return Err(SignInError::Disconnected.refusal());
+        }
         let remaining = shared.authenticator.remaining(&viewer);
         let operation = stream::Operation { caller: shared.api.caller(viewer), request, is_subscription, remaining };
-        return Ok(stream::open(format, operation, seat, shared.sockets.closing.clone()));
+        return Ok(stream::open(format, operation, seat, &shared.sockets));
     }
     MediaType::check(headers)?;
     let answer = shared.api.caller(viewer).execute(request).await;

@@ -12,7 +12,7 @@ use http_body_util::BodyExt as _;
 use serde::Deserialize;
 
 use super::answer::Refusal;
-use crate::graphql::operation_type;
+use crate::graphql::Api;
 
 /// What a body may hold. What else it holds is ignored.
 #[derive(Deserialize)]
@@ -35,17 +35,17 @@ struct Got {
 }
 
 /// Of a GET: a query, never a mutation.
-pub(super) fn from_query_string(uri: &Uri) -> Result<Request, Refusal> {
+pub(super) fn from_query_string(uri: &Uri, api: &Api) -> Result<Request, Refusal> {
     let Query(got) = Query::<Got>::try_from_uri(uri)
         .map_err(|error| Refusal::bad_request(format!("The query string cannot be read: {error}")))?;
     let given = |text: Option<String>| text.filter(|text| !text.is_empty());
-    let mut request = request(Posted {
+    let request = request(Posted {
         query: given(got.query),
         operation_name: given(got.operation_name),
         variables: parse("variables", given(got.variables))?,
         extensions: parse("extensions", given(got.extensions))?,
     })?;
-    match operation_type(&mut request).map_err(Refusal::of)? {
+    match api.operation_type(&request).map_err(Refusal::of)? {
         Some(OperationType::Mutation) => {
             Err(Refusal::method_not_allowed("POST", "A mutation is sent by POST, with application/json."))
         }

@@ -40,6 +40,11 @@ pub enum ErrorKind {
         /// When to try again.
         retry_after: Duration,
     },
+    /// The viewer asks more often, or for more, than the operator grants.
+    RateLimited {
+        /// When to try again.
+        retry_after: Duration,
+    },
     /// No connection to the database.
     DatabaseUnavailable,
     /// It took too long.
@@ -62,12 +67,6 @@ impl ServiceError {
         Self::new(ErrorKind::Forbidden, "You may not do this.")
     }
 
-    /// The caller was disconnected after the token had been issued.
-    #[must_use]
-    pub fn disconnected() -> Self {
-        Self::new(ErrorKind::Forbidden, "You were disconnected. Sign in again: a new token is needed.")
-    }
-
     /// A value that breaks a rule; `message` names the rule and the remedy.
     #[must_use]
     pub fn bad_input(field: impl Into<String>, message: impl Into<String>) -> Self {
@@ -88,6 +87,24 @@ impl ServiceError {
             "The feed cannot go on from this cursor: retention has passed it, or its record is not there. \
              Read the page anew and start from its feedCursor.",
         )
+    }
+
+    /// More is going on than this server takes.
+    #[must_use]
+    pub fn overloaded(retry_after: Duration) -> Self {
+        Self::new(ErrorKind::Overloaded { retry_after }, "The server is busy. Try again later.")
+    }
+
+    /// The viewer asks more often, or for more, than the operator grants.
+    #[must_use]
+    pub fn rate_limited(message: impl Into<String>, retry_after: Duration) -> Self {
+        Self::new(ErrorKind::RateLimited { retry_after }, message)
+    }
+
+    /// It took longer than an operation may take.
+    #[must_use]
+    pub fn timeout(limit: Duration) -> Self {
+        Self::new(ErrorKind::Timeout, format!("This took longer than the {limit:?} that an operation may take."))
     }
 
     /// A fault of ours: logged with its details, told by its id alone.
@@ -133,6 +150,7 @@ impl ServiceError {
             ErrorKind::BadUserInput { .. } => "BAD_USER_INPUT",
             ErrorKind::CursorExpired { .. } => "CURSOR_EXPIRED",
             ErrorKind::Overloaded { .. } => "OVERLOADED",
+            ErrorKind::RateLimited { .. } => "RATE_LIMITED",
             ErrorKind::DatabaseUnavailable => "DATABASE_UNAVAILABLE",
             ErrorKind::Timeout => "TIMEOUT",
             ErrorKind::Internal { .. } => "INTERNAL_SERVER_ERROR",
@@ -148,7 +166,8 @@ impl ServiceError {
     /// Safe and sensible to repeat (a save only with its `recordId`).
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        matches!(self.kind, ErrorKind::Overloaded { .. } | ErrorKind::DatabaseUnavailable | ErrorKind::Timeout)
+        use ErrorKind::{DatabaseUnavailable, Overloaded, RateLimited, Timeout};
+        matches!(self.kind, Overloaded { .. } | RateLimited { .. } | DatabaseUnavailable | Timeout)
     }
 
     /// The record whose outcome is unknown.

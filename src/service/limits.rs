@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::auth::{Role, Viewer};
+use crate::config::GraphqlConfig;
 use crate::config::SocketConfig;
 
 /// Characters of a userId or taskId, at least 1.
@@ -54,6 +55,10 @@ pub const REQUEST_BYTES: usize = 16 * 1024 * 1024;
 pub const CURSOR_CHARACTERS: usize = 2_000;
 /// Characters of a `FeedCursor`.
 pub const FEED_CURSOR_CHARACTERS: usize = 300;
+/// Fields and fragments of a document, with its fragments in place.
+pub const SELECTIONS: usize = 10_000;
+/// Lists of introspection that may stand within each other and lead in circles; graphql-js draws the line there too.
+pub const CIRCULAR_LISTS: u64 = 2;
 /// Tasks that a page or a count under a filter looks at.
 pub const LOOKED_AT: u64 = crate::store::LOOKED_AT;
 
@@ -76,6 +81,7 @@ fn row(what: &'static str, value: impl ToString, beyond: &'static str) -> Limit 
 pub fn table() -> Vec<Limit> {
     const REFUSED: &str = "BAD_USER_INPUT naming the field";
     const TOO_LARGE: &str = "LIMIT_EXCEEDED naming the body, HTTP 413";
+    let listen = crate::config::ListenConfig::default();
     vec![
         row("`userId`, `taskId`: characters", format!("1 to {ID_CHARACTERS}"), REFUSED),
         row("`name`, `stepName`: characters", format!("up to {NAME_CHARACTERS}"), REFUSED),
@@ -107,6 +113,14 @@ pub fn table() -> Vec<Limit> {
         ),
         row("A user's request's body: bytes (`--user-body-limit`)", USER_REQUEST_BYTES, TOO_LARGE),
         row("A worker's or an admin's request's body: bytes (`--body-limit`)", REQUEST_BYTES, TOO_LARGE),
+        row("Connections at the same time", listen.connections, "closed at once"),
+        row("A request's header: bytes", listen.header_bytes, "HTTP 431"),
+        row("A request's header: seconds to send it", listen.header_timeout.as_secs(), "closed"),
+        row("A request's body: seconds to send it", listen.body_timeout.as_secs(), "TIMEOUT, HTTP 408"),
+        row("An answer: seconds until it begins", listen.handler_timeout.as_secs(), "TIMEOUT, HTTP 503"),
+        row("An answer: seconds in which nothing of it is taken", listen.answer_stall_timeout.as_secs(), "closed"),
+        row("A connection without a request: seconds", listen.idle_timeout.as_secs(), "closed"),
+        row("TLS' handshake: seconds", listen.tls_handshake_timeout.as_secs(), "closed"),
         row("Saves that wait: records", crate::store::LaneSettings::default().queue_records, "OVERLOADED, try again"),
         row("Saves that wait: bytes", crate::store::LaneSettings::default().queue_bytes, "OVERLOADED, try again"),
         row(
@@ -116,8 +130,44 @@ pub fn table() -> Vec<Limit> {
         ),
     ]
     .into_iter()
+    .chain(of_operations())
     .chain(connections())
     .collect()
+}
+
+/// Those of one operation, which the operator can move.
+fn of_operations() -> Vec<Limit> {
+    const EXCEEDED: &str = "LIMIT_EXCEEDED naming limit, max and value";
+    let config = GraphqlConfig::default();
+    vec![
+        row("Levels of fields (`depth`)", config.max_depth, EXCEEDED),
+        row(
+            "Cost of an operation (`complexity`): its fields, each as often as the pages around it are long",
+            config.max_complexity,
+            EXCEEDED,
+        ),
+        row("Aliases (`aliases`)", config.max_aliases, EXCEEDED),
+        row("Directives (`directives`)", config.max_directives, EXCEEDED),
+        row("Fields at the root (`rootFields`)", config.max_root_fields, EXCEEDED),
+        row("Fields and fragments, with the fragments in place (`selections`)", SELECTIONS, EXCEEDED),
+        row("Tokens of a document (`tokens`)", config.max_tokens, EXCEEDED),
+        row("A document's bytes (`documentBytes`)", config.max_document_bytes, EXCEEDED),
+        row("Bytes of the variables as JSON (`variablesBytes`)", config.max_variables_bytes, EXCEEDED),
+        row("Bytes of an answer as JSON (`answerBytes`)", config.max_answer_bytes, EXCEEDED),
+        row(
+            "Lists of introspection within each other: `fields`, `inputFields`, … (`introspectionDepth`)",
+            CIRCULAR_LISTS,
+            EXCEEDED,
+        ),
+        row(
+            "An operation; of a subscription, its start: seconds",
+            config.operation_timeout.as_secs(),
+            "TIMEOUT, try again",
+        ),
+        row("Queries and mutations at the same time", config.max_concurrent_operations, "OVERLOADED, try again"),
+        row("Operations of one viewer in a second", "no limit until set", "RATE_LIMITED, try again"),
+        row("Cost of one viewer's operations in a second", "no limit until set", "RATE_LIMITED, try again"),
+    ]
 }
 
 /// Of sockets and other open connections.

@@ -1,7 +1,8 @@
 //! The verbs, and the only place that decides who may. Every verb takes the viewer first.
 //!
 //! - `tasks`, `history`, `feed`: reads · `save`, `cancel`: writes · [`watch`]: streams · `control`: closing a user's sockets
-//! - [`limits`]: every limit, in one table · `input`: checks of what came in · [`error`]: what a caller is told
+//! - [`rate`]: how often a viewer may ask · [`limits`]: every limit, in one table · `input`: checks of what came in
+//! - [`error`]: what a caller is told
 //!
 //! To add a verb: a method in its room, the viewer's right first (`scope`), then the input's limits, then the store.
 
@@ -14,6 +15,7 @@ mod history;
 mod input;
 pub mod limits;
 pub mod page;
+pub mod rate;
 mod save;
 mod scope;
 mod step_result;

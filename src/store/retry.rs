@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::append::{Placed, Wait};
 use super::record::NewRecord;
 use super::{Store, StoreError, error};
+use crate::db::Call;
 
 /// The attempts of one write: about four seconds in all, and one alone in an outage that has lasted as long.
 pub(super) struct Attempts {
@@ -61,10 +62,17 @@ impl Attempts {
 impl Store {
     /// Bounds a call to the database, and gives it up where the database is away; the outcome is unknown then.
     pub(super) async fn within_time<F: Future>(&self, call: F) -> Result<F::Output, StoreError> {
-        tokio::select! {
-            done = tokio::time::timeout(self.settings.command_timeout, call) => done.map_err(|_| StoreError::Timeout),
+        let mut call = std::pin::pin!(call);
+        // Dropped before the call is: the pool looks at the connection as soon as that has let it go.
+        let way = Call::begin();
+        let done = tokio::select! {
+            done = tokio::time::timeout(self.settings.command_timeout, &mut call) => done.map_err(|_| StoreError::Timeout),
             reason = self.outage.found(self.db.get_postgres_connection_pool()) => Err(StoreError::Unavailable(reason)),
+        };
+        if done.is_ok() {
+            way.end();
         }
+        done
     }
 
     /// Reads by SQL of our own.

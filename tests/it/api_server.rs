@@ -51,17 +51,29 @@ impl ApiServer {
 
     /// With these settings, but on a free port and with a database of its own.
     pub(crate) async fn with_config(config: Config) -> Self {
+        Self::configured(|own| {
+            let (database, listen) = (own.database.clone(), own.http.listen);
+            *own = config;
+            own.database = database;
+            own.http.listen = listen;
+        })
+        .await
+    }
+
+    /// On a free port, with a database of its own, and otherwise as `change` makes it.
+    pub(crate) async fn configured(change: impl FnOnce(&mut Config)) -> Self {
         let database = TestDatabase::new().await;
-        let config = Config {
+        let mut config = Config {
             database: DatabaseConfig {
                 url: DatabaseSource::Url { url: database.url.clone(), setting: "the test".into() },
                 min_connections: 1,
                 max_connections: 8,
                 ..DatabaseConfig::default()
             },
-            http: HttpConfig { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), ..config.http },
-            ..config
+            http: HttpConfig { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), ..HttpConfig::default() },
+            ..Config::default()
         };
+        change(&mut config);
         let app = App::start(config, Telemetry::new()).await.unwrap();
         Self { address: app.address(), client: reqwest::Client::new(), database, app }
     }
@@ -180,6 +192,19 @@ impl Socket {
         let message = tokio::time::timeout(Duration::from_secs(10), self.0.next()).await;
         let message = message.expect("a message within 10 s").expect("an open socket").unwrap();
         serde_json::from_str(message.to_text().unwrap()).unwrap()
+    }
+
+    /// The code with which the server closes it, whatever comes before.
+    pub(crate) async fn close_code(&mut self) -> u16 {
+        let closed = async {
+            while let Some(Ok(message)) = self.0.next().await {
+                if let Message::Close(Some(frame)) = message {
+                    return frame.code.into();
+                }
+            }
+            panic!("the connection ended without a close");
+        };
+        tokio::time::timeout(Duration::from_secs(10), closed).await.expect("a close within 10 s")
     }
 
     /// The data of the next event of the operation `id`, and no error with it.

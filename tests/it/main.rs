@@ -2,6 +2,10 @@
 //! To add tests: a file beside this one, and a `mod` line here. `support/` has what tests share.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "that is how a test fails")]
 
+mod accept;
+mod accept_http;
+mod accept_peer;
+mod accept_tls;
 mod api_http;
 mod api_mutation;
 mod api_paging;
@@ -11,6 +15,7 @@ mod api_subscription;
 mod append;
 mod audits;
 mod auth;
+mod clients;
 mod config;
 mod demo;
 mod embedded;
@@ -19,7 +24,12 @@ mod held;
 mod http_auth;
 mod http_envelope;
 mod layers;
+mod limits_cache;
 mod limits_doc;
+mod limits_introspection;
+mod limits_load;
+mod limits_size;
+mod limits_time;
 mod migrations;
 mod partitions;
 mod poison;

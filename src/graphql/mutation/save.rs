@@ -146,7 +146,10 @@ impl SaveMutation {
     }
 }
 
-async fn save(context: &Context<'_>, input: SaveInput) -> Result<SaveTaskHistoryPayload, ApiError> {
+async fn save(context: &Context<'_>, mut input: SaveInput) -> Result<SaveTaskHistoryPayload, ApiError> {
     let session = Session::of(context)?;
-    Ok(session.service.save(&session.viewer, input).await?.into())
+    // Known out here, too: a save that is on its way when the time is over goes on, and can be asked about.
+    let record_id = *input.record_id.get_or_insert_with(uuid::Uuid::now_v7);
+    let saved = session.in_time(session.service.save(&session.viewer, input)).await;
+    Ok(saved.map_err(|error| error.with_record_id(record_id))?.into())
 }

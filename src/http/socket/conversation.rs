@@ -17,12 +17,11 @@ use super::operations::{Operations, Told};
 use super::protocol::{self, Heard, Protocol};
 use crate::auth::Viewer;
 use crate::config::SocketConfig;
-use crate::graphql::{Caller, operation_type};
+use crate::graphql::Caller;
 use crate::http::Shared;
 use crate::http::answer::Refusal;
 use crate::http::connections::{Connections, Ending, Seat};
 use crate::http::viewer::{self, SignInError};
-use crate::service::ServiceError;
 
 /// Messages that wait until the client reads. While there are as many, nothing more is read from it.
 const QUEUE: usize = 32;
@@ -65,7 +64,7 @@ enum Stage {
     /// The token is being looked at: its keys may have to be fetched.
     Token(Later<Result<Viewer, SignInError>>),
     /// It is good, and the connection counted as this user's: was the user disconnected since the token was issued?
-    Admission(Later<(Viewer, Result<(), ServiceError>)>),
+    Admission(Later<(Viewer, Result<(), SignInError>)>),
 }
 
 type Step = Result<(), End>;
@@ -267,7 +266,7 @@ impl<'a> Conversation<'a> {
                 }
                 let service = self.shared.api.service().clone();
                 let admission = Box::pin(async move {
-                    let admitted = service.admit(&viewer).await;
+                    let admitted = viewer::admit(&service, &viewer).await;
                     (viewer, admitted)
                 });
                 self.sign_in = Some(SignIn { stage: Stage::Admission(admission), is_renewal });
@@ -277,7 +276,8 @@ impl<'a> Conversation<'a> {
                 self.sign_in = None;
                 match admitted {
                     Ok(()) => self.let_in(viewer, is_renewal),
-                    Err(error) if error.is_retryable() => close(Close::NotNow(error.to_string()))?,
+                    Err(SignInError::Disconnected) => close(Close::Disconnected)?,
+                    Err(error @ SignInError::Unavailable) => close(Close::NotNow(error.to_string()))?,
                     Err(error) => return Err(self.refuse(&error.to_string())),
                 }
             }
@@ -322,7 +322,7 @@ impl<'a> Conversation<'a> {
         End::Close(Close::Forbidden(why.to_owned()))
     }
 
-    fn start(&mut self, id: &str, mut request: Request, bytes: usize) -> Step {
+    fn start(&mut self, id: &str, request: Request, bytes: usize) -> Step {
         let Some(Member { caller, .. }) = &self.member else { return close(Close::Unauthorized) };
         if self.operations.contains(id) {
             if self.protocol == Protocol::Transport {
@@ -339,7 +339,7 @@ impl<'a> Conversation<'a> {
             return Ok(());
         }
         // What does not parse is refused by the caller.
-        let is_subscription = matches!(operation_type(&mut request), Ok(Some(OperationType::Subscription)));
+        let is_subscription = matches!(self.shared.api.operation_type(&request), Ok(Some(OperationType::Subscription)));
         let stream = caller.execute_stream(request, None);
         self.operations.start(id, bytes, is_subscription, stream);
         self.connections.telemetry().socket_operations.inc();

@@ -1,4 +1,4 @@
-//! Documents, before they are executed: what is asked for twice under one key is asked for once.
+//! A document, before it is executed: what is asked for twice under one key is asked for once.
 //!
 //! The specification collects the fields of a selection and of its fragments by their key and resolves each once. The
 //! library resolves each mention and merges the answers: a query costs more, and a mutation that two fragments mention
@@ -8,63 +8,22 @@
 
 use std::collections::{HashMap, HashSet};
 
-use async_graphql::parser::parse_schema;
 use async_graphql::parser::types::{
     DocumentOperations, ExecutableDocument, Field, FragmentDefinition, FragmentSpread, InlineFragment,
-    OperationDefinition, OperationType, Selection, SelectionSet, TypeKind, TypeSystemDefinition,
+    OperationDefinition, Selection, SelectionSet,
 };
 use async_graphql::{Name, Positioned};
 
+use super::types::{Types, root};
+
 /// Selections of a document with all its fragments in place. Aliases in fragments double them with each level.
-pub(crate) const MOST_SELECTIONS: usize = 10_000;
+pub(crate) const MOST_SELECTIONS: usize = crate::service::limits::SELECTIONS;
 
 /// The library refuses what is nested deeper than 32; a fragment that mentions itself further down never ends.
-const MOST_LEVELS: usize = 64;
+pub(super) const MOST_LEVELS: usize = 64;
 
 type Items = Vec<Positioned<Selection>>;
 type Fragments = HashMap<Name, Positioned<FragmentDefinition>>;
-
-/// What of the schema decides whether a fragment always applies.
-#[derive(Debug, Default)]
-pub(crate) struct Types(HashMap<String, Type>);
-
-#[derive(Debug, Default)]
-struct Type {
-    implements: HashSet<String>,
-    /// The named type of each field.
-    fields: HashMap<String, String>,
-}
-
-impl Types {
-    /// Of a schema as text. Of what cannot be read nothing is known: then only equal neighbours are joined.
-    pub(crate) fn of(sdl: &str) -> Self {
-        let definitions = parse_schema(sdl).map(|document| document.definitions).unwrap_or_default();
-        let types = definitions.into_iter().filter_map(|definition| {
-            let TypeSystemDefinition::Type(ty) = definition else { return None };
-            let (fields, implements) = match ty.node.kind {
-                TypeKind::Object(object) => (object.fields, object.implements),
-                TypeKind::Interface(interface) => (interface.fields, interface.implements),
-                _ => return None,
-            };
-            let bare = |ty: String| ty.trim_matches(['[', ']', '!']).to_owned();
-            let fields = fields
-                .into_iter()
-                .map(|field| (field.node.name.node.to_string(), bare(field.node.ty.node.to_string())));
-            let implements = implements.into_iter().map(|name| name.node.to_string()).collect();
-            Some((ty.node.name.node.to_string(), Type { implements, fields: fields.collect() }))
-        });
-        Self(types.collect())
-    }
-
-    /// Whether everything of this type is of that one as well.
-    fn is_always(&self, ty: Option<&str>, that: &str) -> bool {
-        ty.is_some_and(|ty| ty == that || self.0.get(ty).is_some_and(|known| known.implements.contains(that)))
-    }
-
-    fn of_field(&self, parent: Option<&str>, field: &str) -> Option<&str> {
-        self.0.get(parent?)?.fields.get(field).map(String::as_str)
-    }
-}
 
 /// Why a document was not merged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,13 +71,8 @@ struct Merger<'a> {
 
 impl Merger<'_> {
     fn operation(&mut self, one: &Positioned<OperationDefinition>) -> Result<Positioned<OperationDefinition>, Stop> {
-        let root = match one.node.ty {
-            OperationType::Query => "Query",
-            OperationType::Mutation => "Mutation",
-            OperationType::Subscription => "Subscription",
-        };
         let mut merged = one.clone();
-        self.merge_set(&mut merged.node.selection_set, Some(root), &mut Vec::new())?;
+        self.merge_set(&mut merged.node.selection_set, Some(root(one.node.ty)), &mut Vec::new())?;
         Ok(merged)
     }
 

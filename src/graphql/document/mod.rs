@@ -1,0 +1,183 @@
+//! Documents, before they are executed: read, measured, and with each key asked for once; kept, so that this is done once
+//! for a document and not once for a request.
+//!
+//! - [`Documents`]: the cache · [`Document`]: one document, and whether it has passed validation · `merge`: each key once
+//! - `measure`, `cost`: how large it is · `tokens`: how long, before it is read · `variables`: what may differ each time
+//! - `types`: what all of this has to know of the schema
+//!
+//! A kept document behaves like a fresh one: what validation says depends on the document alone, but for the variables,
+//! and these are looked at each time. To add a measure: a field of [`Measure`], and its limit in `graphql/limits.rs`.
+
+mod cost;
+mod measure;
+pub(super) mod merge;
+mod tokens;
+mod types;
+mod variables;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_graphql::parser::parse_query;
+use async_graphql::parser::types::{DocumentOperations, ExecutableDocument, OperationDefinition, OperationType};
+use async_graphql::{ServerError, Variables};
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+
+pub(crate) use measure::Measure;
+pub(crate) use types::Types;
+
+use super::errors::{code_parse_error, too_deep, too_many_selections};
+use super::limits::OperationLimits;
+use measure::{Measurer, TooDeep};
+use merge::{MOST_SELECTIONS, Stop};
+use variables::Place;
+
+/// What a kept document may weigh for each byte of its text: measured at 20 to 40.
+const WEIGHT: u64 = 40;
+/// How many documents the cache makes room for at first.
+const DOCUMENTS: usize = 1_000;
+
+/// The documents that were read before, by their text.
+pub(crate) struct Documents {
+    types: Types,
+    kept: Option<Cache<String, Arc<Document>, ByText>>,
+}
+
+#[derive(Clone)]
+struct ByText;
+
+impl Weighter<String, Arc<Document>> for ByText {
+    fn weight(&self, text: &String, _: &Arc<Document>) -> u64 {
+        u64::try_from(text.len()).unwrap_or(u64::MAX / WEIGHT).saturating_add(32).saturating_mul(WEIGHT)
+    }
+}
+
+/// A document that can be read and is not too large.
+pub(crate) struct Document {
+    merged: ExecutableDocument,
+    operations: Vec<Operation>,
+    places: Vec<Place>,
+    is_valid: AtomicBool,
+}
+
+/// One of a document's operations.
+pub(crate) struct Operation {
+    name: Option<String>,
+    pub(crate) ty: OperationType,
+    pub(crate) measure: Measure,
+    /// What it costs, where that does not depend on variables.
+    cost: Option<u64>,
+}
+
+impl Documents {
+    /// Room for documents of a schema; 0 bytes keep none.
+    pub(crate) fn new(types: Types, bytes: usize) -> Self {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        Self { types, kept: (bytes > 0).then(|| Cache::with_weighter(DOCUMENTS, bytes, ByText)) }
+    }
+
+    /// The document of this text: kept, or read now.
+    pub(crate) fn get(&self, text: &str, limits: &OperationLimits) -> Result<Arc<Document>, ServerError> {
+        if let Some(known) = self.kept.as_ref().and_then(|kept| kept.get(text)) {
+            return Ok(known);
+        }
+        limits.check_text(text.len(), |most| tokens::count(text, most))?;
+        let document = Arc::new(Document::read(text, limits, &self.types)?);
+        if let Some(kept) = &self.kept {
+            kept.insert(text.to_owned(), Arc::clone(&document));
+        }
+        Ok(document)
+    }
+
+    /// Whether this document would certainly pass validation with these variables.
+    pub(crate) fn is_valid(&self, document: &Document, variables: &Variables) -> bool {
+        document.is_valid.load(Ordering::Relaxed) && variables::fit(&document.places, variables, &self.types)
+    }
+
+    /// What an operation costs with these variables.
+    pub(crate) fn cost(&self, document: &Document, operation: &Operation, variables: &Variables) -> u64 {
+        operation.cost.unwrap_or_else(|| {
+            document
+                .definition(operation)
+                .map_or(0, |definition| cost::of(definition, &document.merged.fragments, &self.types, variables))
+        })
+    }
+}
+
+impl Document {
+    fn read(text: &str, limits: &OperationLimits, types: &Types) -> Result<Self, ServerError> {
+        let parsed = parse_query(text).map_err(|error| {
+            let mut error = ServerError::from(error);
+            code_parse_error(&mut error, limits.depth());
+            error
+        })?;
+        let measures = measure(&parsed).map_err(|TooDeep| too_deep(limits.depth(), merge::MOST_LEVELS + 1))?;
+        let selections = measures.iter().map(|measure| measure.selections).fold(0, u64::saturating_add);
+        if selections > MOST_SELECTIONS as u64 {
+            return Err(too_many_selections(MOST_SELECTIONS, selections));
+        }
+        measures.iter().try_for_each(|measure| limits.check(measure))?;
+        let mut merged = match merge::merge(&parsed, types) {
+            Ok(merged) => merged,
+            Err(Stop::TooDeep) => return Err(too_deep(limits.depth(), merge::MOST_LEVELS + 1)),
+            Err(Stop::TooLarge) => return Err(too_many_selections(MOST_SELECTIONS, MOST_SELECTIONS as u64 + 1)),
+        };
+        // Lists grow by doubling, and this one stays.
+        shrink(&mut merged);
+        let places = variables::places(&merged, types);
+        let operations = parsed.operations.iter().zip(&measures).map(|((name, operation), measure)| {
+            let mut operation =
+                Operation { name: name.map(ToString::to_string), ty: operation.node.ty, measure: *measure, cost: None };
+            if places.is_empty() {
+                let definition = definition(&merged, &operation);
+                let none = Variables::default();
+                operation.cost = definition.map(|definition| cost::of(definition, &merged.fragments, types, &none));
+            }
+            operation
+        });
+        let operations = operations.collect();
+        Ok(Self { operations, places, merged, is_valid: AtomicBool::new(false) })
+    }
+
+    /// The operation that is meant; none where the library will say that there is no such one.
+    pub(crate) fn operation(&self, name: Option<&str>) -> Option<&Operation> {
+        match (name, self.operations.as_slice()) {
+            (None, [only]) => Some(only),
+            (None, _) => None,
+            (Some(name), all) => all.iter().find(|operation| operation.name.as_deref() == Some(name)),
+        }
+    }
+
+    /// For one execution, which takes it.
+    pub(crate) fn copy(&self) -> ExecutableDocument {
+        self.merged.clone()
+    }
+
+    /// The library has validated it, and found nothing.
+    pub(crate) fn has_passed(&self) {
+        self.is_valid.store(true, Ordering::Relaxed);
+    }
+
+    fn definition(&self, operation: &Operation) -> Option<&OperationDefinition> {
+        definition(&self.merged, operation)
+    }
+}
+
+fn definition<'a>(document: &'a ExecutableDocument, operation: &Operation) -> Option<&'a OperationDefinition> {
+    let is_it = |name: Option<&async_graphql::Name>| name.map(async_graphql::Name::as_str) == operation.name.as_deref();
+    document.operations.iter().find(|(name, _)| is_it(*name)).map(|(_, definition)| &definition.node)
+}
+
+fn measure(document: &ExecutableDocument) -> Result<Vec<Measure>, TooDeep> {
+    let mut measurer = Measurer::new(document);
+    document.operations.iter().map(|(_, operation)| measurer.operation(&operation.node)).collect()
+}
+
+fn shrink(document: &mut ExecutableDocument) {
+    match &mut document.operations {
+        DocumentOperations::Single(operation) => operation.node.selection_set.node.items.shrink_to_fit(),
+        DocumentOperations::Multiple(all) => all.shrink_to_fit(),
+    }
+    document.fragments.shrink_to_fit();
+}

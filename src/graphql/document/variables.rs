@@ -1,0 +1,92 @@
+//! Where a document uses variables. A document that has passed validation once passes it again with any variables that
+//! these places take; where that is not certain the library validates the whole anew, so its refusals are always its own.
+
+use async_graphql::parser::types::{Directive, ExecutableDocument, Selection, SelectionSet, Type};
+use async_graphql::{Positioned, Value, Variables};
+use async_graphql_value::Value as Template;
+
+use super::types::{Types, root};
+
+/// An argument with variables in it, and what it takes, if that is known.
+#[derive(Debug)]
+pub(super) struct Place {
+    ty: Option<Type>,
+    value: Template,
+}
+
+/// Every such argument of a document.
+pub(super) fn places(document: &ExecutableDocument, types: &Types) -> Vec<Place> {
+    let mut found = Vec::new();
+    for (_, operation) in document.operations.iter() {
+        directives(&operation.node.directives, &mut found);
+        walk(&operation.node.selection_set.node, Some(root(operation.node.ty)), types, &mut found);
+    }
+    for fragment in document.fragments.values() {
+        directives(&fragment.node.directives, &mut found);
+        let condition = fragment.node.type_condition.node.on.node.as_str();
+        walk(&fragment.node.selection_set.node, Some(condition), types, &mut found);
+    }
+    found
+}
+
+fn walk(set: &SelectionSet, ty: Option<&str>, types: &Types, found: &mut Vec<Place>) {
+    for item in &set.items {
+        directives(item.node.directives(), found);
+        match &item.node {
+            Selection::Field(field) => {
+                let field = &field.node;
+                let known = types.field(ty, &field.name.node);
+                for (name, value) in &field.arguments {
+                    add(known.and_then(|known| known.argument(&name.node)).cloned(), &value.node, found);
+                }
+                walk(&field.selection_set.node, known.map(|known| known.ty.as_str()), types, found);
+            }
+            Selection::InlineFragment(inline) => {
+                let condition = inline.node.type_condition.as_ref().map(|condition| condition.node.on.node.as_str());
+                walk(&inline.node.selection_set.node, condition.or(ty), types, found);
+            }
+            Selection::FragmentSpread(_) => {}
+        }
+    }
+}
+
+fn directives(all: &[Positioned<Directive>], found: &mut Vec<Place>) {
+    for directive in all {
+        let is_condition = matches!(directive.node.name.node.as_str(), "skip" | "include");
+        let ty = is_condition.then(|| Type::new("Boolean!")).flatten();
+        for (_, value) in &directive.node.arguments {
+            add(ty.clone(), &value.node, found);
+        }
+    }
+}
+
+fn add(ty: Option<Type>, value: &Template, found: &mut Vec<Place>) {
+    if mentions_any(value) {
+        found.push(Place { ty, value: value.clone() });
+    }
+}
+
+fn mentions_any(value: &Template) -> bool {
+    match value {
+        Template::Variable(_) => true,
+        Template::List(values) => values.iter().any(mentions_any),
+        Template::Object(fields) => fields.values().any(mentions_any),
+        _ => false,
+    }
+}
+
+/// Whether all of them certainly take what these variables put in. What is not given is not validated by the library
+/// either: the resolver, or its default, comes to it.
+pub(super) fn fit(places: &[Place], variables: &Variables, types: &Types) -> bool {
+    places.iter().all(|place| {
+        let Some(ty) = &place.ty else { return false };
+        match &place.value {
+            Template::Variable(name) => variables.get(name).is_none_or(|value| types.takes(ty, value)),
+            template => filled(template, variables).is_none_or(|value| types.takes(ty, &value)),
+        }
+    })
+}
+
+fn filled(template: &Template, variables: &Variables) -> Option<Value> {
+    template.clone().into_const_with(|name| variables.get(&name).cloned().ok_or(())).ok()
+}

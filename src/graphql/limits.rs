@@ -1,0 +1,133 @@
+//! What one operation may ask for. Every refusal is LIMIT_EXCEEDED and names the limit, its maximum and the value.
+//!
+//! To add a limit: a setting in `config/graphql.rs`, its check here, its row in `service/limits.rs`, and a test just under
+//! and just over it in `tests/it/limits_size.rs`.
+
+use async_graphql::{ServerError, Value, Variables};
+
+use super::document::Measure;
+use super::errors::limit_exceeded;
+use crate::config::GraphqlConfig;
+use crate::service::limits::CIRCULAR_LISTS;
+
+/// The limits that hold for every operation.
+#[derive(Clone, Debug)]
+pub(crate) struct OperationLimits(GraphqlConfig);
+
+impl OperationLimits {
+    pub(crate) fn new(config: &GraphqlConfig) -> Self {
+        Self(config.clone())
+    }
+
+    pub(crate) fn depth(&self) -> u32 {
+        self.0.max_depth
+    }
+
+    /// Before a document is read: its length, and its tokens, which are counted only where the length is well.
+    pub(crate) fn check_text(&self, length: usize, tokens: impl FnOnce(usize) -> usize) -> Result<(), ServerError> {
+        within("documentBytes", whole(length), whole(self.0.max_document_bytes))?;
+        let most = usize::try_from(self.0.max_tokens).unwrap_or(usize::MAX);
+        within("tokens", whole(tokens(most)), self.0.max_tokens.into())
+    }
+
+    /// Of each operation of a document.
+    pub(crate) fn check(&self, measure: &Measure) -> Result<(), ServerError> {
+        within("depth", measure.depth, self.0.max_depth.into())?;
+        within("rootFields", measure.root_fields, self.0.max_root_fields.into())?;
+        within("aliases", measure.aliases, self.0.max_aliases.into())?;
+        within("directives", measure.directives, self.0.max_directives.into())?;
+        within("introspectionDepth", measure.circular_lists, CIRCULAR_LISTS)
+    }
+
+    /// Of the operation that is to be executed.
+    pub(crate) fn check_cost(&self, cost: u64) -> Result<(), ServerError> {
+        within("complexity", cost, self.0.max_complexity)
+    }
+
+    pub(crate) fn check_variables(&self, variables: &Variables) -> Result<(), ServerError> {
+        let most = self.0.max_variables_bytes;
+        let pairs = variables.iter().map(|(name, value)| name.len() + 4 + json_bytes(value));
+        within("variablesBytes", whole(pairs.sum::<usize>() + 2), whole(most.max(2)))
+    }
+
+    pub(crate) fn check_answer(&self, data: &Value) -> Result<(), ServerError> {
+        within("answerBytes", whole(json_bytes(data)), whole(self.0.max_answer_bytes))
+    }
+}
+
+fn within(limit: &'static str, value: u64, max: u64) -> Result<(), ServerError> {
+    if value > max { Err(limit_exceeded(limit, max, value)) } else { Ok(()) }
+}
+
+fn whole(length: usize) -> u64 {
+    u64::try_from(length).unwrap_or(u64::MAX)
+}
+
+/// How long a value is as JSON, without writing it.
+fn json_bytes(value: &Value) -> usize {
+    match value {
+        Value::Null => 4,
+        Value::Boolean(yes) => 5 - usize::from(*yes),
+        Value::Number(number) => match (number.as_u64(), number.as_i64()) {
+            (Some(number), _) => digits(number),
+            (None, Some(number)) => digits(number.unsigned_abs()) + 1,
+            (None, None) => number.to_string().len(),
+        },
+        Value::String(text) => text_bytes(text),
+        Value::Enum(name) => name.len() + 2,
+        Value::Binary(bytes) => bytes.len() * 4 + 2,
+        Value::List(values) => {
+            values.iter().map(|value| json_bytes(value) + 1).sum::<usize>() + 2 - comma(values.len())
+        }
+        Value::Object(fields) => {
+            let pairs = fields.iter().map(|(name, value)| name.len() + 4 + json_bytes(value));
+            pairs.sum::<usize>() + 2 - comma(fields.len())
+        }
+    }
+}
+
+/// Of so many entries one has no comma after it.
+fn comma(entries: usize) -> usize {
+    usize::from(entries > 0)
+}
+
+fn digits(number: u64) -> usize {
+    number.checked_ilog10().map_or(1, |log| usize::try_from(log).unwrap_or(0) + 1)
+}
+
+fn text_bytes(text: &str) -> usize {
+    let escaped = |byte: u8| match byte {
+        b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 0x08 | 0x0C => 1,
+        0..=0x1F => 5,
+        _ => 0,
+    };
+    text.len() + 2 + text.bytes().map(escaped).sum::<usize>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_length_of_json_is_told_without_writing_it() {
+        for text in [
+            "null",
+            "true",
+            "false",
+            "0",
+            "-1",
+            "10",
+            "18446744073709551615",
+            "-9223372036854775808",
+            "1.5",
+            "[]",
+            "[1]",
+            "[1,[2,3],{}]",
+            r#"{"a":null,"b":[true,false],"c":{"d":"e"}}"#,
+            r#""a\"b\\c\n\t\u0001é😀""#,
+        ] {
+            let value: Value = serde_json::from_str(text).unwrap();
+            assert_eq!(json_bytes(&value), serde_json::to_string(&value).unwrap().len(), "{text}");
+        }
+    }
+}

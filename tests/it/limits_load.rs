@@ -1,0 +1,65 @@
+//! How often, for how much, and how many at once.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+use sqlx::Executor as _;
+use tokio::time::sleep;
+
+use super::api_server::ApiServer;
+
+const ME: &str = "{ viewer { role } }";
+
+fn of(answers: &[Value], code: &str) -> usize {
+    answers.iter().filter(|answer| answer["errors"][0]["extensions"]["code"] == code).count()
+}
+
+#[tokio::test]
+async fn who_asks_too_often_is_told_when_to_ask_again() {
+    let server = ApiServer::configured(|config| config.graphql.max_operations_per_second = NonZeroU32::new(5)).await;
+    let answers = join_all((0..30).map(|_| server.ask(ME, json!({})))).await;
+    let refused = of(&answers, "RATE_LIMITED");
+    assert!((15..=25).contains(&refused), "{refused} of 30 were refused");
+    let last = answers.iter().find(|answer| answer["errors"].is_array()).unwrap();
+    let extensions = &last["errors"][0]["extensions"];
+    assert_eq!(extensions["retryable"], true);
+    let wait = extensions["retryAfterMs"].as_u64().unwrap();
+    assert!((1..=250).contains(&wait), "{wait}");
+    sleep(Duration::from_millis(wait)).await;
+    server.data(ME, json!({})).await;
+}
+
+#[tokio::test]
+async fn cost_is_counted_by_the_second_too() {
+    let server = ApiServer::configured(|config| config.graphql.max_cost_per_second = NonZeroU32::new(200)).await;
+    let page = "{ tasks(userId: \"u\", first: 100) { nodes { taskId } } }";
+    server.data(page, json!({})).await;
+    let error = server.error(page, json!({})).await;
+    assert_eq!(error["extensions"]["code"], "RATE_LIMITED");
+    assert!(error["extensions"]["retryAfterMs"].as_u64().unwrap() <= 1_000, "{error}");
+    server.data(ME, json!({})).await;
+}
+
+#[tokio::test]
+async fn beyond_the_operations_at_work_the_server_is_overloaded() {
+    let server = ApiServer::configured(|config| config.graphql.max_concurrent_operations = 2).await;
+    let (mut psql, mut look) = (server.database.session().await, server.database.session().await);
+    psql.execute("BEGIN; LOCK TABLE task IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let held = || server.ask("{ tasks(userId: \"u\") { nodes { taskId } } }", json!({}));
+    let rest = async {
+        let sql =
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        while sqlx::query_scalar::<_, i64>(sql).fetch_one(&mut look).await.unwrap() < 2 {
+            sleep(Duration::from_millis(10)).await;
+        }
+        let error = server.error(ME, json!({})).await;
+        assert_eq!(error["extensions"]["code"], "OVERLOADED", "{error}");
+        assert!(error["extensions"]["retryAfterMs"].as_u64().unwrap() > 0);
+        psql.execute("ROLLBACK").await.unwrap();
+    };
+    let (one, other, ()) = tokio::join!(held(), held(), rest);
+    assert!(one["data"].is_object() && other["data"].is_object(), "{one} {other}");
+    server.data(ME, json!({})).await;
+}

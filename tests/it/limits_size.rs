@@ -1,0 +1,172 @@
+//! What one operation may ask for: each limit just under and just over, by its name, its maximum and the value; and the
+//! probes of graphql-cop, larger than they are there.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use taskwire::config::GraphqlConfig;
+
+use super::api_server::{ApiServer, SAVE, report};
+
+/// Of an operation that is refused: the limit, its maximum, the value.
+async fn refused(server: &ApiServer, query: &str, variables: Value) -> (String, u64, u64) {
+    let answer = server.ask(query, variables).await;
+    let error = &answer["errors"][0];
+    let extensions = &error["extensions"];
+    assert_eq!(extensions["code"], "LIMIT_EXCEEDED", "{answer}");
+    assert!(answer.get("data").is_none(), "{answer}");
+    let limit = extensions["limit"].as_str().unwrap();
+    assert!(error["message"].as_str().unwrap().contains(limit), "{error}");
+    (limit.to_owned(), extensions["max"].as_u64().unwrap(), extensions["value"].as_u64().unwrap())
+}
+
+fn found(limit: &str, max: u64, value: u64) -> (String, u64, u64) {
+    (limit.to_owned(), max, value)
+}
+
+fn many(count: usize, one: impl Fn(usize) -> String) -> String {
+    (0..count).map(one).collect::<Vec<_>>().join(" ")
+}
+
+async fn small() -> ApiServer {
+    ApiServer::configured(|config| {
+        config.graphql = GraphqlConfig {
+            max_depth: 4,
+            max_complexity: 300,
+            max_aliases: 3,
+            max_directives: 3,
+            max_root_fields: 3,
+            max_tokens: 60,
+            max_document_bytes: 1_000,
+            max_variables_bytes: 100,
+            max_answer_bytes: 400,
+            ..GraphqlConfig::default()
+        };
+    })
+    .await
+}
+
+#[tokio::test]
+async fn each_limit_holds_just_over_it_and_not_just_under() {
+    let server = small().await;
+    let none = || json!({});
+    // Depth, in fragments too.
+    server.data("{ tasks(userId: \"u\") { nodes { cancellation { reason } } } }", none()).await;
+    let deep =
+        "{ tasks(userId: \"u\") { ...F } } fragment F on TaskConnection { edges { node { cancellation { reason } } } }";
+    assert_eq!(refused(&server, deep, none()).await, found("depth", 4, 5));
+    // Aliases, directives, root fields: by themselves, and by a fragment that is mentioned again.
+    let aliases = |count| format!("{{ viewer {{ {} }} }}", many(count, |n| format!("a{n}: role")));
+    server.data(&aliases(3), none()).await;
+    assert_eq!(refused(&server, &aliases(4), none()).await, found("aliases", 3, 4));
+    let twice = "{ viewer { ...F ...F } } fragment F on Viewer { a: role b: role }";
+    assert_eq!(refused(&server, twice, none()).await, found("aliases", 3, 4));
+    let directives = |count| format!("{{ viewer {{ {} }} }}", many(count, |_| "role @include(if: true)".into()));
+    server.data(&directives(3), none()).await;
+    assert_eq!(refused(&server, &directives(4), none()).await, found("directives", 3, 4));
+    let roots = |count| format!("{{ {} }}", many(count, |_| "__typename".into()));
+    server.data(&roots(3), none()).await;
+    assert_eq!(refused(&server, &roots(4), none()).await, found("rootFields", 3, 4));
+    // The document: 6 tokens and more.
+    let tokens = |count: usize| format!("{{ viewer {{ {} }} }}", many(count - 5, |_| "role".into()));
+    server.data(&tokens(60), none()).await;
+    assert_eq!(refused(&server, &tokens(61), none()).await, found("tokens", 60, 61));
+    let long = |length: usize| format!("{:length$}", "{ viewer { role } }");
+    server.data(&long(1_000), none()).await;
+    assert_eq!(refused(&server, &long(1_001), none()).await, found("documentBytes", 1_000, 1_001));
+    // The variables: {"t":"…"}.
+    let named = "query($t: ID!) { taskStatus(userId: \"u\", taskId: $t) }";
+    server.data(named, json!({ "t": "x".repeat(100 - 8) })).await;
+    let over = refused(&server, named, json!({ "t": "x".repeat(101 - 8) })).await;
+    assert_eq!(over, found("variablesBytes", 100, 101));
+}
+
+#[tokio::test]
+async fn an_answer_has_its_size() {
+    let server = ApiServer::configured(|config| config.graphql.max_answer_bytes = 70).await;
+    let ask = async |length: usize| {
+        let id = "x".repeat(length);
+        let query = format!("{{ viewer {{ role }} __typename {id}: __typename }}");
+        server.ask(&query, json!({})).await
+    };
+    // {"viewer":{"role":"ADMIN"},"__typename":"Query","…":"Query"}
+    assert!(ask(11).await.get("errors").is_none());
+    let query = format!("{{ viewer {{ role }} __typename {}: __typename }}", "x".repeat(30));
+    let (limit, max, value) = refused(&server, &query, json!({})).await;
+    assert_eq!((limit.as_str(), max), ("answerBytes", 70));
+    let whole = r#"{"viewer":{"role":"ADMIN"},"__typename":"Query","":"Query"}"#.len() as u64 + 30;
+    assert_eq!(value, whole);
+}
+
+#[tokio::test]
+async fn complexity_is_fields_by_pages_and_nothing_slips_under_it() {
+    let server = ApiServer::configured(|config| config.graphql.max_complexity = 300).await;
+    let page = "query($n: Int) { tasks(userId: \"u\", first: $n) { nodes { taskId status } } }";
+    // tasks, nodes, and two fields of each of its tasks.
+    server.data(page, json!({ "n": 149 })).await;
+    assert_eq!(refused(&server, page, json!({ "n": 150 })).await, found("complexity", 300, 302));
+    // Out of bounds: put within them for the cost, and refused by the field.
+    for wrong in [-1, 0, i64::from(i32::MIN)] {
+        let answer = server.ask(page, json!({ "n": wrong })).await;
+        assert_ne!(answer["errors"][0]["extensions"]["code"], "LIMIT_EXCEEDED", "{wrong}: {answer}");
+    }
+    assert_eq!(refused(&server, page, json!({ "n": 2_000_000_000 })).await, found("complexity", 300, 1_002));
+    // Left out it is 50; pages within pages multiply, and backward ones too.
+    let nested = "{ tasks(userId: \"u\", first: 500) { nodes { history(last: 500) { nodes { position message } } } } }";
+    assert_eq!(refused(&server, nested, json!({})).await.2, 2 + 500 * (2 + 500 * 2));
+    let inherited = "{ tasks(userId: \"u\") { nodes { history(first: -5) { nodes { position } } taskId } } }";
+    server.data("{ tasks(userId: \"u\") { nodes { taskId name } } }", json!({})).await;
+    let answer = server.ask(inherited, json!({})).await;
+    assert_ne!(answer["errors"][0]["extensions"]["code"], "INTERNAL_SERVER_ERROR", "{answer}");
+    // A default, and a fragment that two pages mention.
+    let default = "query($n: Int = 500) { tasks(userId: \"u\", first: $n) { nodes { taskId } } }";
+    assert_eq!(refused(&server, default, json!({})).await.2, 502);
+    let shared = "{ a: tasks(userId: \"u\", first: 100) { ...F } b: tasks(userId: \"u\", first: 200) { ...F } } \
+         fragment F on TaskConnection { edges { node { taskId } } }";
+    assert_eq!(refused(&server, shared, json!({})).await.2, (2 + 200) + (2 + 400));
+}
+
+#[tokio::test]
+async fn what_graphql_cop_sends_is_refused_soon() {
+    let server = ApiServer::start().await;
+    let begin = Instant::now();
+    let none = || json!({});
+    let aliases = format!("{{ {} }}", many(1_000, |n| format!("alias{n}: __typename")));
+    assert!(["aliases", "rootFields"].contains(&refused(&server, &aliases, none()).await.0.as_str()));
+    let directives = format!("{{ __typename {} }}", "@aa".repeat(1_000));
+    assert_eq!(refused(&server, &directives, none()).await, found("directives", 50, 1_000));
+    let fields = format!("{{ {} }}", many(1_000, |_| "__typename".into()));
+    assert_eq!(refused(&server, &fields, none()).await, found("rootFields", 20, 1_000));
+    let circular = "{ __schema { ...A } } fragment A on __Schema { __typename ...B } fragment B on __Schema { ...A }";
+    let error = server.error(circular, none()).await;
+    assert!(error["extensions"]["code"].is_string(), "{error}");
+    let body = json!([{ "query": "{ __typename }" }, { "query": "{ __typename }" }]);
+    let batch = server.client.post(server.url()).json(&body).send().await.unwrap();
+    assert_eq!(batch.status(), 400);
+    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+}
+
+#[tokio::test]
+async fn bombs_of_fragments_cost_no_more_than_their_length() {
+    let server = ApiServer::start().await;
+    let begin = Instant::now();
+    for condition in ["", "@include(if: true)", "@skip(if: false)"] {
+        let spread = |n: usize| format!("...F{n} {condition} ");
+        let bomb = many(30, |n| format!("fragment F{n} on Viewer {{ {} {} }}", spread(n + 1), spread(n + 1)));
+        let query = format!("{{ viewer {{ ...F0 }} }} {bomb} fragment F30 on Viewer {{ role }}");
+        let (limit, _, value) = refused(&server, &query, json!({})).await;
+        assert!(["selections", "directives"].contains(&limit.as_str()), "{limit}");
+        assert!(value > 1_000_000, "{value}");
+    }
+    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+}
+
+#[tokio::test]
+async fn a_save_of_the_largest_batch_is_within_the_defaults() {
+    let server = ApiServer::start().await;
+    let records: Vec<Value> = (0..2_000).map(|n| report("u", &format!("t{n}"), 1, "RUNNING", json!({}))).collect();
+    let query = "mutation($input: SaveTaskHistoryBatchInput!) { saveTaskHistoryBatch(input: $input) { savedCount } }";
+    let data = server.data(query, json!({ "input": { "records": records } })).await;
+    assert_eq!(data["saveTaskHistoryBatch"]["savedCount"], 2_000);
+    assert!(server.data(SAVE, json!({ "input": report("u", "t", 1, "RUNNING", json!({})) })).await.is_object());
+}

@@ -1,0 +1,64 @@
+//! How long an operation may take, and what becomes of it in PostgreSQL.
+
+use std::time::Duration;
+
+use serde_json::json;
+use sqlx::{Executor as _, PgConnection};
+use tokio::time::{Instant, sleep};
+
+use super::api_server::{ApiServer, SAVE, report};
+
+async fn hurried() -> ApiServer {
+    ApiServer::configured(|config| config.graphql.operation_timeout = Duration::from_millis(300)).await
+}
+
+/// The server's statements that wait for a lock.
+async fn waiting(session: &mut PgConnection) -> i64 {
+    let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+         AND application_name = 'taskwire' AND state = 'active' AND wait_event_type = 'Lock'";
+    sqlx::query_scalar(sql).fetch_one(session).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_query_that_takes_too_long_is_told_and_ended_in_postgresql() {
+    let server = hurried().await;
+    let (mut psql, mut look) = (server.database.session().await, server.database.session().await);
+    psql.execute("BEGIN; LOCK TABLE task IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let begin = Instant::now();
+    let error = server.error("{ tasks(userId: \"u\") { nodes { taskId } } }", json!({})).await;
+    assert_eq!(error["extensions"]["code"], "TIMEOUT", "{error}");
+    assert_eq!(error["extensions"]["retryable"], true);
+    assert!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
+    // The lock is still held: what waited for it has gone all the same.
+    while waiting(&mut look).await > 0 {
+        assert!(begin.elapsed() < Duration::from_secs(8), "the statement waits on");
+        sleep(Duration::from_millis(50)).await;
+    }
+    psql.execute("ROLLBACK").await.unwrap();
+    server.data("{ tasks(userId: \"u\") { nodes { taskId } } }", json!({})).await;
+}
+
+#[tokio::test]
+async fn a_save_in_a_lane_goes_on_and_its_caller_can_ask_for_it() {
+    let server = hurried().await;
+    server.save("u", "t", 1, "RUNNING", json!({})).await;
+    let mut psql = server.database.session().await;
+    psql.execute("BEGIN; SELECT 1 FROM feed_head WHERE user_id = 'u' FOR UPDATE").await.unwrap();
+    let variables = json!({ "input": report("u", "t", 2, "RUNNING", json!({})) });
+    let error = server.error(SAVE, variables.clone()).await;
+    assert_eq!((&error["extensions"]["code"], &error["extensions"]["retryable"]), (&json!("TIMEOUT"), &json!(true)));
+    let record_id = error["extensions"]["recordId"].as_str().expect("the record's id").to_owned();
+    psql.execute("ROLLBACK").await.unwrap();
+    let mut input = report("u", "t", 2, "RUNNING", json!({}));
+    input["recordId"] = json!(record_id);
+    let begin = Instant::now();
+    loop {
+        let saved = server.ask(SAVE, json!({ "input": input })).await;
+        if saved["data"]["saveTaskHistory"]["record"]["position"] == 2 {
+            break;
+        }
+        assert!(begin.elapsed() < Duration::from_secs(8), "{saved}");
+    }
+    let history = server.data("{ taskHistory(userId: \"u\", taskId: \"t\") { nodes { position } } }", json!({})).await;
+    assert_eq!(history["taskHistory"]["nodes"].as_array().unwrap().len(), 2, "{history}");
+}
