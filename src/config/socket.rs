@@ -44,7 +44,7 @@ pub struct SocketFlags {
     /// Size of a message from a client; what is larger goes by HTTP [default: 512KiB]
     #[arg(long = "socket-message", env = "TASKWIRE_SOCKET_MESSAGE", value_name = "SIZE", value_parser = humane::bytes, help_heading = "Connections")]
     pub message_bytes: Option<usize>,
-    /// Within what time a socket must say connection_init [default: 10s]
+    /// Within what time a socket must say `connection_init` [default: 10s]
     #[arg(long = "socket-init-time", env = "TASKWIRE_SOCKET_INIT_TIME", value_name = "DURATION", value_parser = humane::duration, help_heading = "Connections")]
     pub init_time: Option<Duration>,
     /// How long a socket may stay without any operation [default: 60s]

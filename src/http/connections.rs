@@ -155,7 +155,9 @@ impl Connections {
     pub fn disconnect(&self, user_id: &str) -> usize {
         let seats = self.seats();
         let of_user = seats.users.get(user_id).map(Vec::as_slice).unwrap_or_default();
-        of_user.iter().for_each(|(_, disconnect)| disconnect.cancel());
+        for (_, disconnect) in of_user {
+            disconnect.cancel();
+        }
         of_user.len()
     }
 

@@ -79,13 +79,13 @@ async fn on_a_socket(server: &ApiServer, payload: Value) -> Option<Value> {
     let mut socket = server.upgrade("graphql-transport-ws", None).await.unwrap();
     let init = json!({ "type": "connection_init", "payload": payload });
     let ask = json!({ "type": "subscribe", "id": "1", "payload": { "query": ME } });
-    for message in [init, ask] {
-        let _ = socket.send(Message::text(message.to_string())).await;
-    }
+    let _ = socket.send(Message::text(init.to_string())).await;
     while let Some(Ok(message)) = socket.next().await {
         let Message::Text(text) = message else { continue };
         let message: Value = serde_json::from_str(&text).unwrap();
-        if message["id"] == "1" {
+        if message["type"] == "connection_ack" {
+            let _ = socket.send(Message::text(ask.to_string())).await;
+        } else if message["id"] == "1" {
             return Some(message);
         }
     }

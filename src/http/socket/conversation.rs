@@ -120,13 +120,13 @@ impl<'a> Conversation<'a> {
         let mut moves = 0;
         loop {
             let is_free = self.send(context)?;
-            let mut moved = self.listen(context)?;
-            moved |= self.check_sign_in(context)?;
+            let mut goes_on = self.listen(context)?;
+            goes_on |= self.check_sign_in(context)?;
             // Nothing is asked of an operation that could not be sent: the next event stays where it is.
             if is_free && self.queue.is_empty() {
-                moved |= self.ask(context);
+                goes_on |= self.ask(context);
             }
-            if !moved {
+            if !goes_on {
                 self.clock.operations_run(!self.operations.is_empty());
                 if self.check_clock(context)? {
                     continue;
@@ -301,7 +301,7 @@ impl<'a> Conversation<'a> {
             self.queue.push_back(protocol::pong());
         } else {
             self.clock.opened();
-            self.queue.push_back(self.protocol.ack());
+            self.queue.push_back(protocol::ack());
             if self.protocol == Protocol::Legacy {
                 self.queue.push_back(self.protocol.ping());
             }

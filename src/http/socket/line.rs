@@ -15,7 +15,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::AsyncReadExt as _;
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::error::CapacityError;
+use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 use tokio_tungstenite::tungstenite::protocol::frame::{CloseFrame, Frame};
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
@@ -141,15 +141,13 @@ impl Line {
         Poll::Ready(match next {
             Some(Ok(Message::Close(frame))) => Err(End::ByClient(frame.map(|frame| frame.code.into()))),
             Some(Ok(message)) => Ok(message),
-            None => Err(End::Lost),
             Some(Err(Error::Capacity(CapacityError::MessageTooLong { .. }))) => {
                 Err(End::Close(Close::TooLarge(self.most_message)))
             }
             Some(Err(Error::Utf8(_))) => Err(End::Close(Close::NotText)),
-            Some(Err(
-                Error::Protocol(tokio_tungstenite::tungstenite::error::ProtocolError::ResetWithoutClosingHandshake)
-                | Error::Io(_),
-            )) => Err(End::Lost),
+            None | Some(Err(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) | Error::Io(_))) => {
+                Err(End::Lost)
+            }
             Some(Err(_)) => Err(End::Close(Close::Protocol)),
         })
     }

@@ -88,10 +88,6 @@ impl Protocol {
         }
     }
 
-    pub(super) fn ack(self) -> Vec<u8> {
-        write(&Message::<()> { id: None, kind: "connection_ack", payload: None })
-    }
-
     /// Why nobody is let in; none where the close says it all.
     pub(super) fn refusal(self, reason: &str) -> Option<Vec<u8>> {
         let payload = serde_json::json!({ "message": reason });
@@ -116,6 +112,11 @@ impl Protocol {
             Self::Legacy => write(&Message { id: Some(id), kind: "error", payload: errors.first() }),
         }
     }
+}
+
+/// The client is let in.
+pub(super) fn ack() -> Vec<u8> {
+    write(&Message::<()> { id: None, kind: "connection_ack", payload: None })
 }
 
 /// The same in both.
