@@ -47,7 +47,7 @@ impl OperationLimits {
     pub(crate) fn check_variables(&self, variables: &Variables) -> Result<(), ServerError> {
         let most = self.0.max_variables_bytes;
         let pairs = variables.iter().map(|(name, value)| name.len() + 4 + json_bytes(value));
-        within("variablesBytes", whole(pairs.sum::<usize>() + 2), whole(most.max(2)))
+        within("variablesBytes", whole(pairs.sum::<usize>() + 2 - comma(variables.len())), whole(most.max(2)))
     }
 
     pub(crate) fn check_answer(&self, data: &Value) -> Result<(), ServerError> {

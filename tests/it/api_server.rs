@@ -7,6 +7,7 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use taskwire::app::App;
 use taskwire::config::{Config, DatabaseConfig, DatabaseSource, HttpConfig};
+use taskwire::service::Service;
 use taskwire::telemetry::Telemetry;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
@@ -23,7 +24,7 @@ pub(crate) struct ApiServer {
     pub(crate) address: SocketAddr,
     pub(crate) client: reqwest::Client,
     pub(crate) database: TestDatabase,
-    _app: App,
+    app: App,
 }
 
 impl ApiServer {
@@ -49,7 +50,11 @@ impl ApiServer {
         };
         change(&mut config);
         let app = App::start(config, Telemetry::new()).await.unwrap();
-        Self { address: app.address(), client: reqwest::Client::new(), database, _app: app }
+        Self { address: app.address(), client: reqwest::Client::new(), database, app }
+    }
+
+    pub(crate) fn service(&self) -> &Service {
+        self.app.service()
     }
 
     pub(crate) fn url(&self) -> String {
