@@ -1,4 +1,4 @@
-//! What one operation may ask for. Every refusal is LIMIT_EXCEEDED and names the limit, its maximum and the value.
+//! What one operation may ask for. Every refusal is `LIMIT_EXCEEDED` and names the limit, its maximum and the value.
 //!
 //! To add a limit: a setting in `config/graphql.rs`, its check here, its row in `service/limits.rs`, and a test just under
 //! and just over it in `tests/it/limits_size.rs`.
