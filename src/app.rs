@@ -7,15 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use axum::{
-    Router,
-    serve::{Listener, ListenerExt},
-};
 use sqlx::postgres::PgConnectOptions;
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
-    task::JoinHandle,
     time::timeout,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -26,7 +21,7 @@ use crate::{
     clock::Clock,
     config::{Config, DatabaseSource},
     db::{self, Cluster, ClusterOptions, Database, StartError},
-    http::{self, Sockets},
+    http::{self, Listening, Sockets, Tls, connections::Connections},
     service::Service,
     telemetry::Telemetry,
 };
@@ -38,8 +33,12 @@ pub use parts::Parts;
 /// What accepted requests and writes may take after the end was called for: more than `--write-hold-timeout` by default,
 /// so that who waits inside PostgreSQL for somebody's open transaction is told before we go.
 const FINISH: Duration = Duration::from_millis(5500);
-/// What open sockets may take to say good-bye.
-const GOOD_BYE: Duration = Duration::from_secs(1);
+/// What open sockets may take to say good-bye, one after the other over `--close-spread`, at the most.
+const SOCKETS: Duration = Duration::from_millis(2800);
+/// When they must be through.
+const SOCKETS_END: Duration = Duration::from_millis(8300);
+/// What the feed may take to end.
+const GOOD_BYE: Duration = Duration::from_millis(500);
 /// What the pool may take to close.
 const CLOSE: Duration = Duration::from_millis(500);
 
@@ -89,16 +88,18 @@ pub struct App {
     parts: Parts,
     telemetry: Telemetry,
     shutdown: Shutdown,
-    server: JoinHandle<io::Result<()>>,
+    listening: Listening,
+    is_encrypted: bool,
 }
 
 impl App {
     /// Starts a server. When this returns it answers. The port comes first, so that a taken one changes nothing.
     pub async fn start(config: Config, telemetry: Telemetry) -> Result<Self, StartError> {
         let authenticator = authenticator(&config).await?;
+        let tls = tls(&config)?;
         let listener = bind(config.http.listen).await?;
         let (cluster, url, setting) = open(&config).await?;
-        let started = Self::start_on(listener, &config, authenticator, telemetry, &url, &setting).await;
+        let started = Self::start_on(listener, tls, &config, authenticator, telemetry, &url, &setting).await;
         match started {
             Ok(app) => {
                 let database_line = database_line(cluster.as_ref(), &setting, &app.database.options);
@@ -115,6 +116,7 @@ impl App {
 
     async fn start_on(
         listener: TcpListener,
+        tls: Option<Tls>,
         config: &Config,
         authenticator: Authenticator,
         telemetry: Telemetry,
@@ -126,16 +128,30 @@ impl App {
         let database = db::connect(&config.database, url, setting).await?;
         let shutdown = Shutdown::default();
         let parts = Parts::start(&database, config, authenticator, &telemetry, shutdown.subscriptions.clone());
-        let sockets = Sockets { end: shutdown.subscriptions.clone(), open: shutdown.sockets.clone() };
-        let router = http::router(parts.api(), &config.http, sockets);
-        let listener = listener.tap_io(|socket| {
-            // Small answers must not wait for each other.
-            if let Err(error) = socket.set_nodelay(true) {
-                tracing::debug!(%error, "TCP_NODELAY");
-            }
-        });
-        let server = tokio::spawn(serve(listener, router, shutdown.accepting.clone()));
-        Ok(Self { address, database, database_line: String::new(), cluster: None, parts, telemetry, shutdown, server })
+        let connections = Connections::new(config.socket.clone(), telemetry.clone(), shutdown.subscriptions.clone());
+        let registry = connections.clone();
+        parts.service.close_by(Box::new(move |user| registry.disconnect(user)));
+        let sockets = Sockets {
+            closing: shutdown.accepting.clone(),
+            end: shutdown.subscriptions.clone(),
+            connections,
+            open: shutdown.sockets.clone(),
+        };
+        let router = http::router(parts.api(), parts.authenticator().clone(), &config.http, sockets);
+        let is_encrypted = tls.is_some();
+        let stop = shutdown.accepting.clone();
+        let listening = Listening::start(listener, router, &config.listen, tls, &telemetry, stop);
+        Ok(Self {
+            address,
+            database,
+            database_line: String::new(),
+            cluster: None,
+            parts,
+            telemetry,
+            shutdown,
+            listening,
+            is_encrypted,
+        })
     }
 
     /// Where it listens.
@@ -178,11 +194,11 @@ impl App {
     /// embedded cluster. Takes 10 s at the most.
     pub async fn stop(self) {
         let begin = Instant::now();
-        let Self { database, cluster, parts, shutdown, mut server, .. } = self;
+        let Self { database, cluster, parts, shutdown, listening, .. } = self;
         shutdown.accepting.cancel();
         parts.hurry();
         let finished = timeout(FINISH, async {
-            let _ = (&mut server).await;
+            listening.finished().await;
             parts.finish_writes().await;
         });
         if finished.await.is_err() {
@@ -190,10 +206,12 @@ impl App {
         }
         shutdown.subscriptions.cancel();
         shutdown.sockets.close();
-        if timeout(GOOD_BYE, shutdown.sockets.wait()).await.is_err() {
+        let sockets = SOCKETS.min(SOCKETS_END.saturating_sub(begin.elapsed()));
+        let closed = async { tokio::join!(shutdown.sockets.wait(), listening.closed()) };
+        if timeout(sockets, closed).await.is_err() {
             tracing::warn!("some sockets did not close in time");
         }
-        server.abort();
+        listening.abort();
         if timeout(GOOD_BYE, parts.end()).await.is_err() {
             tracing::warn!("the feed did not end in time");
         }
@@ -207,13 +225,14 @@ impl App {
 
     /// What somebody wants to read who has just started a server.
     fn greeting(&self) -> String {
-        let url = format!("http://{}/graphql", self.address);
+        let (scheme, socket) = if self.is_encrypted { ("https", "wss") } else { ("http", "ws") };
+        let url = format!("{scheme}://{}/graphql", self.address);
         let psql = self
             .cluster
             .as_ref()
             .map_or_else(String::new, |cluster| format!("\n  psql       {}", cluster.psql_command()));
         format!(
-            "taskwire {VERSION} is ready\n  GraphQL    {url} (subscriptions: ws://{}/graphql)\n  database   {}{psql}\n  \
+            "taskwire {VERSION} is ready\n  GraphQL    {url} (subscriptions: {socket}://{}/graphql)\n  database   {}{psql}\n  \
              try first  curl -s {url} -H 'content-type: application/json' -d '{{\"query\": \"{{ tasks(first: 3) {{ nodes \
              {{ userId taskId status }} }} }}\"}}'",
             self.address, self.database_line
@@ -268,14 +287,6 @@ pub async fn migrate(config: Config) -> Result<Outcome, StartError> {
     }
 }
 
-async fn serve<L>(listener: L, router: Router, accepting: CancellationToken) -> io::Result<()>
-where
-    L: Listener,
-    L::Addr: std::fmt::Debug,
-{
-    axum::serve(listener, router).with_graceful_shutdown(accepting.cancelled_owned()).await
-}
-
 /// The keys come before everything else: a server that cannot tell who is calling must not start.
 async fn authenticator(config: &Config) -> Result<Authenticator, StartError> {
     let authenticator = Authenticator::new(&config.auth, Clock::system())
@@ -289,6 +300,11 @@ async fn authenticator(config: &Config) -> Result<Authenticator, StartError> {
         );
     }
     Ok(authenticator)
+}
+
+fn tls(config: &Config) -> Result<Option<Tls>, StartError> {
+    let files = config.listen.tls.as_ref();
+    files.map(Tls::load).transpose().map_err(|error| StartError::Tls { cause: error.to_string() })
 }
 
 async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {

@@ -8,7 +8,12 @@ use std::{
 };
 
 use prometheus_client::{
-    metrics::{counter::Counter, gauge::Gauge},
+    metrics::{
+        counter::Counter,
+        family::Family,
+        gauge::Gauge,
+        histogram::{Histogram, exponential_buckets},
+    },
     registry::Registry,
 };
 use tracing_subscriber::{EnvFilter, fmt, util::SubscriberInitExt};
@@ -48,8 +53,28 @@ pub struct Metrics {
     pub duplicate_records: Counter,
     /// Saves refused because the queues were full.
     pub overloaded: Counter,
+    /// Streams over HTTP that were broken off because their clients did not read.
+    pub slow_readers: Counter,
     /// Open subscriptions.
     pub subscriptions: Gauge,
+    /// Open streams over HTTP.
+    pub streams: Gauge,
+    /// Open connections with live updates: sockets, server-sent events, multipart.
+    pub connections: Gauge,
+    /// Operations begun on sockets.
+    pub socket_operations: Counter,
+    /// Answers and events given to sockets and streams.
+    pub events_delivered: Counter,
+    /// Reads of the table by subscriptions that were further behind than what is kept in memory.
+    pub catch_ups: Counter,
+    /// Sockets that ended, by the code of their close; 1006 where the connection broke off.
+    pub socket_closes: Family<[(&'static str, u16); 1], Counter>,
+    /// Seconds from a record's commit until its live event was taken by the connection.
+    pub delivery_seconds: Histogram,
+    /// Open TCP connections, sockets among them.
+    pub tcp_connections: Gauge,
+    /// Connections closed at once because there were too many.
+    pub refused_connections: Counter,
     registry: Registry,
 }
 
@@ -71,8 +96,25 @@ impl Telemetry {
         let commits = counter("commits", "Transactions of the write lanes");
         let duplicate_records = counter("duplicate_records", "Records that were there already when they came again");
         let overloaded = counter("overloaded", "Saves refused because the queues were full");
+        let slow_readers = counter("stream_slow_readers", "Streams over HTTP broken off because nobody read them");
+        let refused_connections =
+            counter("refused_connections", "Connections closed at once because there were too many");
         let subscriptions = Gauge::default();
+        let socket_operations = counter("socket_operations", "Operations begun on sockets");
+        let events_delivered = counter("events_delivered", "Answers and events given to sockets and streams");
+        let catch_ups = counter("catch_ups", "Reads of the table by subscriptions that had fallen behind");
         registry.register("subscriptions", "Open subscriptions", subscriptions.clone());
+        let streams = Gauge::default();
+        registry.register("streams", "Open streams over HTTP", streams.clone());
+        let connections = Gauge::default();
+        registry.register("connections", "Open connections with live updates", connections.clone());
+        let socket_closes = Family::default();
+        registry.register("socket_closes", "Sockets that ended, by close code", socket_closes.clone());
+        // 0.25 ms to 8 s.
+        let delivery_seconds = Histogram::new(exponential_buckets(0.000_25, 2.0, 16));
+        registry.register("delivery_seconds", "From commit to the connection", delivery_seconds.clone());
+        let tcp_connections = Gauge::default();
+        registry.register("tcp_connections", "Open TCP connections, sockets among them", tcp_connections.clone());
         Self(Arc::new(Metrics {
             recovered_by_check,
             listener_reconnects,
@@ -82,7 +124,17 @@ impl Telemetry {
             commits,
             duplicate_records,
             overloaded,
+            slow_readers,
             subscriptions,
+            streams,
+            connections,
+            socket_operations,
+            events_delivered,
+            catch_ups,
+            socket_closes,
+            delivery_seconds,
+            tcp_connections,
+            refused_connections,
             registry,
         }))
     }
@@ -123,6 +175,6 @@ mod tests {
         let text = telemetry.text();
         assert!(text.contains("taskwire_saved_records_total 3"), "{text}");
         assert!(text.contains("taskwire_subscriptions 1"), "{text}");
-        assert_eq!(text.matches("# HELP").count(), 9, "{text}");
+        assert_eq!(text.matches("# HELP").count(), 19, "{text}");
     }
 }

@@ -105,6 +105,14 @@ CREATE INDEX task_record_by_record_id ON task_record (record_id);
 CREATE INDEX task_record_by_task ON task_record (user_id, task_id, position);
 CREATE UNIQUE INDEX task_record_by_position ON task_record (user_id, position, recorded_at);
 
+-- What every server must do about a user, and heed: close what was opened with tokens from before `disconnected_at`. One
+-- row for each user of whom that was ever asked.
+CREATE TABLE user_control (
+    user_id         text COLLATE "C" PRIMARY KEY,
+    disconnected_at timestamptz NOT NULL
+);
+CREATE INDEX user_control_by_time ON user_control (disconnected_at);
+
 -- Where a stranger's statement gathers its rows until its end; always empty between statements.
 CREATE UNLOGGED TABLE task_inbox (
     id          bigint,

@@ -11,7 +11,7 @@ use crate::db::Database;
 use crate::feed::{self, FeedSettings, Hub};
 use crate::graphql::Api;
 use crate::maintenance;
-use crate::service::Service;
+use crate::service::{Limits, Service};
 use crate::store::{LaneSettings, Lanes, Store, StoreSettings};
 use crate::telemetry::Telemetry;
 
@@ -65,7 +65,9 @@ impl Parts {
         let (background, tracker) = (CancellationToken::new(), TaskTracker::new());
         feed::start(&hub, database.options.clone(), &tracker, &background);
         maintenance::start(&store, database, &tracker, &background);
-        let service = Service::new(store, lanes.clone(), hub, config.task.settle);
+        let service = Service::new(store, lanes.clone(), hub, config.task.settle)
+            .users_may_save(config.auth.users_may_save)
+            .with_limits(Limits::default().bodies(config.http.user_body_limit, config.http.body_limit));
         let api = Api::new(service.clone(), &config.graphql);
         Self { service, api, authenticator, lanes, subscriptions, background, tracker }
     }

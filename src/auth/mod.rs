@@ -33,19 +33,21 @@ pub struct Viewer {
     pub role: Role,
     /// When the caller's token runs out; none without one.
     pub token_expires_at: Option<DateTime<Utc>>,
+    /// When it was issued; none without a token, or where it does not say.
+    pub token_issued_at: Option<DateTime<Utc>>,
 }
 
 impl Viewer {
     /// Who may do everything: everybody, as long as no key is configured.
     #[must_use]
     pub fn admin() -> Self {
-        Self { user_id: None, role: Role::Admin, token_expires_at: None }
+        Self { user_id: None, role: Role::Admin, token_expires_at: None, token_issued_at: None }
     }
 
     /// Somebody with an id.
     #[must_use]
     pub fn new(user_id: impl Into<String>, role: Role) -> Self {
-        Self { user_id: Some(user_id.into()), role, token_expires_at: None }
+        Self { user_id: Some(user_id.into()), role, token_expires_at: None, token_issued_at: None }
     }
 
     /// A user.
@@ -64,6 +66,12 @@ impl Viewer {
     #[must_use]
     pub fn until(self, token_expires_at: DateTime<Utc>) -> Self {
         Self { token_expires_at: Some(token_expires_at), ..self }
+    }
+
+    /// The same, with a token of that moment.
+    #[must_use]
+    pub fn since(self, token_issued_at: Option<DateTime<Utc>>) -> Self {
+        Self { token_issued_at, ..self }
     }
 }
 

@@ -163,7 +163,8 @@ impl Inner {
             None => Role::default(),
             Some(role) => role.as_str().and_then(|role| role.parse().ok()).ok_or(AuthError::Role)?,
         };
-        Ok(Viewer::new(user_id, role).until(expires_at))
+        // Only ever compared with when a user was disconnected; what cannot be read says nothing.
+        Ok(Viewer::new(user_id, role).until(expires_at).since(moment(present(claims, "iat"))))
     }
 
     /// One of ours must be named; and a token that names somebody is for nobody else (RFC 7519, 4.1.3), so one with an

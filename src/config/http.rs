@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use clap::Args;
 
-use super::ConfigError;
+use super::{ConfigError, humane};
 
 /// Flags of HTTP.
 #[derive(Debug, Clone, Default, Args)]
@@ -30,6 +30,12 @@ pub struct HttpFlags {
         help_heading = "HTTP"
     )]
     pub allow_origins: Vec<String>,
+    /// How large the body of a user's request may be [default: 1MiB]
+    #[arg(long = "user-body-limit", env = "TASKWIRE_USER_BODY_LIMIT", value_name = "SIZE", value_parser = humane::bytes, help_heading = "HTTP")]
+    pub user_body_limit: Option<usize>,
+    /// How large the body of a worker's or an admin's request may be [default: 16MiB]
+    #[arg(long = "body-limit", env = "TASKWIRE_BODY_LIMIT", value_name = "SIZE", value_parser = humane::bytes, help_heading = "HTTP")]
+    pub body_limit: Option<usize>,
 }
 
 /// Where the server listens, and to whom it answers.
@@ -41,6 +47,10 @@ pub struct HttpConfig {
     pub public_hosts: Vec<String>,
     /// Origins of web pages that may use this server, besides its own; lower case, without a slash at the end.
     pub allow_origins: Vec<String>,
+    /// Bytes of the body of a user's request.
+    pub user_body_limit: usize,
+    /// Bytes of the body of a worker's or an admin's request.
+    pub body_limit: usize,
 }
 
 impl Default for HttpConfig {
@@ -49,6 +59,8 @@ impl Default for HttpConfig {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8000)),
             public_hosts: Vec::new(),
             allow_origins: Vec::new(),
+            user_body_limit: 1 << 20,
+            body_limit: 16 << 20,
         }
     }
 }
@@ -60,6 +72,8 @@ impl HttpConfig {
             listen: flags.listen.unwrap_or(default.listen),
             public_hosts: tidy(flags.public_hosts),
             allow_origins: tidy(flags.allow_origins),
+            user_body_limit: flags.user_body_limit.unwrap_or(default.user_body_limit),
+            body_limit: flags.body_limit.unwrap_or(default.body_limit),
         }
     }
 
@@ -80,6 +94,11 @@ impl HttpConfig {
                     "--allow-origin",
                     format!("{origin:?} is no origin: give scheme and host, as in https://app.example.com"),
                 ));
+            }
+        }
+        for (setting, limit) in [("--user-body-limit", self.user_body_limit), ("--body-limit", self.body_limit)] {
+            if !(1 << 10..=1 << 30).contains(&limit) {
+                return Err(ConfigError::new(setting, "must be 1KiB to 1GiB"));
             }
         }
         Ok(())

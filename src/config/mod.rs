@@ -12,6 +12,8 @@ mod feed;
 mod graphql;
 mod http;
 mod humane;
+mod listen;
+mod socket;
 mod task;
 mod write;
 
@@ -24,6 +26,8 @@ pub use feed::{FeedConfig, FeedFlags};
 pub use graphql::{GraphqlConfig, GraphqlFlags, Switch};
 pub use http::{HttpConfig, HttpFlags};
 pub(crate) use humane::duration;
+pub use listen::{ListenConfig, ListenFlags, ProxyHeader, TlsFiles};
+pub use socket::{SocketConfig, SocketFlags};
 pub use task::{TaskConfig, TaskFlags};
 pub use write::{WriteConfig, WriteFlags};
 
@@ -65,6 +69,12 @@ pub struct Flags {
     /// HTTP.
     #[command(flatten)]
     pub http: HttpFlags,
+    /// Open connections.
+    #[command(flatten)]
+    pub socket: SocketFlags,
+    /// Connections.
+    #[command(flatten)]
+    pub listen: ListenFlags,
     /// Who may call.
     #[command(flatten)]
     pub auth: AuthFlags,
@@ -91,6 +101,10 @@ pub struct Config {
     pub data_dir: DataDirConfig,
     /// Where it listens, and to whom it answers.
     pub http: HttpConfig,
+    /// Open connections.
+    pub socket: SocketConfig,
+    /// How connections are taken.
+    pub listen: ListenConfig,
     /// Who may call.
     pub auth: AuthConfig,
     /// What one operation may ask for.
@@ -112,6 +126,8 @@ impl Config {
             database: DatabaseConfig::from_flags(flags.database, &variable)?,
             data_dir: DataDirConfig::from_flags(flags.data_dir),
             http: HttpConfig::from_flags(flags.http),
+            socket: SocketConfig::from_flags(&flags.socket),
+            listen: ListenConfig::from_flags(flags.listen),
             auth: AuthConfig::from_flags(flags.auth)?,
             graphql: GraphqlConfig::from_flags(&flags.graphql),
             feed: FeedConfig::from_flags(&flags.feed),
@@ -126,6 +142,8 @@ impl Config {
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.database.validate()?;
         self.http.validate()?;
+        self.socket.validate()?;
+        self.listen.validate()?;
         self.auth.validate()?;
         self.auth.validate_reach(self.http.listen.ip())?;
         self.graphql.validate()?;

@@ -27,6 +27,12 @@ pub enum StartError {
         /// Names the setting, and says what is wrong.
         cause: String,
     },
+    /// The certificate that is to be served cannot be used.
+    #[error("--tls-cert, --tls-key: {cause}")]
+    Tls {
+        /// Names the file, and says what is wrong.
+        cause: String,
+    },
     /// No rights on the data directory.
     #[error("the data directory {} cannot be written: {cause}; make it writable, or choose another one by --data-dir (TASKWIRE_DATA_DIR)", path.display())]
     NotWritable {

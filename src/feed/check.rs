@@ -83,6 +83,7 @@ impl Reader {
         left.everyone.extend(inbox.everyone);
         left.everyone_all |= inbox.everyone_all;
         left.is_renewed |= inbox.is_renewed;
+        left.control |= inbox.control;
         if !inbox.own.is_empty() {
             left.own.extend(inbox.own);
             left.own_due.get_or_insert_with(Instant::now);
@@ -91,6 +92,11 @@ impl Reader {
     }
 
     async fn work(&mut self, inbox: &mut Inbox, is_due: bool) -> Result<(), StoreError> {
+        // First: it must not wait for anything of the feed.
+        if inbox.control || inbox.is_renewed || is_due {
+            self.carry_out().await?;
+            inbox.control = false;
+        }
         if inbox.is_renewed {
             self.renew().await?;
             inbox.is_renewed = false;
@@ -109,6 +115,14 @@ impl Reader {
             inbox.everyone_all = false;
         }
         self.count_lost();
+        Ok(())
+    }
+
+    /// Who was disconnected, by a row of this server or of another.
+    async fn carry_out(&self) -> Result<(), StoreError> {
+        let control = &self.hub.inner.control;
+        let found = self.hub.within_time(self.hub.inner.store.disconnections(control.since())).await?;
+        control.found(found);
         Ok(())
     }
 

@@ -9,10 +9,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::control::{Close, Control};
 use super::everyone::Everyone;
 use super::ring::Rings;
 use super::watch::Watch;
@@ -43,6 +45,7 @@ pub(super) struct Inner {
     /// There is something in the inbox.
     pub(super) wake: Notify,
     pub(super) everyone: Mutex<Everyone>,
+    pub(super) control: Control,
     is_own: IsOwnBackend,
     is_connected: AtomicBool,
     users: Mutex<Users>,
@@ -100,6 +103,8 @@ pub(super) struct Inbox {
     pub(super) is_renewed: bool,
     /// Found by the check, and no notification yet: lost, if none comes soon. Since when, and how many changes.
     pub(super) suspects: HashMap<String, (Instant, u64)>,
+    /// Somebody was disconnected.
+    pub(super) control: bool,
 }
 
 /// A lock whose holder panicked still guards consistent data: no method here leaves it half done.
@@ -127,6 +132,7 @@ impl Hub {
                 closed,
                 wake: Notify::new(),
                 everyone: Mutex::default(),
+                control: Control::default(),
                 is_own,
                 is_connected: AtomicBool::new(false),
                 users: Mutex::new(Users { watched: HashMap::new(), rings }),
@@ -192,6 +198,17 @@ impl Hub {
         lock(&self.inner.everyone).committed(&entries);
     }
 
+    /// How to close what a user has open on this server; the first one counts.
+    pub fn close_by(&self, close: Close) {
+        self.inner.control.close_by(close);
+    }
+
+    /// The user was disconnected at that time, by the database's clock: closes what is open here, and tells how many that
+    /// were. Done once, whoever finds it first.
+    pub fn disconnected(&self, user: &str, at: DateTime<Utc>) -> usize {
+        self.inner.control.disconnected(user, at)
+    }
+
     /// Whether the listener hears notifications now.
     #[must_use]
     pub fn is_connected(&self) -> bool {
@@ -205,6 +222,12 @@ impl Hub {
     /// The listener is new: whatever was sent before may be lost.
     pub(super) fn renewed(&self) {
         lock(&self.inner.inbox).is_renewed = true;
+        self.inner.wake.notify_one();
+    }
+
+    /// Somebody was disconnected: the table says who.
+    pub(super) fn control_notified(&self) {
+        lock(&self.inner.inbox).control = true;
         self.inner.wake.notify_one();
     }
 

@@ -96,7 +96,8 @@ async fn listen(hub: &Hub, options: PgConnectOptions, backoff: &mut Backoff) -> 
 }
 
 fn hear(hub: &Hub, notification: &PgNotification) {
-    if notification.channel() != FEED {
+    if notification.channel() == CONTROL {
+        hub.control_notified();
         return;
     }
     match serde_json::from_str(notification.payload()) {

@@ -7,6 +7,7 @@
 //! - [`watch`]: one subscription to one user: wait until the head passes the cursor, read the next page
 //! - `everyone`: the same for those who watch all users
 //! - `listener`: the one connection that hears notifications · `check`: the one task that reads what is new
+//! - `control`: what an admin has every server do about a user
 //! - [`mod@error`]: why a subscription ends
 //!
 //! To add a kind of subscription: a method of [`Watch`] or [`EveryoneWatch`] that gives the next page, then its stream in
@@ -18,6 +19,7 @@ pub mod hub;
 pub mod watch;
 
 mod check;
+mod control;
 mod everyone;
 mod listener;
 mod ring;
@@ -28,6 +30,7 @@ use sqlx::postgres::PgConnectOptions;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use control::Close;
 pub use cursor::{CursorError, FeedCursor};
 pub use error::FeedError;
 pub use everyone::EveryoneWatch;

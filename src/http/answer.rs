@@ -1,20 +1,17 @@
 //! What goes back: GraphQL answers as JSON, and refusals in the same shape.
 //!
-//! A request that was refused whole has no `data` and is a 4xx. (Content negotiation to the letter comes with the issue on
-//! safety.)
+//! A request that was refused whole has no `data`. What was no GraphQL request at all is a 4xx; whether one that was not
+//! executed is one too depends on the media type (`negotiation`). Nobody keeps an answer: it is for its caller alone.
 
 use async_graphql::{ServerError, Value};
 use axum::body::Body;
-use axum::http::header::{
-    ACCEPT, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_MAX_AGE, ALLOW, CONTENT_TYPE, VARY,
-};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
 use serde::Serialize;
 
-const GRAPHQL: HeaderValue = HeaderValue::from_static("application/graphql-response+json; charset=utf-8");
-const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
+use super::negotiation::MediaType;
+use super::request_id;
 
 /// In the specification's order: errors first, so that they are seen.
 #[derive(Serialize)]
@@ -26,15 +23,38 @@ struct Answer<'a> {
 }
 
 /// The answer to a request that was executed, or refused by the library before that.
-pub(super) fn respond(answer: async_graphql::Response, headers: &HeaderMap) -> Response {
+pub(super) fn respond(mut answer: async_graphql::Response, headers: &HeaderMap) -> Response {
+    request_id::mark(&mut answer.errors, headers);
     let errors = &answer.errors;
     let refused = !errors.is_empty() && errors.iter().all(|error| error.path.is_empty());
     let data = (!refused).then_some(&answer.data);
-    let status = if refused { StatusCode::BAD_REQUEST } else { StatusCode::OK };
-    json(status, headers, &Answer { errors, data })
+    let media_type = MediaType::of(headers);
+    let status = if refused { busy(errors).unwrap_or(media_type.refused()) } else { StatusCode::OK };
+    json(status, media_type, &Answer { errors, data })
 }
 
-fn json(status: StatusCode, headers: &HeaderMap, answer: &Answer<'_>) -> Response {
+/// The status where the request was good and the server had no room for it: proxies and clients act on these.
+fn busy(errors: &[ServerError]) -> Option<StatusCode> {
+    match text_of(errors.first()?, "code")? {
+        "RATE_LIMITED" => Some(StatusCode::TOO_MANY_REQUESTS),
+        "OVERLOADED" | "DATABASE_UNAVAILABLE" => Some(StatusCode::SERVICE_UNAVAILABLE),
+        _ => None,
+    }
+}
+
+/// An answer as one JSON text.
+pub(super) fn text(answer: &async_graphql::Response) -> Vec<u8> {
+    let errors = &answer.errors;
+    let refused = !errors.is_empty() && errors.iter().all(|error| error.path.is_empty());
+    let answer = Answer { errors, data: (!refused).then_some(&answer.data) };
+    serde_json::to_vec(&answer).unwrap_or_else(|error| {
+        tracing::error!(%error, "an answer cannot be written as JSON");
+        br#"{"errors":[{"message":"Something went wrong on the server.","extensions":{"code":"INTERNAL_SERVER_ERROR"}}]}"#
+            .to_vec()
+    })
+}
+
+fn json(status: StatusCode, media_type: MediaType, answer: &Answer<'_>) -> Response {
     let (status, body) = match serde_json::to_vec(answer) {
         Ok(body) => (status, body),
         Err(error) => {
@@ -44,25 +64,44 @@ fn json(status: StatusCode, headers: &HeaderMap, answer: &Answer<'_>) -> Respons
     };
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
-    let wants = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
-    let kind = if wants.contains("application/graphql-response+json") { GRAPHQL } else { JSON };
-    response.headers_mut().insert(CONTENT_TYPE, kind);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, media_type.header());
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Some(seconds) = answer.errors.first().and_then(retry_after).filter(|_| !status.is_success()) {
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
     response
+}
+
+/// Whole seconds, as the header has them.
+fn retry_after(error: &ServerError) -> Option<u64> {
+    match error.extensions.as_ref()?.get("retryAfterMs")? {
+        Value::Number(milliseconds) => milliseconds.as_u64().map(|milliseconds| milliseconds.div_ceil(1000)),
+        _ => None,
+    }
+}
+
+fn text_of<'a>(error: &'a ServerError, name: &str) -> Option<&'a str> {
+    match error.extensions.as_ref()?.get(name)? {
+        Value::String(text) => Some(text),
+        _ => None,
+    }
 }
 
 /// Why a request is not even executed.
 #[derive(Debug)]
 pub(super) struct Refusal {
-    status: StatusCode,
+    /// None: as the media type has it for a request that is one, but is not executed.
+    status: Option<StatusCode>,
     error: Box<ServerError>,
-    allow: Option<&'static str>,
+    header: Option<(HeaderName, HeaderValue)>,
 }
 
 impl Refusal {
     pub(super) fn new(status: StatusCode, code: &str, message: impl Into<String>) -> Self {
         let mut error = ServerError::new(message, None);
         error.extensions.get_or_insert_default().set("code", code);
-        Self { status, error: Box::new(error), allow: None }
+        Self { status: Some(status), error: Box::new(error), header: None }
     }
 
     /// Something is wrong with the request itself.
@@ -73,7 +112,12 @@ impl Refusal {
     /// This method may not do that; `allow` says which may.
     pub(super) fn method_not_allowed(allow: &'static str, message: &str) -> Self {
         let refusal = Self::new(StatusCode::METHOD_NOT_ALLOWED, "BAD_USER_INPUT", message);
-        Self { allow: Some(allow), ..refusal }
+        refusal.headed(ALLOW, HeaderValue::from_static(allow))
+    }
+
+    /// With one header more.
+    pub(super) fn headed(self, name: HeaderName, value: HeaderValue) -> Self {
+        Self { header: Some((name, value)), ..self }
     }
 
     /// Says more in the error's extensions.
@@ -84,35 +128,28 @@ impl Refusal {
 
     /// As the library's own error, with the code that it has been given.
     pub(super) fn of(error: ServerError) -> Self {
-        Self { status: StatusCode::BAD_REQUEST, error: Box::new(error), allow: None }
+        Self { status: None, error: Box::new(error), header: None }
     }
 
-    pub(super) fn respond(self, headers: &HeaderMap) -> Response {
+    /// The error alone, for an answer that does not go by HTTP.
+    pub(super) fn into_error(self) -> ServerError {
+        *self.error
+    }
+
+    /// The error by itself, where it can be told within a stream: something is wrong with the request, and nothing with
+    /// who sends it or how.
+    pub(super) fn into_request_error(self) -> Result<ServerError, Self> {
+        if self.status.is_none_or(|status| status == StatusCode::BAD_REQUEST) { Ok(*self.error) } else { Err(self) }
+    }
+
+    pub(super) fn respond(mut self, headers: &HeaderMap) -> Response {
+        request_id::mark(std::slice::from_mut(&mut *self.error), headers);
+        let media_type = MediaType::of(headers);
         let answer = Answer { errors: std::slice::from_ref(&*self.error), data: None };
-        let mut response = json(self.status, headers, &answer);
-        if let Some(allow) = self.allow {
-            response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+        let mut response = json(self.status.unwrap_or(media_type.refused()), media_type, &answer);
+        if let Some((name, value)) = self.header {
+            response.headers_mut().insert(name, value);
         }
         response
     }
-}
-
-/// To a browser that asks whether a page of an allowed origin may send its request: the guard has said so already.
-pub(super) fn preflight() -> Response {
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    let headers = response.headers_mut();
-    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST"));
-    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("content-type, accept, authorization"));
-    headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
-    response
-}
-
-/// Lets a page of this origin read the answer.
-pub(super) fn allow_origin(mut response: Response, origin: Option<HeaderValue>) -> Response {
-    if let Some(origin) = origin {
-        response.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-    }
-    response.headers_mut().append(VARY, HeaderValue::from_static("Origin"));
-    response
 }

@@ -1,39 +1,67 @@
 //! HTTP and WebSocket: `/graphql` and who may ask there, `/health`.
 //!
 //! - [`router`]: the routes · `guard`: what a web page could send is refused, as long as nobody has to sign in
-//! - `request`: a request's query string or body becomes GraphQL's request · `answer`: what goes back
-//! - `socket`: subscriptions, for now by async-graphql-axum
+//! - `viewer`: who is calling, by the token that comes along
+//! - `request`: a request's query string or body becomes GraphQL's request · `answer`: what goes back, in the media type
+//!   that `negotiation` finds · `request_id`, `compression`, `cors`: around it
+//! - `stream/`: results one by one, as server-sent events or multipart
+//! - [`Peer`]: the client's address, an extension of each request
+//! - [`connections`]: every open connection with live updates, counted and ended · `socket`: subscriptions over WebSocket
+//! - [`Listening`]: the accept loop · [`Tls`]: its certificate
 //!
 //! To add a route: here, behind the guard if it tells or changes anything of a user's.
 
 mod answer;
+mod compression;
+pub mod connections;
+mod cors;
 mod guard;
+mod listen;
+mod negotiation;
+mod peer;
 mod request;
+mod request_id;
 mod socket;
+mod stream;
+mod tls;
+mod viewer;
 
 use std::sync::Arc;
 
+pub use listen::Listening;
+pub use peer::Peer;
+pub use tls::{Tls, TlsError};
+
 use async_graphql::Executor as _;
+use async_graphql::parser::types::OperationType;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::header::UPGRADE;
 use axum::http::{HeaderMap, Method, StatusCode};
+use axum::middleware;
 use axum::response::Response;
 use axum::routing::{any, get};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::auth::Viewer;
+use crate::auth::Authenticator;
 use crate::config::HttpConfig;
 use crate::graphql::Api;
 use answer::Refusal;
+use connections::Connections;
 use guard::Guard;
+use negotiation::MediaType;
+use viewer::SignInError;
 
 /// How open sockets hear that the server ends, and how it waits for them.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone)]
 pub struct Sockets {
+    /// Cancelled when nothing new is accepted: streams over HTTP end then, each at its turn.
+    pub closing: CancellationToken,
     /// Cancelled when subscriptions are to end.
     pub end: CancellationToken,
+    /// Who is connected.
+    pub connections: Connections,
     /// Every open socket.
     pub open: TaskTracker,
 }
@@ -42,18 +70,17 @@ pub struct Sockets {
 #[derive(Clone)]
 struct Shared {
     api: Api,
+    authenticator: Authenticator,
     guard: Arc<Guard>,
     sockets: Sockets,
 }
 
 /// The routes: `/graphql` for queries, mutations and, over WebSocket, subscriptions; `/health`.
-pub fn router(api: Api, config: &HttpConfig, sockets: Sockets) -> Router {
+pub fn router(api: Api, authenticator: Authenticator, config: &HttpConfig, sockets: Sockets) -> Router {
     let guard = Arc::new(Guard::new(config));
-    Router::new().route("/graphql", any(graphql)).route("/health", get(health)).with_state(Shared {
-        api,
-        guard,
-        sockets,
-    })
+    let shared = Shared { api, authenticator, guard, sockets };
+    let routes = Router::new().route("/graphql", any(graphql)).route("/health", get(health)).with_state(shared);
+    routes.layer(compression::layer()).layer(middleware::from_fn(request_id::attach))
 }
 
 /// For load balancers and scripts: tells nothing of anybody, so whoever asks is answered.
@@ -74,19 +101,35 @@ async fn graphql(State(shared): State<Shared>, request: Request) -> Response {
     let answered = match *request.method() {
         Method::GET if is_upgrade(&headers) => socket::upgrade(&shared, request).await,
         Method::GET | Method::POST => execute(&shared, request, &headers).await,
-        Method::OPTIONS => Ok(answer::preflight()),
+        Method::OPTIONS => Ok(cors::preflight()),
         _ => Err(Refusal::method_not_allowed("GET, POST", "Send a query by GET or POST, a mutation by POST.")),
     };
     let response = answered.unwrap_or_else(|refusal| refusal.respond(&headers));
-    answer::allow_origin(response, origin)
+    cors::allow(response, origin)
 }
 
 async fn execute(shared: &Shared, request: Request, headers: &HeaderMap) -> Result<Response, Refusal> {
+    let viewer = viewer::of_request(&shared.authenticator, request.method(), request.uri(), headers).await;
+    let viewer = viewer.map_err(SignInError::refusal)?;
+    let peer = Peer::of(request.extensions());
     let request = match *request.method() {
-        Method::GET => request::from_query_string(request.uri(), &shared.api)?,
-        _ => request::from_body(request, shared.api.service().limits().request_bytes).await?,
+        Method::GET => request::from_query_string(request.uri(), &shared.api),
+        _ => request::from_body(request, shared.api.service().limits().request_bytes_of(&viewer)).await,
     };
-    let answer = shared.api.caller(Viewer::admin()).execute(request).await;
+    let request = match (request, stream::refused(headers)) {
+        (Err(refusal), Some(format)) => return Ok(stream::refuse(format, refusal.into_request_error()?)),
+        (request, _) => request?,
+    };
+    let operation = shared.api.operation_type(&request).ok().flatten();
+    if let Some(format) = stream::chosen(headers, operation) {
+        let is_subscription = operation == Some(OperationType::Subscription);
+        let seat = shared.sockets.connections.enter(Some(&viewer), Some(peer.0)).map_err(stream::full)?;
+        let remaining = shared.authenticator.remaining(&viewer);
+        let operation = stream::Operation { caller: shared.api.caller(viewer), request, is_subscription, remaining };
+        return Ok(stream::open(format, operation, seat, shared.sockets.closing.clone()));
+    }
+    MediaType::check(headers)?;
+    let answer = shared.api.caller(viewer).execute(request).await;
     Ok(answer::respond(answer, headers))
 }
 

@@ -4,10 +4,11 @@
 
 use async_graphql::parser::types::OperationType;
 use async_graphql::{Request, Variables};
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::Query;
-use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode, Uri};
+use http_body_util::BodyExt as _;
 use serde::Deserialize;
 
 use super::answer::Refusal;
@@ -53,13 +54,20 @@ pub(super) fn from_query_string(uri: &Uri, api: &Api) -> Result<Request, Refusal
 }
 
 /// Of a POST.
-pub(super) async fn from_body(request: axum::extract::Request, limit: i32) -> Result<Request, Refusal> {
+pub(super) async fn from_body(request: axum::extract::Request, limit: u64) -> Result<Request, Refusal> {
     let (parts, body) = request.into_parts();
     if !is_json(&parts.headers) {
         return Err(Refusal::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "BAD_USER_INPUT",
             "The request's Content-Type must be application/json.",
+        ));
+    }
+    if parts.headers.get(CONTENT_ENCODING).is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return Err(Refusal::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "BAD_USER_INPUT",
+            "Bodies are taken as they are, without a Content-Encoding.",
         ));
     }
     let body = read(&parts.headers, body, limit).await?;
@@ -90,20 +98,32 @@ fn parse<T: serde::de::DeserializeOwned>(name: &str, text: Option<String>) -> Re
     })
 }
 
-async fn read(headers: &HeaderMap, body: Body, limit: i32) -> Result<Bytes, Refusal> {
-    let most = usize::try_from(limit).unwrap_or_default();
+/// The body, as far as this caller may send one. The length that it announces is enough to be refused.
+async fn read(headers: &HeaderMap, mut body: Body, limit: u64) -> Result<Vec<u8>, Refusal> {
     let told = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    let too_large = |value: Option<u64>| {
-        let message = format!("The body is larger than {limit} bytes. Send fewer records at once.");
-        let refusal = Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "LIMIT_EXCEEDED", message);
-        let refusal = refusal.with("limit", "body").with("max", limit);
-        if let Some(value) = value { refusal.with("value", value) } else { refusal }
-    };
-    if told.is_some_and(|told| told > u64::try_from(most).unwrap_or(u64::MAX)) {
-        return Err(too_large(told));
+    if let Some(told) = told.filter(|told| *told > limit) {
+        return Err(too_large(limit, told));
     }
-    // The client may also have gone away in the middle: nobody reads this answer then.
-    axum::body::to_bytes(body, most).await.map_err(|_| too_large(None))
+    // A client may announce much and send nothing: room is made as it comes.
+    let mut read = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| Refusal::bad_request("The body broke off."))?;
+        let Ok(data) = frame.into_data() else { continue };
+        let length = u64::try_from(read.len() + data.len()).unwrap_or(u64::MAX);
+        if length > limit {
+            return Err(too_large(limit, length));
+        }
+        read.extend_from_slice(&data);
+    }
+    Ok(read)
+}
+
+fn too_large(limit: u64, value: u64) -> Refusal {
+    let message = format!(
+        "The body is larger than the {limit} bytes that this caller may send at once. Send fewer records, or shorter ones."
+    );
+    let refusal = Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "LIMIT_EXCEEDED", message);
+    refusal.with("limit", "body").with("max", limit).with("value", value)
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

@@ -1,6 +1,7 @@
 //! Every limit on what comes in, in one table: the checks read it, and `docs/limits.md` is made from it (a test compares
 //! the two). To add a limit: a constant, a row in [`TABLE`], the check in `input`.
 
+use crate::auth::{Role, Viewer};
 use crate::config::GraphqlConfig;
 
 /// Characters of a userId or taskId, at least 1.
@@ -43,7 +44,9 @@ pub const COUNT: i32 = 10_000;
 pub const CANCEL_TASKS: i32 = 10_000;
 /// Ids that `nodes` takes.
 pub const NODES: usize = 100;
-/// Bytes of a request's body.
+/// Bytes of a user's request's body.
+pub const USER_REQUEST_BYTES: usize = 1024 * 1024;
+/// Bytes of a worker's or an admin's request's body.
 pub const REQUEST_BYTES: usize = 16 * 1024 * 1024;
 /// Characters of a cursor.
 pub const CURSOR_CHARACTERS: usize = 2_000;
@@ -74,6 +77,8 @@ fn row(what: &'static str, value: impl ToString, beyond: &'static str) -> Limit 
 #[must_use]
 pub fn table() -> Vec<Limit> {
     const REFUSED: &str = "BAD_USER_INPUT naming the field";
+    const TOO_LARGE: &str = "LIMIT_EXCEEDED naming the body, HTTP 413";
+    let listen = crate::config::ListenConfig::default();
     vec![
         row("`userId`, `taskId`: characters", format!("1 to {ID_CHARACTERS}"), REFUSED),
         row("`name`, `stepName`: characters", format!("up to {NAME_CHARACTERS}"), REFUSED),
@@ -103,7 +108,16 @@ pub fn table() -> Vec<Limit> {
             LOOKED_AT,
             "it ends early: hasNextPage, or not isExact",
         ),
-        row("A request's body: bytes", REQUEST_BYTES, "HTTP 413"),
+        row("A user's request's body: bytes (`--user-body-limit`)", USER_REQUEST_BYTES, TOO_LARGE),
+        row("A worker's or an admin's request's body: bytes (`--body-limit`)", REQUEST_BYTES, TOO_LARGE),
+        row("Connections at the same time", listen.connections, "closed at once"),
+        row("A request's header: bytes", listen.header_bytes, "HTTP 431"),
+        row("A request's header: seconds to send it", listen.header_timeout.as_secs(), "closed"),
+        row("A request's body: seconds to send it", listen.body_timeout.as_secs(), "TIMEOUT, HTTP 408"),
+        row("An answer: seconds until it begins", listen.handler_timeout.as_secs(), "TIMEOUT, HTTP 503"),
+        row("An answer: seconds in which nothing of it is taken", listen.answer_stall_timeout.as_secs(), "closed"),
+        row("A connection without a request: seconds", listen.idle_timeout.as_secs(), "closed"),
+        row("TLS' handshake: seconds", listen.tls_handshake_timeout.as_secs(), "closed"),
         row("Saves that wait: records", crate::store::LaneSettings::default().queue_records, "OVERLOADED, try again"),
         row("Saves that wait: bytes", crate::store::LaneSettings::default().queue_bytes, "OVERLOADED, try again"),
         row(
@@ -161,18 +175,42 @@ pub struct Limits {
     pub batch_records: i32,
     /// Bytes of one result, as JSON text.
     pub result_bytes: i32,
-    /// Bytes of one request's body.
+    /// Bytes of one request's body, of a user.
+    pub user_request_bytes: i32,
+    /// The same, of a worker or an admin.
     pub request_bytes: i32,
+}
+
+impl Limits {
+    /// The same, with bodies of so many bytes: a user's, and a worker's or an admin's.
+    #[must_use]
+    pub fn bodies(self, user: usize, others: usize) -> Self {
+        Self { user_request_bytes: whole(user), request_bytes: whole(others), ..self }
+    }
+
+    /// Bytes of one request's body of this viewer.
+    #[must_use]
+    pub fn request_bytes_of(&self, viewer: &Viewer) -> u64 {
+        let bytes = match viewer.role {
+            Role::User => self.user_request_bytes,
+            Role::Worker | Role::Admin => self.request_bytes,
+        };
+        u64::try_from(bytes).unwrap_or_default()
+    }
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        let whole = |value: usize| i32::try_from(value).unwrap_or(i32::MAX);
         Self {
             page_size: PAGE_SIZE,
             batch_records: whole(BATCH_RECORDS),
             result_bytes: whole(RESULT_BYTES),
+            user_request_bytes: whole(USER_REQUEST_BYTES),
             request_bytes: whole(REQUEST_BYTES),
         }
     }
+}
+
+fn whole(value: usize) -> i32 {
+    i32::try_from(value).unwrap_or(i32::MAX)
 }

@@ -1,11 +1,13 @@
 //! The verbs, and the only place that decides who may. Every verb takes the viewer first.
 //!
-//! - `tasks`, `history`, `feed`: reads · `save`, `cancel`: writes · [`watch`]: streams
-//! - [`rate`]: how often a viewer may ask · [`limits`]: every limit, in one table · `input`: checks of what came in · [`error`]: what a caller is told
+//! - `tasks`, `history`, `feed`: reads · `save`, `cancel`: writes · [`watch`]: streams · `control`: closing a user's sockets
+//! - [`rate`]: how often a viewer may ask · [`limits`]: every limit, in one table
+//! - `input`: checks of what came in · [`error`]: what a caller is told
 //!
 //! To add a verb: a method in its room, the viewer's right first (`scope`), then the input's limits, then the store.
 
 mod cancel;
+mod control;
 pub mod error;
 mod feed;
 mod health;
@@ -47,13 +49,27 @@ pub struct Service {
     limits: Arc<Limits>,
     /// How long a COMPLETED task whose `totalSteps` is not known may still be between two steps.
     settle: Duration,
+    /// Whether users save reports of their own tasks.
+    users_may_save: bool,
 }
 
 impl Service {
     /// The service over a store, its lanes for single saves, and the feed's hub.
     #[must_use]
     pub fn new(store: Store, lanes: Lanes, hub: Hub, settle: Duration) -> Self {
-        Self { store, lanes, hub, limits: Arc::new(Limits::default()), settle }
+        Self { store, lanes, hub, limits: Arc::new(Limits::default()), settle, users_may_save: false }
+    }
+
+    /// The same, where users save reports of their own tasks, or do not.
+    #[must_use]
+    pub fn users_may_save(self, users_may_save: bool) -> Self {
+        Self { users_may_save, ..self }
+    }
+
+    /// The same, with these limits.
+    #[must_use]
+    pub fn with_limits(self, limits: Limits) -> Self {
+        Self { limits: Arc::new(limits), ..self }
     }
 
     /// What a client may ask for at once.

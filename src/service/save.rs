@@ -6,7 +6,6 @@ use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::scope::writable_user;
 use super::{Saved, Service, ServiceError, TaskDetails, input, limits};
 use crate::auth::Viewer;
 use crate::store::{NewRecord, StoreError};
@@ -79,7 +78,7 @@ struct Stored<'a> {
 impl Service {
     /// Saves one report. When it returns, the record is committed.
     pub async fn save(&self, viewer: &Viewer, input: SaveInput) -> Result<Saved, ServiceError> {
-        let record = check(viewer, "input", input)?;
+        let record = self.check(viewer, "input", input)?;
         let record_id = record.record_id;
         self.lanes.save(record).await.map_err(|error| match error {
             StoreError::Conflict { .. } => conflict("input.recordId"),
@@ -100,13 +99,39 @@ impl Service {
         let records = inputs
             .into_iter()
             .enumerate()
-            .map(|(index, input)| check(viewer, &format!("input.records[{index}]"), input))
+            .map(|(index, input)| self.check(viewer, &format!("input.records[{index}]"), input))
             .collect::<Result<Vec<_>, _>>()?;
         let saved = self.store.save_batch(&records).await.map_err(|error| match error {
             StoreError::Conflict { index } => conflict(&format!("input.records[{index}].recordId")),
             other => other.into(),
         })?;
         Ok(SavedBatch::of(saved))
+    }
+
+    /// Checks a report against the limits and makes a record of it.
+    fn check(&self, viewer: &Viewer, field: &str, input: SaveInput) -> Result<NewRecord, ServiceError> {
+        let user_id = self.savable_user(viewer, &format!("{field}.userId"), input.user_id)?;
+        input::id(&format!("{field}.taskId"), &input.task_id)?;
+        input::between(&format!("{field}.step"), input.step.into(), 0, limits::STEP.into())?;
+        if let Some(details) = &input.task {
+            input::details(&format!("{field}.task"), details)?;
+        }
+        if let Some(timestamp) = input.timestamp {
+            input::timestamp(&format!("{field}.timestamp"), timestamp, Utc::now())?;
+        }
+        let result = store_result(&format!("{field}.stepResult"), &input.step_result)?;
+        Ok(NewRecord {
+            user_id,
+            task_id: input.task_id,
+            step: input.step,
+            status: input.step_result.status,
+            result,
+            progress: input.step_result.progress,
+            timestamp: input.timestamp,
+            record_id: input.record_id.unwrap_or_else(Uuid::now_v7),
+            reported_by: viewer.user_id.clone(),
+            details: input.task.filter(|details| *details != TaskDetails::default()),
+        })
     }
 }
 
@@ -139,32 +164,6 @@ fn conflict(field: &str) -> ServiceError {
         field,
         format!("{field} stands for another task or step of this user. Give every record an id of its own."),
     )
-}
-
-/// Checks a report against the limits and makes a record of it.
-fn check(viewer: &Viewer, field: &str, input: SaveInput) -> Result<NewRecord, ServiceError> {
-    let user_id = writable_user(viewer, &format!("{field}.userId"), input.user_id)?;
-    input::id(&format!("{field}.taskId"), &input.task_id)?;
-    input::between(&format!("{field}.step"), input.step.into(), 0, limits::STEP.into())?;
-    if let Some(details) = &input.task {
-        input::details(&format!("{field}.task"), details)?;
-    }
-    if let Some(timestamp) = input.timestamp {
-        input::timestamp(&format!("{field}.timestamp"), timestamp, Utc::now())?;
-    }
-    let result = store_result(&format!("{field}.stepResult"), &input.step_result)?;
-    Ok(NewRecord {
-        user_id,
-        task_id: input.task_id,
-        step: input.step,
-        status: input.step_result.status,
-        result,
-        progress: input.step_result.progress,
-        timestamp: input.timestamp,
-        record_id: input.record_id.unwrap_or_else(Uuid::now_v7),
-        reported_by: viewer.user_id.clone(),
-        details: input.task.filter(|details| *details != TaskDetails::default()),
-    })
 }
 
 fn store_result(field: &str, result: &StepResult) -> Result<String, ServiceError> {

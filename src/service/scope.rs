@@ -1,5 +1,14 @@
 //! Whose tasks a viewer may see and change. Not yours looks exactly like not there: a read of somebody else's task finds
-//! nothing; only what a role may not do at all is FORBIDDEN.
+//! nothing; only what a role may not do at all is FORBIDDEN, and what has no "not there": a subscription to another user,
+//! and a save for one.
+//!
+//! | | own tasks | everybody's | saves | acknowledges | maintenance |
+//! | --- | --- | --- | --- | --- | --- |
+//! | user | reads, watches, cancels | – | own, if `--users-may-save` | – | – |
+//! | worker | | reads, watches, cancels | everybody's | everybody's | – |
+//! | admin | | reads, watches, cancels | everybody's | everybody's | yes |
+//!
+//! To add a verb: one of these functions first thing in it, and its rows in `tests/it/rights/`, which fail without.
 
 use super::{Service, ServiceError, input};
 use crate::auth::{Role, Viewer};
@@ -36,36 +45,59 @@ pub(super) fn watchable_scope(viewer: &Viewer, user_id: Option<String>) -> Resul
 
 /// Whether the viewer may see this user's records.
 pub(super) fn may_read(viewer: &Viewer, user_id: &str) -> bool {
-    viewer.role != Role::User || viewer.user_id.as_deref() == Some(user_id)
-}
-
-/// Whom a report is for. Workers and admins report for everyone and must say for whom.
-pub(super) fn writable_user(viewer: &Viewer, field: &str, user_id: Option<String>) -> Result<String, ServiceError> {
-    if !may_save(viewer) {
-        return Err(ServiceError::forbidden());
-    }
-    let user_id = user_id.ok_or_else(|| must_name_user(field))?;
-    input::id(field, &user_id)?;
-    Ok(user_id)
+    // The hole that `tests/hole` has to find; no server is built with this feature.
+    cfg!(feature = "planted-hole") || viewer.role != Role::User || viewer.user_id.as_deref() == Some(user_id)
 }
 
 impl Service {
-    /// Whether the viewer may save reports.
+    /// Whether the viewer may save reports: workers and admins; users where the operator lets them.
     #[must_use]
     pub fn may_save(&self, viewer: &Viewer) -> bool {
-        may_save(viewer)
+        viewer.role != Role::User || self.users_may_save
+    }
+
+    /// Whom a report is for. Workers and admins report for everyone and must say for whom; a user reports for itself. That
+    /// there is such a task, or such a user, makes no difference to who may not.
+    pub(super) fn savable_user(
+        &self,
+        viewer: &Viewer,
+        field: &str,
+        user_id: Option<String>,
+    ) -> Result<String, ServiceError> {
+        match viewer.role {
+            Role::Worker | Role::Admin => named_user(field, user_id),
+            Role::User if self.users_may_save => {
+                let user_id = user_id.or_else(|| viewer.user_id.clone());
+                user_id.filter(|user_id| may_read(viewer, user_id)).ok_or_else(ServiceError::forbidden)
+            }
+            Role::User => Err(ServiceError::forbidden()),
+        }
     }
 }
 
-/// Workers and admins save and acknowledge.
-pub(super) fn may_save(viewer: &Viewer) -> bool {
-    viewer.role != Role::User
+/// Whose cancellation is acknowledged: what workers and admins do, for everyone.
+pub(super) fn acknowledged_user(viewer: &Viewer, field: &str, user_id: Option<String>) -> Result<String, ServiceError> {
+    match viewer.role {
+        Role::Worker | Role::Admin => named_user(field, user_id),
+        Role::User => Err(ServiceError::forbidden()),
+    }
+}
+
+/// What admins do alone: maintenance, and whatever concerns the server.
+pub(super) fn admins_only(viewer: &Viewer) -> Result<(), ServiceError> {
+    if viewer.role == Role::Admin { Ok(()) } else { Err(ServiceError::forbidden()) }
 }
 
 /// Whose task a cancellation is about: the own, or anybody's for workers and admins. None where it is not the viewer's.
 pub(super) fn cancellable_user(viewer: &Viewer, user_id: Option<String>) -> Result<Option<String>, ServiceError> {
     readable_user(viewer, user_id)
         .map_err(|error| if error.field() == Some("userId") { error.at("input.userId") } else { error })
+}
+
+fn named_user(field: &str, user_id: Option<String>) -> Result<String, ServiceError> {
+    let user_id = user_id.ok_or_else(|| must_name_user(field))?;
+    input::id(field, &user_id)?;
+    Ok(user_id)
 }
 
 fn must_name_user(field: &str) -> ServiceError {

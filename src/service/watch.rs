@@ -173,12 +173,8 @@ impl Service {
             Scope::User(user) => Source::User(Box::new(self.hub.watch(user).await?)),
             Scope::Everyone => Source::Everyone(self.hub.watch_everyone().await?),
         };
-        let mut open = OpenCancellations {
-            store: self.store.clone(),
-            hub: self.hub.clone(),
-            user: if let Scope::User(user) = scope { Some(user) } else { None },
-            told: HashSet::new(),
-        };
+        let mut open =
+            OpenCancellations { store: self.store.clone(), hub: self.hub.clone(), scope, told: HashSet::new() };
         let telemetry = source.telemetry();
         Ok(until_closed(try_stream! {
             let mut is_replay = true;
@@ -346,7 +342,7 @@ impl Source {
 struct OpenCancellations {
     store: Store,
     hub: Hub,
-    user: Option<String>,
+    scope: Scope,
     told: HashSet<(String, String)>,
 }
 
@@ -357,7 +353,7 @@ impl OpenCancellations {
         let mut open = HashSet::new();
         let mut mark = None;
         loop {
-            let read = || self.store.open_cancellations(self.user.as_deref(), mark.as_ref(), CANCELLATIONS);
+            let read = || self.store.open_cancellations(&self.scope, mark.as_ref(), CANCELLATIONS);
             let page = self.hub.patiently(read).await?;
             let is_last = (page.len() as u64) < CANCELLATIONS;
             mark = page

@@ -9,7 +9,7 @@ use sea_orm::{ConnectionTrait, FromQueryResult, QueryResult, Value};
 
 use super::columns::{HEAD_COLUMNS, TASK_COLUMNS};
 use super::feed::{Head, no_row, statement};
-use super::{Store, StoreError};
+use super::{Scope, Store, StoreError};
 
 /// Tasks that changed, each once with its latest state, and the head as it was in the same statement.
 #[derive(Clone, Debug)]
@@ -142,17 +142,21 @@ impl Store {
     /// a mark (none: from the first).
     pub async fn open_cancellations(
         &self,
-        user: Option<&str>,
+        scope: &Scope,
         after: Option<&CancellationMark>,
         limit: u64,
     ) -> Result<Vec<task::Model>, StoreError> {
         let (at, mark_user, mark_task) =
             after.map_or((DateTimeUtc::UNIX_EPOCH, "", ""), |(at, user, task)| (*at, user.as_str(), task.as_str()));
+        let user = match scope {
+            Scope::User(user) => Some(user.clone()),
+            Scope::Everyone => None,
+        };
         let values = [
             at.into(),
             mark_user.into(),
             mark_task.into(),
-            user.map(str::to_owned).into(),
+            user.into(),
             i64::try_from(limit).unwrap_or(i64::MAX).into(),
         ];
         tasks_from(&self.db.query_all_raw(statement(&OPEN_CANCELLATIONS, values)).await?)

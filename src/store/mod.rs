@@ -7,7 +7,7 @@
 //!   tried again, and who waits for whom
 //! - `tasks`, `history`: reads · [`filter`], [`page`]: what a list asks for · `feed`, `feed_tasks`: what
 //!   the feed reads
-//! - `outage`: whether the database is away · `partitions`: dividing `task_record` ahead
+//! - `control`: what every server must do about a user · `outage`: whether the database is away · `partitions`: dividing `task_record` ahead
 //!
 //! Reads through `SeaORM`; where a statement needs `unnest` or a row comparison: SQL through its `Statement` into a typed
 //! row. To add a read: a method beside its kin, its bound on `recorded_at` first, then its caller in `src/service`.
@@ -16,6 +16,7 @@ mod append;
 mod batch;
 mod cancel;
 mod columns;
+mod control;
 pub mod error;
 mod feed;
 mod feed_tasks;
@@ -37,6 +38,7 @@ use std::time::Duration;
 use sea_orm::DatabaseConnection;
 
 pub use cancel::{AcknowledgeOutcome, CancelOutcome, CancelTerms, Cancelled, NewAcknowledgement, NewCancellation};
+pub use control::Disconnections;
 pub use error::StoreError;
 pub use feed::{ChangedHeads, FeedPage, Head};
 pub use feed_tasks::{CancellationMark, ChangedUsers, TasksPage};

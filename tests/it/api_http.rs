@@ -103,10 +103,6 @@ async fn what_is_no_request_is_a_400_with_a_code_and_without_data() {
         (r#"{"query":"{ viewer { role } }","variables":"x"}"#, "BAD_USER_INPUT"),
         (r#"{"query":"{ viewer { role } }","extensions":[]}"#, "BAD_USER_INPUT"),
         (r#"{"query":"{ viewer { role } }","operationName":[]}"#, "BAD_USER_INPUT"),
-        (r#"{"query":"{ viewer { role "}"#, "GRAPHQL_PARSE_FAILED"),
-        (r#"{"query":"{ nobody }"}"#, "GRAPHQL_VALIDATION_FAILED"),
-        (r#"{"query":"query A { viewer { role } }","operationName":"B"}"#, "OPERATION_RESOLUTION_FAILURE"),
-        (r#"{"query":"subscription { taskEvents(userId: \"u\") { isReplay } }"}"#, "OPERATION_RESOLUTION_FAILURE"),
     ] {
         let request = server.client.post(server.url()).header(CONTENT_TYPE, "application/json").body(body);
         let (status, answer) = send(request).await;
@@ -122,6 +118,42 @@ async fn what_is_no_request_is_a_400_with_a_code_and_without_data() {
     let nulls = r#"{"query":"{ viewer { role } }","variables":null,"operationName":null,"extensions":null,"more":1}"#;
     let request = server.client.post(server.url()).header(CONTENT_TYPE, "application/json").body(nulls);
     assert_eq!(send(request).await.0, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_request_that_is_not_executed_has_the_status_of_its_media_type_and_no_data() {
+    let server = ApiServer::start().await;
+    let watch = r#"{"query":"subscription { taskEvents(userId: \"u\") { isReplay } }"}"#;
+    for (body, expected) in [
+        (r#"{"query":"{ viewer { role "}"#, "GRAPHQL_PARSE_FAILED"),
+        (r#"{"query":"{ nobody }"}"#, "GRAPHQL_VALIDATION_FAILED"),
+        (r#"{"query":"query($n: Int!) { tasks(first: $n) { feedCursor } }"}"#, "GRAPHQL_VALIDATION_FAILED"),
+        (r#"{"query":"query A { viewer { role } }","operationName":"B"}"#, "OPERATION_RESOLUTION_FAILURE"),
+        (watch, "OPERATION_RESOLUTION_FAILURE"),
+    ] {
+        for (accept, status) in [("application/json", 200), ("*/*", 200), ("application/graphql-response+json", 400)] {
+            let request = server.client.post(server.url()).header(CONTENT_TYPE, "application/json");
+            let (got, answer) = send(request.header("accept", accept).body(body)).await;
+            assert_eq!((got.as_u16(), code(&answer)), (status, expected), "{body}: {answer}");
+            assert!(answer.get("data").is_none(), "{answer}");
+        }
+    }
+    let partly = json!({ "query": "{ viewer { role } tasks(first: -1) { feedCursor } }" });
+    let request = server.client.post(server.url()).json(&partly).header("accept", "application/graphql-response+json");
+    let (status, answer) = send(request).await;
+    assert_eq!((status, code(&answer)), (StatusCode::OK, "BAD_USER_INPUT"));
+    assert_eq!(answer["data"], json!({ "viewer": { "role": "ADMIN" }, "tasks": null }));
+}
+
+#[tokio::test]
+async fn who_could_not_read_the_answer_gets_nothing_done() {
+    let server = ApiServer::start().await;
+    server.save("u", "t", 1, "RUNNING", json!({})).await;
+    let request = server.client.post(server.url()).json(&json!({ "query": CANCEL })).header("accept", "text/html");
+    let (status, answer) = send(request).await;
+    assert_eq!((status, code(&answer)), (StatusCode::NOT_ACCEPTABLE, "BAD_USER_INPUT"));
+    let told = server.data(r#"{ taskStatus(userId: "u", taskId: "t") }"#, json!({})).await;
+    assert_eq!(told, json!({ "taskStatus": "RUNNING" }));
 }
 
 #[tokio::test]
@@ -180,10 +212,16 @@ async fn hosts_and_origins_that_the_operator_allows_are_answered() {
     let response = request(Method::POST).json(&json!({ "query": ME })).send().await.unwrap();
     assert_eq!(response.status(), StatusCode::OK);
     assert_eq!(response.headers()["access-control-allow-origin"], "https://app.example");
-    assert_eq!(response.headers()["vary"], "Origin");
+    assert_eq!(response.headers()["access-control-expose-headers"], "x-request-id");
+    assert_eq!(response.headers().get("access-control-allow-credentials"), None);
+    let vary: Vec<_> = response.headers().get_all("vary").iter().map(|vary| vary.to_str().unwrap()).collect();
+    assert!(vary.join(", ").contains("Origin"), "{vary:?}");
     let preflight = request(Method::OPTIONS).header("access-control-request-method", "POST").send().await.unwrap();
     assert_eq!(preflight.status(), StatusCode::NO_CONTENT);
-    assert_eq!(preflight.headers()["access-control-allow-headers"], "content-type, accept, authorization");
+    assert_eq!(
+        preflight.headers()["access-control-allow-headers"],
+        "content-type, accept, authorization, x-request-id"
+    );
     let other = server.client.request(Method::OPTIONS, server.url()).header("origin", "https://evil.example");
     assert_eq!(other.send().await.unwrap().status(), StatusCode::FORBIDDEN);
 }

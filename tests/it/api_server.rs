@@ -6,7 +6,9 @@ use std::time::Duration;
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use taskwire::app::App;
-use taskwire::config::{Config, DatabaseConfig, DatabaseSource, HttpConfig};
+use taskwire::auth::{NewToken, Role, make_token};
+use taskwire::clock::Clock;
+use taskwire::config::{AuthConfig, Config, DatabaseConfig, DatabaseSource, HttpConfig, KeyConfig};
 use taskwire::service::Service;
 use taskwire::telemetry::Telemetry;
 use tokio::net::TcpStream;
@@ -14,6 +16,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
+use super::auth::keys::SECRET;
 use super::support::TestDatabase;
 
 /// What a save asks back where a test does not say.
@@ -24,7 +27,7 @@ pub(crate) struct ApiServer {
     pub(crate) address: SocketAddr,
     pub(crate) client: reqwest::Client,
     pub(crate) database: TestDatabase,
-    app: App,
+    pub(crate) app: App,
 }
 
 impl ApiServer {
@@ -33,22 +36,40 @@ impl ApiServer {
     }
 
     pub(crate) async fn with(http: HttpConfig) -> Self {
-        Self::configured(|config| config.http = HttpConfig { listen: config.http.listen, ..http }).await
+        Self::with_config(Config { http, ..Config::default() }).await
     }
 
+    /// Where everybody has to sign in.
+    pub(crate) async fn with_key() -> Self {
+        Self::with_config(Self::key_config()).await
+    }
+
+    /// Settings by which everybody has to sign in, with a [`token`].
+    pub(crate) fn key_config() -> Config {
+        let auth = AuthConfig { key: KeyConfig::Secret(SECRET.into()), ..AuthConfig::default() };
+        Config { auth, ..Config::default() }
+    }
+
+    /// With settings that are changed before it starts.
     pub(crate) async fn configured(change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = Config::default();
+        change(&mut config);
+        Self::with_config(config).await
+    }
+
+    /// With these settings, but on a free port and with a database of its own.
+    pub(crate) async fn with_config(config: Config) -> Self {
         let database = TestDatabase::new().await;
-        let mut config = Config {
+        let config = Config {
             database: DatabaseConfig {
                 url: DatabaseSource::Url { url: database.url.clone(), setting: "the test".into() },
                 min_connections: 1,
                 max_connections: 8,
                 ..DatabaseConfig::default()
             },
-            http: HttpConfig { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), ..HttpConfig::default() },
-            ..Config::default()
+            http: HttpConfig { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), ..config.http },
+            ..config
         };
-        change(&mut config);
         let app = App::start(config, Telemetry::new()).await.unwrap();
         Self { address: app.address(), client: reqwest::Client::new(), database, app }
     }
@@ -67,8 +88,14 @@ impl ApiServer {
         self.client.post(self.url()).json(&body).send().await.unwrap().text().await.unwrap()
     }
 
+    /// The answer. Its errors name the request, each by another id: that is looked at here and taken out.
     pub(crate) async fn ask(&self, query: &str, variables: Value) -> Value {
-        serde_json::from_str(&self.raw(query, variables).await).unwrap()
+        let mut answer: Value = serde_json::from_str(&self.raw(query, variables).await).unwrap();
+        for error in answer.get_mut("errors").and_then(Value::as_array_mut).into_iter().flatten() {
+            let id = error["extensions"].as_object_mut().and_then(|extensions| extensions.remove("requestId"));
+            assert!(id.is_some_and(|id| id.as_str().is_some_and(|id| !id.is_empty())), "no requestId: {error}");
+        }
+        answer
     }
 
     /// The data of an answer without errors.
@@ -92,10 +119,15 @@ impl ApiServer {
     }
 
     pub(crate) async fn socket(&self) -> Socket {
-        let mut socket = Socket(self.upgrade("graphql-transport-ws", None).await.unwrap());
+        let mut socket = self.open_socket().await;
         socket.send(json!({ "type": "connection_init" })).await;
         assert_eq!(socket.next().await, json!({ "type": "connection_ack" }));
         socket
+    }
+
+    /// A socket on which nobody has said anything yet.
+    pub(crate) async fn open_socket(&self) -> Socket {
+        Socket(self.upgrade("graphql-transport-ws", None).await.unwrap())
     }
 
     pub(crate) async fn upgrade(
@@ -110,6 +142,13 @@ impl ApiServer {
         }
         tokio_tungstenite::connect_async(request).await.map(|(socket, _)| socket)
     }
+}
+
+/// A token that a server [with a key](ApiServer::with_key) takes, valid for an hour.
+pub(crate) fn token(sub: &str, role: Role) -> String {
+    let config = AuthConfig { key: KeyConfig::Secret(SECRET.into()), ..AuthConfig::default() };
+    let token = NewToken { sub: sub.into(), role, ttl: Duration::from_hours(1) };
+    make_token(&config, &token, &Clock::system()).unwrap()
 }
 
 /// A report as an input; what `more` holds is laid over it, one level deep.

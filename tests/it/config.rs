@@ -133,7 +133,7 @@ fn one_end_of_the_pool_moves_the_other_ends_default() {
 fn hosts_and_origins_are_tidied_and_checked() {
     let http = |hosts: &[&str], origins: &[&str]| {
         let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-        let http = HttpFlags { listen: None, public_hosts: owned(hosts), allow_origins: owned(origins) };
+        let http = HttpFlags { public_hosts: owned(hosts), allow_origins: owned(origins), ..HttpFlags::default() };
         load(Flags { http, ..Flags::default() }, &[])
     };
     let config = http(&["Tasks.Example.com", " b "], &["https://App.example.com/"]).unwrap();

@@ -2,6 +2,10 @@
 //! To add tests: a file beside this one, and a `mod` line here. `support/` has what tests share.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "that is how a test fails")]
 
+mod accept;
+mod accept_http;
+mod accept_peer;
+mod accept_tls;
 mod api_http;
 mod api_mutation;
 mod api_paging;
@@ -9,12 +13,15 @@ mod api_query;
 mod api_server;
 mod api_subscription;
 mod append;
+mod audits;
 mod auth;
 mod config;
 mod demo;
 mod embedded;
 mod feed;
 mod held;
+mod http_auth;
+mod http_envelope;
 mod layers;
 mod limits_cache;
 mod limits_doc;
@@ -26,11 +33,18 @@ mod migrations;
 mod partitions;
 mod poison;
 mod reads;
+mod rights;
+mod rights_disconnect;
+mod rights_strings;
 mod schema;
 mod startup;
 mod status_model;
 mod status_prop;
 mod status_rules;
 mod strangers;
+mod stream_body;
+mod stream_ends;
+mod stream_multipart;
+mod stream_sse;
 mod support;
 mod visits;

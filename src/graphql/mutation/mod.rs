@@ -5,6 +5,7 @@
 mod acknowledge;
 mod cancel;
 mod cancel_many;
+mod disconnect_user;
 mod save;
 mod save_batch;
 
@@ -18,4 +19,5 @@ pub(crate) struct Mutation(
     cancel::CancelMutation,
     cancel_many::CancelManyMutation,
     acknowledge::AcknowledgeMutation,
+    disconnect_user::DisconnectUserMutation,
 );

@@ -30,7 +30,7 @@ impl From<&Session> for Viewer {
             role: viewer.role.into(),
             token_expires_at: viewer.token_expires_at.map(DateTime),
             may_save: session.service.may_save(viewer),
-            limits: session.service.limits().into(),
+            limits: Limits::of(session.service.limits(), viewer),
         }
     }
 }
@@ -48,13 +48,13 @@ pub(crate) struct Limits {
     request_bytes: i32,
 }
 
-impl From<&service::Limits> for Limits {
-    fn from(limits: &service::Limits) -> Self {
+impl Limits {
+    fn of(limits: &service::Limits, viewer: &crate::auth::Viewer) -> Self {
         Self {
             page_size: limits.page_size,
             batch_records: limits.batch_records,
             result_bytes: limits.result_bytes,
-            request_bytes: limits.request_bytes,
+            request_bytes: i32::try_from(limits.request_bytes_of(viewer)).unwrap_or(i32::MAX),
         }
     }
 }

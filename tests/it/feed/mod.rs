@@ -30,24 +30,24 @@ mod wakeups;
 /// Longer than anything takes, so that a test fails instead of hanging.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// A check that no test waits for.
-const NO_CHECK: Duration = Duration::from_mins(1);
+pub(crate) const NO_CHECK: Duration = Duration::from_mins(1);
 
 type Events = Pin<Box<dyn Stream<Item = Result<TaskEvent, ServiceError>> + Send>>;
 type Changes = Pin<Box<dyn Stream<Item = Result<TaskChange, ServiceError>> + Send>>;
 
 /// A server's inside: pool, store, hub, service, and the feed's two tasks.
-struct Server {
+pub(crate) struct Server {
     database: Database,
     store: Store,
     hub: Hub,
-    service: Service,
+    pub(crate) service: Service,
     telemetry: Telemetry,
     token: CancellationToken,
 }
 
 impl Server {
     /// With the check so often; returns once it hears notifications.
-    async fn start(url: &str, check_interval: Duration) -> Self {
+    pub(crate) async fn start(url: &str, check_interval: Duration) -> Self {
         Self::start_with(url, check_interval, 5).await
     }
 

@@ -1,0 +1,36 @@
+//! What pages of other origins may do: nothing, but for those of `--allow-origin`. The guard decides; here is what a browser
+//! is told of it.
+//!
+//! Nothing goes by cookie, so no answer allows credentials. Every mutation is one that a browser asks for first: it is no
+//! "simple" request.
+
+use axum::body::Body;
+use axum::http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, VARY,
+};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::Response;
+
+/// To a browser that asks whether a page of an allowed origin may send its request: the guard has said so already.
+pub(super) fn preflight() -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let headers = response.headers_mut();
+    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST"));
+    let allowed = HeaderValue::from_static("content-type, accept, authorization, x-request-id");
+    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, allowed);
+    headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+    response
+}
+
+/// Lets a page of this origin read the answer, and its request's id.
+pub(super) fn allow(mut response: Response, origin: Option<HeaderValue>) -> Response {
+    let headers = response.headers_mut();
+    if let Some(origin) = origin {
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("x-request-id"));
+    }
+    headers.append(VARY, HeaderValue::from_static("Origin, Accept"));
+    response
+}

@@ -1,0 +1,200 @@
+//! One request and its answer: from whom it came, what it may take, and that it is waited for when the server ends.
+
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::Request;
+use axum::http::header::{CONNECTION, CONTENT_TYPE};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Version};
+use axum::response::Response;
+use http_body::{Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+use tokio_util::task::task_tracker::TaskTrackerToken;
+use tower::Service as _;
+
+use super::Common;
+use super::connection::Waited;
+use super::io::Activity;
+use crate::http::answer::Refusal;
+
+/// Answers a request that came over the connection of `socket`.
+pub(super) async fn answer(
+    common: Arc<Common>,
+    router: Router,
+    socket: IpAddr,
+    activity: Arc<Activity>,
+    waited: Waited,
+    request: Request<Incoming>,
+) -> Result<Response, Infallible> {
+    let mut running = Running::new(activity, &common);
+    let (mut request, body_end) = with_body_end(request);
+    let peer = common.proxies.peer(socket, request.headers());
+    request.extensions_mut().insert(peer);
+    let version = request.version();
+    let response = run(&common, router, request, body_end).await.unwrap_or_else(|refused| refused.respond(version));
+    if is_stream(response.headers()) {
+        // It ends with the subscriptions, which nobody waits for before.
+        waited.release();
+        running.waited = None;
+    }
+    Ok(response.map(|body| Body::new(Answered { body, _running: running })))
+}
+
+/// The answer, unless the client or the handler takes too long for it.
+async fn run(
+    common: &Common,
+    mut router: Router,
+    request: Request,
+    body_end: Option<oneshot::Receiver<()>>,
+) -> Result<Response, TooLong> {
+    let headers = request.headers().clone();
+    let mut handler = std::pin::pin!(router.call(request));
+    if let Some(end) = body_end {
+        tokio::select! {
+            biased;
+            answer = &mut handler => return answer.map_err(|never| match never {}),
+            // Either way the sender is gone: the body is at its end, or nobody wants the rest.
+            read = timeout(common.body_timeout, end) => if read.is_err() {
+                return Err(TooLong::body(common.body_timeout, headers));
+            },
+        }
+    }
+    match timeout(common.handler_timeout, handler).await {
+        Ok(answer) => answer.map_err(|never| match never {}),
+        Err(_) => Err(TooLong::handler(common.handler_timeout, headers)),
+    }
+}
+
+fn is_stream(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    kind.starts_with(b"text/event-stream") || kind.starts_with(b"multipart/mixed")
+}
+
+/// What was not done in time.
+struct TooLong {
+    refusal: Refusal,
+    headers: HeaderMap,
+    /// The rest of a body is still on its way.
+    closes: bool,
+}
+
+impl TooLong {
+    fn body(limit: Duration, headers: HeaderMap) -> Self {
+        let message = format!("The body did not come within {} s.", limit.as_secs_f64());
+        Self { closes: true, ..Self::new(StatusCode::REQUEST_TIMEOUT, "body time", &message, limit, headers) }
+    }
+
+    fn handler(limit: Duration, headers: HeaderMap) -> Self {
+        let message = format!("There was no answer within {} s.", limit.as_secs_f64());
+        tracing::warn!(seconds = limit.as_secs_f64(), "gave up a request (--handler-timeout)");
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "handler time", &message, limit, headers)
+    }
+
+    fn new(status: StatusCode, limit: &str, message: &str, max: Duration, headers: HeaderMap) -> Self {
+        let refusal = Refusal::new(status, "TIMEOUT", message)
+            .with("retryable", true)
+            .with("limit", limit)
+            .with("maxMs", u64::try_from(max.as_millis()).unwrap_or(u64::MAX));
+        Self { refusal, headers, closes: false }
+    }
+
+    fn respond(self, version: Version) -> Response {
+        let mut response = self.refusal.respond(&self.headers);
+        // HTTP/2 knows no such header; its stream is reset instead.
+        if self.closes && version <= Version::HTTP_11 {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}
+
+/// A request counts as running until its answer is at its end, or dropped.
+struct Running {
+    activity: Arc<Activity>,
+    waited: Option<TaskTrackerToken>,
+}
+
+impl Running {
+    fn new(activity: Arc<Activity>, common: &Common) -> Self {
+        activity.requests.fetch_add(1, Relaxed);
+        activity.has_begun.store(false, Relaxed);
+        Self { activity, waited: Some(common.busy.token()) }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // What has come meanwhile was its body.
+        if self.activity.requests.fetch_sub(1, Relaxed) == 1 {
+            self.activity.has_begun.store(false, Relaxed);
+        }
+    }
+}
+
+/// An answer's body, with the request that it ends.
+struct Answered {
+    body: Body,
+    _running: Running,
+}
+
+impl http_body::Body for Answered {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// The request, and what hears of its body's end; nothing where there is no body.
+fn with_body_end(request: Request<Incoming>) -> (Request, Option<oneshot::Receiver<()>>) {
+    if http_body::Body::is_end_stream(request.body()) {
+        return (request.map(Body::new), None);
+    }
+    let (sender, receiver) = oneshot::channel();
+    (request.map(|body| Body::new(Asked { body, end: Some(sender) })), Some(receiver))
+}
+
+/// A request's body; `end` goes when it has been read.
+struct Asked {
+    body: Incoming,
+    end: Option<oneshot::Sender<()>>,
+}
+
+impl http_body::Body for Asked {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        if frame.is_none() || self.body.is_end_stream() {
+            self.end = None;
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

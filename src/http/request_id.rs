@@ -1,0 +1,62 @@
+//! Each request has an id: in the log's lines about it, in the answer's `x-request-id`, and in every error's extensions. A
+//! proxy or client that has given it one already keeps it.
+
+use async_graphql::ServerError;
+use axum::extract::Request;
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::middleware::Next;
+use axum::response::Response;
+use tracing::Instrument as _;
+use uuid::Uuid;
+
+/// The header, in and out.
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Longer is no id, and would only fill logs.
+const LONGEST: usize = 128;
+
+/// Gives a request its id. Handlers find it in the request's headers, whether or not it came with one.
+pub(super) async fn attach(mut request: Request, next: Next) -> Response {
+    let id = given(request.headers()).unwrap_or_else(new);
+    request.headers_mut().insert(REQUEST_ID, id.clone());
+    let span = tracing::info_span!("request", id = id.to_str().unwrap_or_default());
+    let mut response = next.run(request).instrument(span).await;
+    response.headers_mut().insert(REQUEST_ID, id);
+    response
+}
+
+/// Writes the request's id into errors.
+pub(super) fn mark(errors: &mut [ServerError], headers: &HeaderMap) {
+    let Some(id) = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok()) else { return };
+    for error in errors {
+        error.extensions.get_or_insert_default().set("requestId", id);
+    }
+}
+
+/// What the client sent, where it can be an id.
+fn given(headers: &HeaderMap) -> Option<HeaderValue> {
+    let mut ids = headers.get_all(REQUEST_ID).iter();
+    let id = ids.next().filter(|_| ids.next().is_none())?;
+    let is_usual = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:+/=@".contains(byte);
+    let is_id = !id.is_empty() && id.len() <= LONGEST && id.as_bytes().iter().all(is_usual);
+    is_id.then(|| id.clone())
+}
+
+fn new() -> HeaderValue {
+    HeaderValue::from_str(&Uuid::new_v4().to_string()).unwrap_or_else(|_| HeaderValue::from_static("none"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_short_and_harmless_in_a_log() {
+        let given = |id: &str| given(&HeaderMap::from_iter([(REQUEST_ID, HeaderValue::from_str(id).unwrap())]));
+        for id in ["a", "0b2c6f1e-3f0a-4d7c-9b0e-1f2d3c4b5a69", "Root=1-67891233-abc/x:y+z@w", &"x".repeat(LONGEST)] {
+            assert_eq!(given(id).unwrap(), id);
+        }
+        for id in ["", "a b", "a\tb", "<b>", "\"", "a,b", "{}", &"x".repeat(LONGEST + 1)] {
+            assert_eq!(given(id), None, "{id}");
+        }
+    }
+}

@@ -1,0 +1,374 @@
+//! One socket's state machine: what comes in, what goes out, what is due. It is one task that never waits in the middle of
+//! anything.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use async_graphql::parser::types::OperationType;
+use async_graphql::{Executor as _, Request, Response, ServerError, Value as GraphQLValue};
+use serde_json::Value;
+use tokio_tungstenite::tungstenite::Message;
+
+use super::clock::{Clock, Due};
+use super::close::{Close, End};
+use super::line::Line;
+use super::operations::{Operations, Told};
+use super::protocol::{self, Heard, Protocol};
+use crate::auth::Viewer;
+use crate::config::SocketConfig;
+use crate::graphql::Caller;
+use crate::http::Shared;
+use crate::http::answer::Refusal;
+use crate::http::connections::{Connections, Ending, Seat};
+use crate::http::viewer::{self, SignInError};
+
+/// Messages that wait until the client reads. While there are as many, nothing more is read from it.
+const QUEUE: usize = 32;
+/// How many messages are handled before other sockets have their turn.
+const TURN: usize = 64;
+
+/// A socket's conversation with its client.
+pub(super) struct Conversation<'a> {
+    line: &'a mut Line,
+    shared: Shared,
+    connections: Connections,
+    protocol: Protocol,
+    seat: Seat,
+    /// `disconnectUser`, or the end of the server.
+    ending: Pin<Box<dyn Future<Output = Ending> + Send>>,
+    clock: Clock,
+    /// Of the handshake, until somebody signs in.
+    authorization: Option<String>,
+    sign_in: Option<SignIn>,
+    /// Who has signed in, and with that everything that they may do.
+    member: Option<Member>,
+    operations: Operations,
+    queue: VecDeque<Vec<u8>>,
+}
+
+struct Member {
+    viewer: Viewer,
+    caller: Caller,
+}
+
+/// A token that is being looked at: its keys may have to be fetched.
+struct SignIn {
+    viewer: Pin<Box<dyn Future<Output = Result<Viewer, SignInError>> + Send>>,
+    is_renewal: bool,
+}
+
+type Step = Result<(), End>;
+
+fn close(close: Close) -> Step {
+    Err(End::Close(close))
+}
+
+impl<'a> Conversation<'a> {
+    pub(super) fn new(
+        line: &'a mut Line,
+        shared: Shared,
+        protocol: Protocol,
+        seat: Seat,
+        authorization: Option<String>,
+    ) -> Self {
+        let connections = seat.connections().clone();
+        Self {
+            line,
+            clock: Clock::new(connections.config()),
+            ending: Box::pin(seat.ending()),
+            shared,
+            connections,
+            protocol,
+            seat,
+            authorization,
+            sign_in: None,
+            member: None,
+            operations: Operations::default(),
+            queue: VecDeque::new(),
+        }
+    }
+
+    /// The seat, which is kept until the socket is closed.
+    pub(super) fn into_seat(self) -> Seat {
+        self.seat
+    }
+
+    fn config(&self) -> &SocketConfig {
+        self.connections.config()
+    }
+
+    /// Goes on as far as possible, and says when and how it is over.
+    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<End> {
+        match self.step(context) {
+            Ok(()) => Poll::Pending,
+            Err(end) => Poll::Ready(end),
+        }
+    }
+
+    fn step(&mut self, context: &mut Context<'_>) -> Step {
+        self.check_ending(context)?;
+        let mut moves = 0;
+        loop {
+            let is_free = self.send(context)?;
+            let mut moved = self.listen(context)?;
+            moved |= self.check_sign_in(context)?;
+            // Nothing is asked of an operation that could not be sent: the next event stays where it is.
+            if is_free && self.queue.is_empty() {
+                moved |= self.ask(context);
+            }
+            if !moved {
+                self.clock.operations_run(!self.operations.is_empty());
+                if self.check_clock(context)? {
+                    continue;
+                }
+                break;
+            }
+            moves += 1;
+            if moves == TURN {
+                context.waker().wake_by_ref();
+                break;
+            }
+        }
+        if self.line.blocked_since().is_none()
+            && let Poll::Ready(flushed) = self.line.poll_flush(context)
+        {
+            return flushed;
+        }
+        // It has just become blocked: from now on another time counts.
+        self.check_clock(context).map(|_| ())
+    }
+
+    fn check_ending(&mut self, context: &mut Context<'_>) -> Step {
+        if self.clock.is_shutdown() {
+            return Ok(());
+        }
+        match self.ending.as_mut().poll(context) {
+            Poll::Pending => Ok(()),
+            Poll::Ready(Ending::Disconnected) => close(Close::Disconnected),
+            Poll::Ready(Ending::Shutdown) => {
+                self.clock.shutdown(self.seat.turn());
+                Ok(())
+            }
+        }
+    }
+
+    /// Sends what waits. Whether the client has taken it all.
+    fn send(&mut self, context: &mut Context<'_>) -> Result<bool, End> {
+        let was_blocked = self.line.blocked_since().is_some();
+        loop {
+            match self.line.poll_ready(context) {
+                Poll::Pending => return Ok(false),
+                Poll::Ready(Err(end)) => return Err(end),
+                Poll::Ready(Ok(())) if was_blocked => self.clock.unblocked(),
+                Poll::Ready(Ok(())) => {}
+            }
+            match self.queue.pop_front() {
+                Some(message) => self.line.send(message)?,
+                None => return Ok(true),
+            }
+        }
+    }
+
+    /// Hears one message.
+    fn listen(&mut self, context: &mut Context<'_>) -> Result<bool, End> {
+        // A client of the older protocol starts operations before it is let in.
+        let waits = self.protocol == Protocol::Legacy && self.sign_in.is_some();
+        if waits || self.queue.len() >= QUEUE {
+            return Ok(false);
+        }
+        match self.line.poll_next(context) {
+            Poll::Pending => Ok(false),
+            Poll::Ready(Err(end)) => Err(end),
+            Poll::Ready(Ok(Message::Text(text))) => self.hear(&text).map(|()| true),
+            Poll::Ready(Ok(Message::Binary(_))) => {
+                close(Close::BadMessage("a message is text".to_owned())).map(|()| true)
+            }
+            Poll::Ready(Ok(Message::Pong(_))) => {
+                // The answer of a client of the older protocol, which has no other.
+                self.clock.ponged();
+                Ok(true)
+            }
+            Poll::Ready(Ok(_)) => Ok(true),
+        }
+    }
+
+    fn hear(&mut self, text: &str) -> Step {
+        let heard = self.protocol.read(text).map_err(|why| End::Close(Close::BadMessage(why)))?;
+        match heard {
+            Heard::Init(_) if self.sign_in.is_some() || self.member.is_some() => close(Close::SecondInit),
+            Heard::Init(payload) => {
+                self.begin_sign_in(payload);
+                Ok(())
+            }
+            Heard::Ping(payload) => {
+                self.ping(payload);
+                Ok(())
+            }
+            Heard::Pong => {
+                self.clock.ponged();
+                Ok(())
+            }
+            Heard::Start { id, request } => self.start(&id, *request, text.len()),
+            Heard::Stop { id } => {
+                self.operations.stop(&id);
+                Ok(())
+            }
+            Heard::Terminate => close(Close::Terminated),
+        }
+    }
+
+    /// Looks at the token of `connection_init`, or, where it brings none, at that of the handshake.
+    fn begin_sign_in(&mut self, mut payload: Value) {
+        if let Some(authorization) = self.authorization.take()
+            && !viewer::has_token(&payload)
+        {
+            payload = serde_json::json!({ "Authorization": authorization });
+        }
+        self.look_at(payload, false);
+    }
+
+    /// Answers a ping. One that brings a token renews it, and is answered when the token was found good.
+    fn ping(&mut self, payload: Value) {
+        let is_open = self.shared.authenticator.is_open();
+        if self.member.is_some() && !is_open && viewer::has_token(&payload) {
+            self.look_at(payload, true);
+        } else {
+            self.queue.push_back(protocol::pong());
+        }
+    }
+
+    fn look_at(&mut self, payload: Value, is_renewal: bool) {
+        let authenticator = self.shared.authenticator.clone();
+        let viewer = Box::pin(async move { viewer::of_payload(&authenticator, &payload).await });
+        self.sign_in = Some(SignIn { viewer, is_renewal });
+    }
+
+    fn check_sign_in(&mut self, context: &mut Context<'_>) -> Result<bool, End> {
+        let Some(sign_in) = &mut self.sign_in else { return Ok(false) };
+        let is_renewal = sign_in.is_renewal;
+        let Poll::Ready(viewer) = sign_in.viewer.as_mut().poll(context) else { return Ok(false) };
+        self.sign_in = None;
+        let viewer = viewer.map_err(|error| self.refuse(&error.to_string()))?;
+        if let Some(Member { viewer: before, .. }) = &self.member
+            && (before.user_id != viewer.user_id || before.role != viewer.role)
+        {
+            return Err(self.refuse("the new token is somebody else's"));
+        }
+        self.clock.token_expires_in(self.shared.authenticator.remaining(&viewer));
+        if is_renewal {
+            self.queue.push_back(protocol::pong());
+        } else {
+            self.seat.sign_in(&viewer).map_err(|full| End::Close(Close::Full(full)))?;
+            self.clock.opened();
+            self.queue.push_back(self.protocol.ack());
+            if self.protocol == Protocol::Legacy {
+                self.queue.push_back(self.protocol.ping());
+            }
+        }
+        let caller = self.shared.api.caller(viewer.clone());
+        self.member = Some(Member { viewer, caller });
+        Ok(true)
+    }
+
+    /// The close of who is not let in, and before it what the older protocol says.
+    fn refuse(&mut self, why: &str) -> End {
+        if let Some(refusal) = self.protocol.refusal(why)
+            && self.queue.is_empty()
+            && self.line.blocked_since().is_none()
+            && let Err(end) = self.line.send(refusal)
+        {
+            return end;
+        }
+        End::Close(Close::Forbidden(why.to_owned()))
+    }
+
+    fn start(&mut self, id: &str, request: Request, bytes: usize) -> Step {
+        let Some(Member { caller, .. }) = &self.member else { return close(Close::Unauthorized) };
+        if self.operations.contains(id) {
+            if self.protocol == Protocol::Transport {
+                return close(Close::DuplicateId(id.to_owned()));
+            }
+            self.operations.stop(id);
+        }
+        if self.clock.is_shutdown() {
+            // The close that follows says it: the client starts it again wherever it comes back.
+            return Ok(());
+        }
+        if let Some(error) = self.beyond_limit(bytes) {
+            self.queue.push_back(self.protocol.error(id, &[error]));
+            return Ok(());
+        }
+        // What does not parse is refused by the caller.
+        let is_subscription = matches!(caller.operation_type(&request), Ok(Some(OperationType::Subscription)));
+        let stream = caller.execute_stream(request, None);
+        self.operations.start(id, bytes, is_subscription, stream);
+        self.connections.telemetry().socket_operations.inc();
+        Ok(())
+    }
+
+    fn beyond_limit(&self, bytes: usize) -> Option<ServerError> {
+        let (config, operations) = (self.config(), &self.operations);
+        let refused = |limit: &str, max: usize, value: usize, message: String| {
+            let refusal = Refusal::new(axum::http::StatusCode::OK, "LIMIT_EXCEEDED", message);
+            Some(refusal.with("limit", limit).with("max", max).with("value", value).into_error())
+        };
+        let (max, value) = (config.operations, operations.len() + 1);
+        if value > max {
+            let message = format!("A socket may have {max} operations at the same time.");
+            return refused("operations", max, value, message);
+        }
+        let (max, value) = (config.operation_bytes(), operations.bytes() + bytes);
+        if value > max {
+            let message = format!("The operations of a socket may take {max} bytes together.");
+            return refused("operationBytes", max, value, message);
+        }
+        None
+    }
+
+    /// Asks the operations for something to say.
+    fn ask(&mut self, context: &mut Context<'_>) -> bool {
+        let Poll::Ready(told) = self.operations.poll_next(context) else { return false };
+        match told {
+            Told::Answer { id, answer, is_first } if is_first && is_refusal(&answer) => {
+                self.operations.stop(&id);
+                self.queue.push_back(self.protocol.error(&id, &answer.errors));
+            }
+            Told::Answer { id, answer, .. } => {
+                self.connections.telemetry().events_delivered.inc();
+                self.queue.push_back(self.protocol.next(&id, &answer));
+            }
+            // The server ends it, not its source: a client that was told so would not start it again elsewhere.
+            Told::Complete { is_subscription: true, .. } if self.seat.is_shutdown() => {}
+            Told::Complete { id, .. } => self.queue.push_back(protocol::complete(&id)),
+        }
+        true
+    }
+
+    /// Whether something had to be done.
+    fn check_clock(&mut self, context: &mut Context<'_>) -> Result<bool, End> {
+        let has_more = !self.operations.is_empty() || !self.queue.is_empty() || self.line.blocked_since().is_some();
+        let blocked_since = self.line.blocked_since();
+        let config = self.connections.config();
+        let Poll::Ready(due) = self.clock.poll(config, blocked_since, has_more, context) else { return Ok(false) };
+        match due {
+            Due::Close(reason) => close(reason)?,
+            Due::Shutdown => close(Close::Shutdown)?,
+            Due::Ping => {
+                self.clock.pinged();
+                self.queue.push_back(self.protocol.ping());
+                if self.protocol == Protocol::Legacy {
+                    self.line.send_ping()?;
+                }
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// Whether an operation was refused before it began: by the parser, by validation, by a limit.
+fn is_refusal(answer: &Response) -> bool {
+    !answer.errors.is_empty()
+        && answer.data == GraphQLValue::Null
+        && answer.errors.iter().all(|error| error.path.is_empty())
+}

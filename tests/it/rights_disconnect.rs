@@ -1,0 +1,105 @@
+//! `disconnectUser`: every server closes what the user has open, soon, once, and opens nothing more for old tokens.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::Executor as _;
+use taskwire::auth::Viewer;
+use taskwire::service::Service;
+
+use super::feed::{NO_CHECK, Server};
+use super::support::{TestDatabase, eventually};
+
+/// Counts what it is told to close, of Anna; of others there is nothing.
+fn sockets(server: &Server, open: usize) -> (Arc<AtomicUsize>, Arc<AtomicUsize>) {
+    let (open, calls) = (Arc::new(AtomicUsize::new(open)), Arc::new(AtomicUsize::new(0)));
+    let (closing, counting) = (Arc::clone(&open), Arc::clone(&calls));
+    server.service.close_by(Box::new(move |user| {
+        counting.fetch_add(1, Ordering::SeqCst);
+        if user == "anna's \"%_\\" { closing.swap(0, Ordering::SeqCst) } else { 0 }
+    }));
+    (open, calls)
+}
+
+const ANNA: &str = "anna's \"%_\\";
+
+async fn disconnect(service: &Service) -> usize {
+    service.disconnect_user(&Viewer::admin(), ANNA.to_owned()).await.unwrap()
+}
+
+#[tokio::test]
+async fn every_server_closes_within_a_second_and_the_one_asked_counts() {
+    let test = TestDatabase::new().await;
+    let (here, there) = (Server::start(&test.url, NO_CHECK).await, Server::start(&test.url, NO_CHECK).await);
+    let ((open_here, calls_here), (open_there, _)) = (sockets(&here, 3), sockets(&there, 2));
+    let begin = Instant::now();
+    assert_eq!(disconnect(&here.service).await, 3);
+    let gone = async || (open_there.load(Ordering::SeqCst) == 0).then_some(());
+    eventually("the other server closes", gone).await;
+    assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
+    // Its own notification comes to the server, too: what has been opened since stays open.
+    open_here.store(1, Ordering::SeqCst);
+    assert_eq!(disconnect(&there.service).await, 0);
+    eventually("the second time", async || (open_here.load(Ordering::SeqCst) == 0).then_some(())).await;
+    assert_eq!(calls_here.load(Ordering::SeqCst), 2, "once for each time that it was asked for");
+}
+
+#[tokio::test]
+async fn a_lost_notification_is_made_up_for_by_the_check() {
+    let test = TestDatabase::new().await;
+    let server = Server::start(&test.url, Duration::from_millis(200)).await;
+    let (open, _) = sockets(&server, 1);
+    let insert = "INSERT INTO user_control VALUES ($1, clock_timestamp())";
+    sqlx::query(insert).bind(ANNA).execute(&mut test.session().await).await.unwrap();
+    eventually("the check finds it", async || (open.load(Ordering::SeqCst) == 0).then_some(())).await;
+}
+
+#[tokio::test]
+async fn anybodys_notification_closes_nothing() {
+    let test = TestDatabase::new().await;
+    let server = Server::start(&test.url, NO_CHECK).await;
+    let (open, calls) = sockets(&server, 1);
+    let mut session = test.session().await;
+    for payload in [r#"["anna's"]"#, "garbage", ""] {
+        sqlx::query("SELECT pg_notify('taskwire_control', $1)").bind(payload).execute(&mut session).await.unwrap();
+    }
+    session.execute("SELECT pg_notify('taskwire_feed', 'garbage')").await.unwrap();
+    // What comes behind them has been seen: so have they.
+    assert_eq!(server.service.disconnect_user(&Viewer::admin(), "ben".into()).await.unwrap(), 0);
+    assert_eq!((open.load(Ordering::SeqCst), calls.load(Ordering::SeqCst)), (1, 1));
+}
+
+#[tokio::test]
+async fn a_token_from_before_opens_nothing_more() {
+    let test = TestDatabase::new().await;
+    let server = Server::start(&test.url, NO_CHECK).await;
+    let admit =
+        async |issued_at: Option<DateTime<Utc>>| server.service.admit(&Viewer::user(ANNA).since(issued_at)).await;
+    let now = Utc::now();
+    assert!(admit(Some(now)).await.is_ok(), "nobody was disconnected yet");
+    disconnect(&server.service).await;
+    let refused = admit(Some(now)).await.unwrap_err();
+    assert_eq!(refused.code(), "FORBIDDEN");
+    assert!(admit(Some(now + TimeDelta::minutes(1))).await.is_ok(), "signed in again");
+    assert!(admit(None).await.is_ok(), "a token that does not say when it was issued");
+    assert!(server.service.admit(&Viewer::user("ben").since(Some(now))).await.is_ok());
+    assert!(server.service.admit(&Viewer::admin()).await.is_ok());
+}
+
+#[tokio::test]
+async fn users_and_workers_disconnect_nobody_and_the_id_is_looked_at() {
+    let test = TestDatabase::new().await;
+    let server = Server::start(&test.url, NO_CHECK).await;
+    let (open, _) = sockets(&server, 1);
+    for viewer in [Viewer::user(ANNA), Viewer::worker("w")] {
+        let refused = server.service.disconnect_user(&viewer, ANNA.into()).await.unwrap_err();
+        assert_eq!(refused.code(), "FORBIDDEN");
+    }
+    for wrong in [String::new(), "a\0b".into(), "x".repeat(256)] {
+        let refused = server.service.disconnect_user(&Viewer::admin(), wrong).await.unwrap_err();
+        assert_eq!((refused.code(), refused.field()), ("BAD_USER_INPUT", Some("input.userId")));
+    }
+    assert_eq!(open.load(Ordering::SeqCst), 1);
+}
