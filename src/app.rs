@@ -87,6 +87,7 @@ pub struct App {
     cluster: Option<Cluster>,
     parts: Parts,
     telemetry: Telemetry,
+    connections: Connections,
     shutdown: Shutdown,
     listening: Listening,
     is_encrypted: bool,
@@ -132,9 +133,8 @@ impl App {
         let registry = connections.clone();
         parts.service.close_by(Box::new(move |user| registry.disconnect(user)));
         let sockets = Sockets {
-            closing: shutdown.accepting.clone(),
             end: shutdown.subscriptions.clone(),
-            connections,
+            connections: connections.clone(),
             open: shutdown.sockets.clone(),
         };
         let router = http::router(parts.api(), parts.authenticator().clone(), &config.http, sockets);
@@ -148,6 +148,7 @@ impl App {
             cluster: None,
             parts,
             telemetry,
+            connections,
             shutdown,
             listening,
             is_encrypted,
@@ -182,6 +183,12 @@ impl App {
     #[must_use]
     pub fn authenticator(&self) -> &Authenticator {
         self.parts.authenticator()
+    }
+
+    /// Who is connected.
+    #[must_use]
+    pub fn connections(&self) -> &Connections {
+        &self.connections
     }
 
     /// Its metrics.

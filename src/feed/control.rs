@@ -28,7 +28,7 @@ struct State {
     /// The database's clock at the last look.
     since: Option<DateTime<Utc>>,
     /// What was carried out, and how much was closed.
-    done: HashMap<(String, DateTime<Utc>), usize>,
+    done: HashMap<String, HashMap<DateTime<Utc>, usize>>,
 }
 
 impl Control {
@@ -48,7 +48,10 @@ impl Control {
         }
         let mut state = lock(&self.state);
         state.since = Some(found.at);
-        state.done.retain(|(_, at), _| *at > found.at - REMEMBERED);
+        state.done.retain(|_, times| {
+            times.retain(|at, _| *at > found.at - REMEMBERED);
+            !times.is_empty()
+        });
     }
 
     /// Closes what the user has open, once for each time that this was asked for; and tells how many that were.
@@ -56,7 +59,11 @@ impl Control {
         // Held while it closes, so that of two who find the same row the second knows what the first has closed.
         let mut state = lock(&self.state);
         let count = || self.close.get().map_or(0, |close| close(user));
-        *state.done.entry((user.to_owned(), at)).or_insert_with(count)
+        *state.done.entry(user.to_owned()).or_default().entry(at).or_insert_with(count)
+    }
+
+    pub(super) fn has_disconnected(&self, user: &str, since: DateTime<Utc>) -> bool {
+        lock(&self.state).done.get(user).is_some_and(|times| times.keys().any(|at| *at >= since))
     }
 }
 
@@ -81,6 +88,8 @@ mod tests {
         control.found(found(at));
         assert_eq!(open.load(Ordering::Relaxed), 1, "what came later stays open");
         assert_eq!(control.disconnected("u", at + TimeDelta::microseconds(1)), 1);
+        assert!(control.has_disconnected("u", at) && !control.has_disconnected("u", at + TimeDelta::seconds(1)));
+        assert!(!control.has_disconnected("v", at));
         control.found(Disconnections { at: at + TimeDelta::minutes(4), users: Vec::new() });
         assert!(lock(&control.state).done.is_empty());
     }

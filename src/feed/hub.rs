@@ -205,8 +205,15 @@ impl Hub {
 
     /// The user was disconnected at that time, by the database's clock: closes what is open here, and tells how many that
     /// were. Done once, whoever finds it first.
+    #[must_use]
     pub fn disconnected(&self, user: &str, at: DateTime<Utc>) -> usize {
         self.inner.control.disconnected(user, at)
+    }
+
+    /// Whether the user was disconnected here of late, at that time or later.
+    #[must_use]
+    pub fn has_disconnected(&self, user: &str, since: DateTime<Utc>) -> bool {
+        self.inner.control.has_disconnected(user, since)
     }
 
     /// Whether the listener hears notifications now.

@@ -131,6 +131,7 @@ impl Watch {
             return Ok(Page { entries, end });
         }
         let hub = self.hub.clone();
+        hub.inner.telemetry.catch_ups.inc();
         let read = hub.patiently(|| hub.inner.store.feed_page(&self.user, None, after, PAGE as u64)).await?;
         let mut end = after;
         for entry in &read.entries {
@@ -156,6 +157,7 @@ impl Watch {
             return Ok(Page { entries, end });
         }
         let hub = self.hub.clone();
+        hub.inner.telemetry.catch_ups.inc();
         let store = &hub.inner.store;
         let read = hub.patiently(|| store.feed_page(&self.user, Some(task_id), after, PAGE as u64)).await?;
         // After the page: what was removed before or while it was read shows now.

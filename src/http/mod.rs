@@ -56,13 +56,11 @@ use viewer::SignInError;
 /// How open sockets hear that the server ends, and how it waits for them.
 #[derive(Clone)]
 pub struct Sockets {
-    /// Cancelled when nothing new is accepted: streams over HTTP end then, each at its turn.
-    pub closing: CancellationToken,
     /// Cancelled when subscriptions are to end.
     pub end: CancellationToken,
     /// Who is connected.
     pub connections: Connections,
-    /// Every open socket.
+    /// Every open socket and stream.
     pub open: TaskTracker,
 }
 
@@ -123,10 +121,15 @@ async fn execute(shared: &Shared, request: Request, headers: &HeaderMap) -> Resu
     let operation = shared.api.operation_type(&request).ok().flatten();
     if let Some(format) = stream::chosen(headers, operation) {
         let is_subscription = operation == Some(OperationType::Subscription);
+        let service = shared.api.service();
+        viewer::admit(service, &viewer).await.map_err(SignInError::refusal)?;
         let seat = shared.sockets.connections.enter(Some(&viewer), Some(peer.0)).map_err(stream::full)?;
+        if service.is_disconnected(&viewer) {
+            return Err(SignInError::Disconnected.refusal());
+        }
         let remaining = shared.authenticator.remaining(&viewer);
         let operation = stream::Operation { caller: shared.api.caller(viewer), request, is_subscription, remaining };
-        return Ok(stream::open(format, operation, seat, shared.sockets.closing.clone()));
+        return Ok(stream::open(format, operation, seat, &shared.sockets));
     }
     MediaType::check(headers)?;
     let answer = shared.api.caller(viewer).execute(request).await;

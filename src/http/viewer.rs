@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::answer::Refusal;
 use crate::auth::{AuthError, Authenticator, Viewer};
+use crate::service::Service;
 
 /// Names under which the payload of `connection_init` (and of a ping that renews it) may hold the token.
 const PAYLOAD_KEYS: [&str; 3] = ["Authorization", "authorization", "token"];
@@ -27,11 +28,19 @@ pub(super) enum SignInError {
     NotBearer,
     #[error(transparent)]
     Token(#[from] AuthError),
+    #[error("You were disconnected after this token had been issued. Sign in again for a new one.")]
+    Disconnected,
+    #[error("The database cannot be reached. Try again.")]
+    Unavailable,
 }
 
 impl SignInError {
     /// As an answer over HTTP: 401, in the shape of GraphQL.
     pub(super) fn refusal(self) -> Refusal {
+        if self == Self::Unavailable {
+            let refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "DATABASE_UNAVAILABLE", self.to_string());
+            return refusal.with("retryable", true);
+        }
         let challenge = if self == Self::Missing { NO_TOKEN } else { BAD_TOKEN };
         Refusal::new(StatusCode::UNAUTHORIZED, AuthError::CODE, self.to_string()).headed(WWW_AUTHENTICATE, challenge)
     }
@@ -57,6 +66,15 @@ pub(super) async fn of_request(
         None => from_query_string(method, uri, headers).ok_or(SignInError::Missing)?,
     };
     Ok(authenticator.authenticate(&token).await?)
+}
+
+/// Whether this viewer may open a connection with live updates: not with a token from before `disconnectUser`.
+pub(super) async fn admit(service: &Service, viewer: &Viewer) -> Result<(), SignInError> {
+    match service.admits(viewer).await {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(SignInError::Disconnected),
+        Err(_) => Err(SignInError::Unavailable),
+    }
 }
 
 /// Whose socket this is, by the payload of `connection_init`. The token may stand there as it does in the header, or bare.

@@ -67,12 +67,6 @@ impl ServiceError {
         Self::new(ErrorKind::Forbidden, "You may not do this.")
     }
 
-    /// The caller was disconnected after the token had been issued.
-    #[must_use]
-    pub fn disconnected() -> Self {
-        Self::new(ErrorKind::Forbidden, "You were disconnected. Sign in again: a new token is needed.")
-    }
-
     /// A value that breaks a rule; `message` names the rule and the remedy.
     #[must_use]
     pub fn bad_input(field: impl Into<String>, message: impl Into<String>) -> Self {

@@ -1,8 +1,11 @@
 //! Every limit on what comes in, in one table: the checks read it, and `docs/limits.md` is made from it (a test compares
 //! the two). To add a limit: a constant, a row in [`TABLE`], the check in `input`.
 
+use std::time::Duration;
+
 use crate::auth::{Role, Viewer};
 use crate::config::GraphqlConfig;
+use crate::config::SocketConfig;
 
 /// Characters of a userId or taskId, at least 1.
 pub const ID_CHARACTERS: usize = 255;
@@ -128,6 +131,7 @@ pub fn table() -> Vec<Limit> {
     ]
     .into_iter()
     .chain(of_operations())
+    .chain(connections())
     .collect()
 }
 
@@ -164,6 +168,44 @@ fn of_operations() -> Vec<Limit> {
         row("Operations of one viewer in a second", "no limit until set", "RATE_LIMITED, try again"),
         row("Cost of one viewer's operations in a second", "no limit until set", "RATE_LIMITED, try again"),
     ]
+}
+
+/// Of sockets and other open connections.
+fn connections() -> impl Iterator<Item = Limit> {
+    const TRY_AGAIN: &str = "a socket is closed with 1013, try again";
+    let config = SocketConfig::default();
+    let seconds = |time: Duration| time.as_secs();
+    [
+        row(
+            "Open connections with live updates (sockets, server-sent events, multipart)",
+            config.connections,
+            TRY_AGAIN,
+        ),
+        row("Open connections of a signed-in user", config.connections_per_user, TRY_AGAIN),
+        row(
+            "Open connections from an address (IPv6: a network of 64 bits) where nobody has signed in",
+            config.connections_per_address,
+            TRY_AGAIN,
+        ),
+        row("Operations on a socket", config.operations, "LIMIT_EXCEEDED in `error`; the others go on"),
+        row(
+            "Messages of all operations on a socket: bytes",
+            config.operation_bytes(),
+            "LIMIT_EXCEEDED in `error`; the others go on",
+        ),
+        row("A message on a socket: bytes", config.message_bytes, "closed with 1009; what is larger goes by HTTP"),
+        row("The id of an operation on a socket: bytes", "1 to 255", "closed with 4400"),
+        row("`connection_init`: seconds after the handshake", seconds(config.init_time), "closed with 4408"),
+        row("A socket without any operation: seconds", seconds(config.idle_time), "closed with 1000"),
+        row("The answer to a ping: seconds", seconds(config.pong_time), "closed with 4499"),
+        row(
+            "A socket whose client does not read: seconds",
+            seconds(config.slow_reader_time),
+            "closed with 1013, resume from the last cursor",
+        ),
+        row("A socket whose token expires", "then", "closed with 4403"),
+    ]
+    .into_iter()
 }
 
 /// What a client may ask for at once.

@@ -1,8 +1,8 @@
 //! The verbs, and the only place that decides who may. Every verb takes the viewer first.
 //!
 //! - `tasks`, `history`, `feed`: reads · `save`, `cancel`: writes · [`watch`]: streams · `control`: closing a user's sockets
-//! - [`rate`]: how often a viewer may ask · [`limits`]: every limit, in one table
-//! - `input`: checks of what came in · [`error`]: what a caller is told
+//! - [`rate`]: how often a viewer may ask · [`limits`]: every limit, in one table · `input`: checks of what came in
+//! - [`error`]: what a caller is told
 //!
 //! To add a verb: a method in its room, the viewer's right first (`scope`), then the input's limits, then the store.
 

@@ -5,6 +5,7 @@
 use std::collections::HashSet;
 
 use async_stream::try_stream;
+use chrono::Utc;
 use entity::{RecordKind, task, task_record};
 use futures_util::{Stream, StreamExt as _, future};
 
@@ -106,6 +107,11 @@ impl Service {
                         task: entry.task.clone(),
                         is_replay: entry.record.position <= live_from,
                     };
+                    // Asked for the next one, the connection has taken this one.
+                    if entry.record.position > live_from {
+                        let since = (Utc::now() - entry.record.recorded_at).to_std().unwrap_or_default();
+                        watch.telemetry().delivery_seconds.observe(since.as_secs_f64());
+                    }
                 }
             }
         }))

@@ -1,7 +1,7 @@
 //! The rights table over a server that forgets one check (feature `planted-hole`): it has to notice.
 //! `cargo test --features planted-hole --test hole`, which `make test` does.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "that is how a test fails")]
-#![expect(dead_code, reason = "the modules are those of tests/it, which uses all of them")]
+#![expect(dead_code, unused_imports, reason = "the modules are those of tests/it, which uses all of them")]
 
 #[path = "../it/api_server.rs"]
 mod api_server;

@@ -238,7 +238,6 @@ async fn a_socket_asks_for_the_same_and_for_a_protocol() {
     assert_eq!(status("graphql-transport-ws", None).await, 101);
     assert_eq!(status("graphql-ws", Some(&own)).await, 101);
     assert_eq!(status("graphql-transport-ws", Some("https://evil.example")).await, 403);
-    assert_eq!(status("chat", None).await, 400);
 }
 
 #[tokio::test]

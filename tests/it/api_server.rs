@@ -9,7 +9,6 @@ use taskwire::app::App;
 use taskwire::auth::{NewToken, Role, make_token};
 use taskwire::clock::Clock;
 use taskwire::config::{AuthConfig, Config, DatabaseConfig, DatabaseSource, HttpConfig, KeyConfig};
-use taskwire::service::Service;
 use taskwire::telemetry::Telemetry;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
@@ -50,32 +49,38 @@ impl ApiServer {
         Config { auth, ..Config::default() }
     }
 
-    /// With settings that are changed before it starts.
-    pub(crate) async fn configured(change: impl FnOnce(&mut Config)) -> Self {
-        let mut config = Config::default();
-        change(&mut config);
-        Self::with_config(config).await
-    }
-
     /// With these settings, but on a free port and with a database of its own.
     pub(crate) async fn with_config(config: Config) -> Self {
+        Self::configured(|own| {
+            let (database, listen) = (own.database.clone(), own.http.listen);
+            *own = config;
+            own.database = database;
+            own.http.listen = listen;
+        })
+        .await
+    }
+
+    /// On a free port, with a database of its own, and otherwise as `change` makes it.
+    pub(crate) async fn configured(change: impl FnOnce(&mut Config)) -> Self {
         let database = TestDatabase::new().await;
-        let config = Config {
+        let mut config = Config {
             database: DatabaseConfig {
                 url: DatabaseSource::Url { url: database.url.clone(), setting: "the test".into() },
                 min_connections: 1,
                 max_connections: 8,
                 ..DatabaseConfig::default()
             },
-            http: HttpConfig { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), ..config.http },
-            ..config
+            http: HttpConfig { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), ..HttpConfig::default() },
+            ..Config::default()
         };
+        change(&mut config);
         let app = App::start(config, Telemetry::new()).await.unwrap();
         Self { address: app.address(), client: reqwest::Client::new(), database, app }
     }
 
-    pub(crate) fn service(&self) -> &Service {
-        self.app.service()
+    /// For a test that ends the server itself.
+    pub(crate) fn into_parts(self) -> (App, TestDatabase) {
+        (self.app, self.database)
     }
 
     pub(crate) fn url(&self) -> String {
@@ -146,8 +151,12 @@ impl ApiServer {
 
 /// A token that a server [with a key](ApiServer::with_key) takes, valid for an hour.
 pub(crate) fn token(sub: &str, role: Role) -> String {
+    token_for(sub, role, Duration::from_hours(1))
+}
+
+pub(crate) fn token_for(sub: &str, role: Role, ttl: Duration) -> String {
     let config = AuthConfig { key: KeyConfig::Secret(SECRET.into()), ..AuthConfig::default() };
-    let token = NewToken { sub: sub.into(), role, ttl: Duration::from_hours(1) };
+    let token = NewToken { sub: sub.into(), role, ttl };
     make_token(&config, &token, &Clock::system()).unwrap()
 }
 
@@ -185,6 +194,19 @@ impl Socket {
         serde_json::from_str(message.to_text().unwrap()).unwrap()
     }
 
+    /// The code with which the server closes it, whatever comes before.
+    pub(crate) async fn close_code(&mut self) -> u16 {
+        let closed = async {
+            while let Some(Ok(message)) = self.0.next().await {
+                if let Message::Close(Some(frame)) = message {
+                    return frame.code.into();
+                }
+            }
+            panic!("the connection ended without a close");
+        };
+        tokio::time::timeout(Duration::from_secs(10), closed).await.expect("a close within 10 s")
+    }
+
     /// The data of the next event of the operation `id`, and no error with it.
     pub(crate) async fn event(&mut self, id: &str) -> Value {
         let mut message = self.next().await;
@@ -193,10 +215,14 @@ impl Socket {
         message["payload"]["data"].take()
     }
 
-    /// The error that ends the operation `id`, and the `complete` behind it.
+    /// The error that ends the operation `id`: before it began, or in `next` with the `complete` behind it.
     pub(crate) async fn failure(&mut self, id: &str) -> Value {
         let mut message = self.next().await;
-        assert_eq!((&message["id"], &message["type"]), (&json!(id), &json!("next")), "{message}");
+        assert_eq!(message["id"], id, "{message}");
+        if message["type"] == "error" {
+            return message["payload"][0].take();
+        }
+        assert_eq!(message["type"], "next", "{message}");
         assert_eq!(self.next().await, json!({ "id": id, "type": "complete" }));
         message["payload"]["errors"][0].take()
     }

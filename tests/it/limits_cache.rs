@@ -172,7 +172,7 @@ async fn what_a_kept_document_saves() {
     {
         for document_cache in [0, 16 << 20, 0, 16 << 20] {
             let config = GraphqlConfig { document_cache, ..GraphqlConfig::default() };
-            let caller = Api::new(server.service().clone(), &config).caller(Viewer::admin());
+            let caller = Api::new(server.app.service().clone(), &config).caller(Viewer::admin());
             let begin = Instant::now();
             for _ in 0..times {
                 let request = Request::new(query).variables(Variables::from_json(variables.clone()));

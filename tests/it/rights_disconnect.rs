@@ -5,10 +5,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::{Value, json};
 use sqlx::Executor as _;
-use taskwire::auth::Viewer;
+use taskwire::auth::{Role, Viewer};
 use taskwire::service::Service;
 
+use super::api_server::{ApiServer, token};
 use super::feed::{NO_CHECK, Server};
 use super::support::{TestDatabase, eventually};
 
@@ -33,10 +35,10 @@ async fn disconnect(service: &Service) -> usize {
 async fn every_server_closes_within_a_second_and_the_one_asked_counts() {
     let test = TestDatabase::new().await;
     let (here, there) = (Server::start(&test.url, NO_CHECK).await, Server::start(&test.url, NO_CHECK).await);
-    let ((open_here, calls_here), (open_there, _)) = (sockets(&here, 3), sockets(&there, 2));
+    let ((open_here, calls_here), (opened_there, _)) = (sockets(&here, 3), sockets(&there, 2));
     let begin = Instant::now();
     assert_eq!(disconnect(&here.service).await, 3);
-    let gone = async || (open_there.load(Ordering::SeqCst) == 0).then_some(());
+    let gone = async || (opened_there.load(Ordering::SeqCst) == 0).then_some(());
     eventually("the other server closes", gone).await;
     assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
     // Its own notification comes to the server, too: what has been opened since stays open.
@@ -75,17 +77,19 @@ async fn anybodys_notification_closes_nothing() {
 async fn a_token_from_before_opens_nothing_more() {
     let test = TestDatabase::new().await;
     let server = Server::start(&test.url, NO_CHECK).await;
-    let admit =
-        async |issued_at: Option<DateTime<Utc>>| server.service.admit(&Viewer::user(ANNA).since(issued_at)).await;
+    let admit = async |issued_at: Option<DateTime<Utc>>| {
+        server.service.admits(&Viewer::user(ANNA).since(issued_at)).await.unwrap()
+    };
     let now = Utc::now();
-    assert!(admit(Some(now)).await.is_ok(), "nobody was disconnected yet");
+    assert!(admit(Some(now)).await, "nobody was disconnected yet");
     disconnect(&server.service).await;
-    let refused = admit(Some(now)).await.unwrap_err();
-    assert_eq!(refused.code(), "FORBIDDEN");
-    assert!(admit(Some(now + TimeDelta::minutes(1))).await.is_ok(), "signed in again");
-    assert!(admit(None).await.is_ok(), "a token that does not say when it was issued");
-    assert!(server.service.admit(&Viewer::user("ben").since(Some(now))).await.is_ok());
-    assert!(server.service.admit(&Viewer::admin()).await.is_ok());
+    let told = |issued_at| server.service.is_disconnected(&Viewer::user(ANNA).since(issued_at));
+    assert!(told(Some(now)) && !told(Some(now + TimeDelta::minutes(1))) && !told(None));
+    assert!(!admit(Some(now)).await, "an old token");
+    assert!(admit(Some(now + TimeDelta::minutes(1))).await, "signed in again");
+    assert!(admit(None).await, "a token that does not say when it was issued");
+    assert!(server.service.admits(&Viewer::user("ben").since(Some(now))).await.unwrap());
+    assert!(server.service.admits(&Viewer::admin()).await.unwrap());
 }
 
 #[tokio::test]
@@ -102,4 +106,39 @@ async fn users_and_workers_disconnect_nobody_and_the_id_is_looked_at() {
         assert_eq!((refused.code(), refused.field()), ("BAD_USER_INPUT", Some("input.userId")));
     }
     assert_eq!(open.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn a_socket_and_a_stream_of_the_user_are_closed_and_not_opened_again() {
+    let server = ApiServer::with_key().await;
+    let anna = token("anna", Role::User);
+    let ben = token("ben", Role::User);
+    let events = "subscription { taskEvents(fromStart: true) { isReplay } }";
+    let stream = async |token: &str| {
+        let request = server.client.post(server.url()).bearer_auth(token).header("accept", "text/event-stream");
+        request.json(&json!({ "query": events })).send().await.unwrap()
+    };
+    let mut hers = server.open_socket().await;
+    hers.send(json!({ "type": "connection_init", "payload": { "token": anna } })).await;
+    assert_eq!(hers.next().await["type"], "connection_ack");
+    let mut his = server.open_socket().await;
+    his.send(json!({ "type": "connection_init", "payload": { "token": ben } })).await;
+    assert_eq!(his.next().await["type"], "connection_ack");
+    let open = stream(&anna).await;
+    assert_eq!(open.status(), 200);
+    let query = r#"mutation { disconnectUser(input: { userId: "anna" }) { closedConnections } }"#;
+    let asked = server.client.post(server.url()).bearer_auth(token("root", Role::Admin));
+    let answer: Value = asked.json(&json!({ "query": query })).send().await.unwrap().json().await.unwrap();
+    assert_eq!(answer, json!({ "data": { "disconnectUser": { "closedConnections": 2 } } }));
+    assert_eq!(hers.close_code().await, 4403);
+    let end = tokio::time::timeout(Duration::from_secs(5), open.bytes()).await;
+    assert!(end.is_ok(), "the stream ends");
+    his.subscribe("1", "{ viewer { userId } }", json!({})).await;
+    assert_eq!(his.event("1").await["viewer"]["userId"], "ben");
+    let mut again = server.open_socket().await;
+    again.send(json!({ "type": "connection_init", "payload": { "token": anna } })).await;
+    assert_eq!(again.close_code().await, 4403);
+    assert_eq!(stream(&anna).await.status(), 401);
+    let query = server.client.post(server.url()).bearer_auth(&anna).json(&json!({ "query": "{ viewer { userId } }" }));
+    assert_eq!(query.send().await.unwrap().status(), 200, "HTTP goes on until the token runs out: docs/security.md");
 }

@@ -10,7 +10,7 @@ use taskwire::config::{AuthConfig, Config, KeyConfig, SocketConfig};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use super::api_server::ApiServer;
+use super::api_server::{ApiServer, token};
 use super::auth::keys::SECRET;
 use super::stream_body::{Body, EVENTS, server_with};
 use super::support::eventually;
@@ -143,6 +143,24 @@ async fn with_its_token_a_stream_ends() {
     let url = reqwest::Url::parse_with_params(&server.url(), [("query", EVENTS), ("access_token", &token)]).unwrap();
     let again = server.client.get(url).header("accept", "text/event-stream").send().await.unwrap();
     assert_eq!(again.status(), 401);
+}
+
+#[tokio::test]
+async fn who_is_disconnected_is_told_so() {
+    let server = ApiServer::with_key().await;
+    let open = async |accept: &str| {
+        let body = json!({ "query": EVENTS });
+        let request = server.client.post(server.url()).json(&body).bearer_auth(token("anna", Role::User));
+        Body::of(request, accept).await
+    };
+    let (events, multipart) = (open("text/event-stream").await, open("multipart/mixed;subscriptionSpec=1.0").await);
+    let query = r#"mutation { disconnectUser(input: { userId: "anna" }) { __typename } }"#;
+    let request = server.client.post(server.url()).json(&json!({ "query": query }));
+    let answer = request.bearer_auth(token("root", Role::Admin)).send().await.unwrap().text().await.unwrap();
+    assert!(answer.contains("__typename"), "{answer}");
+    for (text, end) in [(events.rest().await, "data: \n\n"), (multipart.rest().await, "\r\n--graphql--\r\n")] {
+        assert!(text.1 && text.0.contains("UNAUTHENTICATED") && text.0.ends_with(end), "{text:?}");
+    }
 }
 
 #[tokio::test]

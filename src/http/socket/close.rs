@@ -51,6 +51,9 @@ pub(super) enum Close {
     SecondInit,
     #[error("{0}")]
     Full(Full),
+    /// Whether to let somebody in cannot be told at present.
+    #[error("{0}")]
+    NotNow(String),
     #[error("No operation for {} s", .0.as_secs_f32())]
     Idle(Duration),
     #[error("No pong within {} s", .0.as_secs_f32())]
@@ -79,7 +82,7 @@ impl Close {
             Self::Protocol => 1002,
             Self::NotText => 1007,
             Self::TooLarge(_) => 1009,
-            Self::Full(_) | Self::SlowReader(_) => 1013,
+            Self::Full(_) | Self::NotNow(_) | Self::SlowReader(_) => 1013,
             Self::BadMessage(_) => 4400,
             Self::Unauthorized => 4401,
             Self::Forbidden(_) | Self::TokenExpired | Self::Disconnected => 4403,

@@ -52,10 +52,19 @@ struct Member {
     caller: Caller,
 }
 
-/// A token that is being looked at: its keys may have to be fetched.
+/// Somebody at the door.
 struct SignIn {
-    viewer: Pin<Box<dyn Future<Output = Result<Viewer, SignInError>> + Send>>,
+    stage: Stage,
     is_renewal: bool,
+}
+
+type Later<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+enum Stage {
+    /// The token is being looked at: its keys may have to be fetched.
+    Token(Later<Result<Viewer, SignInError>>),
+    /// It is good, and the connection counted as this user's: was the user disconnected since the token was issued?
+    Admission(Later<(Viewer, Result<(), SignInError>)>),
 }
 
 type Step = Result<(), End>;
@@ -241,25 +250,56 @@ impl<'a> Conversation<'a> {
     fn look_at(&mut self, payload: Value, is_renewal: bool) {
         let authenticator = self.shared.authenticator.clone();
         let viewer = Box::pin(async move { viewer::of_payload(&authenticator, &payload).await });
-        self.sign_in = Some(SignIn { viewer, is_renewal });
+        self.sign_in = Some(SignIn { stage: Stage::Token(viewer), is_renewal });
     }
 
     fn check_sign_in(&mut self, context: &mut Context<'_>) -> Result<bool, End> {
-        let Some(sign_in) = &mut self.sign_in else { return Ok(false) };
-        let is_renewal = sign_in.is_renewal;
-        let Poll::Ready(viewer) = sign_in.viewer.as_mut().poll(context) else { return Ok(false) };
-        self.sign_in = None;
-        let viewer = viewer.map_err(|error| self.refuse(&error.to_string()))?;
-        if let Some(Member { viewer: before, .. }) = &self.member
-            && (before.user_id != viewer.user_id || before.role != viewer.role)
-        {
-            return Err(self.refuse("the new token is somebody else's"));
+        let Some(SignIn { stage, is_renewal }) = &mut self.sign_in else { return Ok(false) };
+        let is_renewal = *is_renewal;
+        match stage {
+            Stage::Token(viewer) => {
+                let Poll::Ready(viewer) = viewer.as_mut().poll(context) else { return Ok(false) };
+                let viewer = viewer.map_err(|error| self.refuse(&error.to_string()))?;
+                self.check_member(&viewer)?;
+                if !is_renewal {
+                    self.seat.sign_in(&viewer).map_err(|full| End::Close(Close::Full(full)))?;
+                }
+                let service = self.shared.api.service().clone();
+                let admission = Box::pin(async move {
+                    let admitted = viewer::admit(&service, &viewer).await;
+                    (viewer, admitted)
+                });
+                self.sign_in = Some(SignIn { stage: Stage::Admission(admission), is_renewal });
+            }
+            Stage::Admission(admission) => {
+                let Poll::Ready((viewer, admitted)) = admission.as_mut().poll(context) else { return Ok(false) };
+                self.sign_in = None;
+                match admitted {
+                    Ok(()) => self.let_in(viewer, is_renewal),
+                    Err(SignInError::Disconnected) => close(Close::Disconnected)?,
+                    Err(error @ SignInError::Unavailable) => close(Close::NotNow(error.to_string()))?,
+                    Err(error) => return Err(self.refuse(&error.to_string())),
+                }
+            }
         }
+        Ok(true)
+    }
+
+    /// A socket is not handed on: a renewed token is the same user's, in the same role.
+    fn check_member(&mut self, viewer: &Viewer) -> Step {
+        match &self.member {
+            Some(Member { viewer: before, .. }) if before.user_id != viewer.user_id || before.role != viewer.role => {
+                Err(self.refuse("the new token is somebody else's"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn let_in(&mut self, viewer: Viewer, is_renewal: bool) {
         self.clock.token_expires_in(self.shared.authenticator.remaining(&viewer));
         if is_renewal {
             self.queue.push_back(protocol::pong());
         } else {
-            self.seat.sign_in(&viewer).map_err(|full| End::Close(Close::Full(full)))?;
             self.clock.opened();
             self.queue.push_back(self.protocol.ack());
             if self.protocol == Protocol::Legacy {
@@ -268,7 +308,6 @@ impl<'a> Conversation<'a> {
         }
         let caller = self.shared.api.caller(viewer.clone());
         self.member = Some(Member { viewer, caller });
-        Ok(true)
     }
 
     /// The close of who is not let in, and before it what the older protocol says.
@@ -300,7 +339,7 @@ impl<'a> Conversation<'a> {
             return Ok(());
         }
         // What does not parse is refused by the caller.
-        let is_subscription = matches!(caller.operation_type(&request), Ok(Some(OperationType::Subscription)));
+        let is_subscription = matches!(self.shared.api.operation_type(&request), Ok(Some(OperationType::Subscription)));
         let stream = caller.execute_stream(request, None);
         self.operations.start(id, bytes, is_subscription, stream);
         self.connections.telemetry().socket_operations.inc();

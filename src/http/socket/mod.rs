@@ -16,10 +16,10 @@ mod line;
 mod operations;
 mod protocol;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use axum::body::Body;
-use axum::extract::{ConnectInfo, Request};
+use axum::extract::Request;
 use axum::http::header::{
     AUTHORIZATION, CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
     UPGRADE,
@@ -29,9 +29,9 @@ use axum::response::Response;
 use hyper::upgrade::OnUpgrade;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use super::Shared;
 use super::answer::Refusal;
 use super::connections::{Connections, Seat};
+use super::{Peer, Shared};
 use close::{Close, End};
 use conversation::Conversation;
 use line::Line;
@@ -46,7 +46,7 @@ pub(super) async fn upgrade(shared: &Shared, request: Request) -> Result<Respons
         .remove::<OnUpgrade>()
         .ok_or_else(|| Refusal::bad_request("A WebSocket needs a connection of its own over HTTP/1.1."))?;
     let protocol = Protocol::offered(&parts.headers);
-    let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip());
+    let peer = Some(Peer::of(&parts.extensions).0);
     let authorization = parts.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).map(str::to_owned);
 
     let task = serve(shared.clone(), upgrade, protocol, peer, authorization);

@@ -20,10 +20,10 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, X_CONTENT_TYP
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 pub(super) use accept::{chosen, refused};
 
+use super::Sockets;
 use super::answer::{self, Refusal};
 use super::connections::{Full, Seat};
 use crate::auth::AuthError;
@@ -100,12 +100,12 @@ impl Format {
 }
 
 /// The response to an operation whose results come one by one.
-pub(super) fn open(format: Format, operation: Operation, seat: Seat, closing: CancellationToken) -> Response {
+pub(super) fn open(format: Format, operation: Operation, seat: Seat, sockets: &Sockets) -> Response {
     let Operation { caller, request, is_subscription, remaining } = operation;
     let answers = caller.execute_stream(request, None);
     let (pieces, body) = mpsc::channel(1);
-    let pump = Pump { format, is_subscription, remaining, pieces, seat, closing };
-    tokio::spawn(pump.run(answers));
+    let pump = Pump { format, is_subscription, remaining, pieces, seat };
+    sockets.open.spawn(pump.run(answers));
     respond(format, pump::body(body))
 }
 

@@ -12,7 +12,6 @@ use futures_util::stream::{self, BoxStream};
 use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::sync::mpsc::{Receiver, Sender};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
-use tokio_util::sync::CancellationToken;
 
 use super::{Format, signed_out, sse};
 use crate::auth::AuthError;
@@ -55,7 +54,6 @@ pub(super) struct Pump {
     pub(super) remaining: Option<Duration>,
     pub(super) pieces: Sender<Piece>,
     pub(super) seat: Seat,
-    pub(super) closing: CancellationToken,
 }
 
 /// What comes next in a body.
@@ -63,7 +61,6 @@ enum Next {
     Answer(Option<Answer>),
     KeepAlive,
     SignedOut(Answer),
-    Closing,
     Gone,
 }
 
@@ -78,17 +75,12 @@ impl Pump {
 
     async fn move_all(self, answers: BoxStream<'static, Answer>) {
         let mut answers = answers.fuse();
-        let Self { format, is_subscription, remaining, pieces, seat, closing } = self;
+        let Self { format, is_subscription, remaining, pieces, seat } = self;
         let (config, telemetry) = (seat.connections().config(), seat.connections().telemetry());
         let mut keep_alive = interval(config.keep_alive);
         keep_alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
         keep_alive.reset();
         let expiry = remaining.map(|left| Instant::now() + left);
-        let closing = async {
-            closing.cancelled().await;
-            sleep(seat.turn()).await;
-        };
-        tokio::pin!(closing);
         let mut failed = false;
         let mut bytes = format.opening().to_vec();
         loop {
@@ -107,12 +99,10 @@ impl Pump {
             let next = tokio::select! {
                 biased;
                 () = pieces.closed() => Next::Gone,
-                () = &mut closing => Next::Closing,
                 () = until(expiry) => Next::SignedOut(signed_out(AuthError::Expired.to_string())),
-                ending = seat.ending() => match ending {
-                    Ending::Disconnected => Next::SignedOut(signed_out("Your connections were ended. Sign in again.")),
-                    Ending::Shutdown => Next::Closing,
-                },
+                () = disconnected(&seat) => {
+                    Next::SignedOut(signed_out("Your connections were ended. Sign in again."))
+                }
                 answer = answers.next() => Next::Answer(answer),
                 _ = keep_alive.tick() => Next::KeepAlive,
             };
@@ -133,7 +123,7 @@ impl Pump {
                 }
                 Next::KeepAlive => bytes.extend_from_slice(format.keep_alive()),
                 Next::Gone => return,
-                // A subscription ends by itself after an error, or with the server.
+                // A subscription ends by itself after an error, or with the server, when all that was there is told.
                 Next::Answer(None) if is_subscription && !failed => break,
                 Next::Answer(None) => {
                     let bytes = Bytes::from_static(format.completion());
@@ -144,16 +134,22 @@ impl Pump {
                     bytes.extend_from_slice(format.completion());
                     return room.send(Piece { bytes: bytes.into(), is_last: true });
                 }
-                Next::Closing => break,
             }
         }
         drop(answers);
-        sleep(PAUSE).await;
+        sleep(seat.turn().max(PAUSE)).await;
         if format == Format::Events {
             sse::come_back(&mut bytes, fastrand::u64(COME_BACK_MILLISECONDS));
         }
         // Whoever does not take this has gone.
         let _ = timeout(PAUSE, pieces.send(Piece { bytes: bytes.into(), is_last: true })).await;
+    }
+}
+
+/// Until somebody ends the caller's connections. (With the server its subscriptions end by themselves.)
+async fn disconnected(seat: &Seat) {
+    if seat.ending().await == Ending::Shutdown {
+        std::future::pending().await
     }
 }
 

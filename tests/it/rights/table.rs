@@ -178,7 +178,7 @@ pub(crate) const TABLE: &[Row] = &[
     ),
     row(
         "Subscription.taskEvents",
-        r#"subscription { taskEvents(fromStart: true) { record { userId } } }"#,
+        "subscription { taskEvents(fromStart: true) { record { userId } } }",
         [UNAUTHENTICATED, r#"{"record":{"userId":"anna"}}"#, r#"{"record":{"userId":"ben"}}"#, NAME_ONE, NAME_ONE],
     ),
     row(
@@ -205,7 +205,7 @@ pub(crate) const TABLE: &[Row] = &[
     ),
     row(
         "Subscription.taskChanged",
-        r#"subscription { taskChanged { task { name } feedCursor } }"#,
+        "subscription { taskChanged { task { name } feedCursor } }",
         [
             UNAUTHENTICATED,
             r#"{"task":null,"feedCursor":"{head}"}"#,
@@ -232,7 +232,7 @@ pub(crate) const TABLE: &[Row] = &[
     ),
     row(
         "Subscription.cancellationRequested",
-        r#"subscription { cancellationRequested { task { taskId } } }"#,
+        "subscription { cancellationRequested { task { taskId } } }",
         [
             UNAUTHENTICATED,
             r#"{"task":{"taskId":"stop"}}"#,
