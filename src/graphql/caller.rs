@@ -90,7 +90,13 @@ impl Api {
 
     /// What sort of operation a request asks for; none where it names one that its document does not have.
     pub fn operation_type(&self, request: &Request) -> Result<Option<OperationType>, ServerError> {
-        let document = self.0.documents.get(&request.query, &self.0.limits)?;
+        self.0.operation_type(request)
+    }
+}
+
+impl Shared {
+    fn operation_type(&self, request: &Request) -> Result<Option<OperationType>, ServerError> {
+        let document = self.documents.get(&request.query, &self.limits)?;
         Ok(document.operation(request.operation_name.as_deref()).map(|operation| operation.ty))
     }
 }
@@ -116,6 +122,11 @@ struct Prepared {
 }
 
 impl Caller {
+    /// What sort of operation a request asks for; none where it names one that its document does not have.
+    pub fn operation_type(&self, request: &Request) -> Result<Option<OperationType>, ServerError> {
+        self.shared.operation_type(request)
+    }
+
     /// The request within its limits, with its document and its session; or why it is refused.
     fn prepare(&self, mut request: Request) -> Result<Prepared, ServerError> {
         let shared = &*self.shared;

@@ -1,4 +1,4 @@
-//! What one operation may ask for. Every refusal is LIMIT_EXCEEDED and names the limit, its maximum and the value.
+//! What one operation may ask for. Every refusal is `LIMIT_EXCEEDED` and names the limit, its maximum and the value.
 //!
 //! To add a limit: a setting in `config/graphql.rs`, its check here, its row in `service/limits.rs`, and a test just under
 //! and just over it in `tests/it/limits_size.rs`.
@@ -47,7 +47,7 @@ impl OperationLimits {
     pub(crate) fn check_variables(&self, variables: &Variables) -> Result<(), ServerError> {
         let most = self.0.max_variables_bytes;
         let pairs = variables.iter().map(|(name, value)| name.len() + 4 + json_bytes(value));
-        within("variablesBytes", whole(pairs.sum::<usize>() + 2), whole(most.max(2)))
+        within("variablesBytes", whole(pairs.sum::<usize>() + 2 - comma(variables.len())), whole(most.max(2)))
     }
 
     pub(crate) fn check_answer(&self, data: &Value) -> Result<(), ServerError> {

@@ -54,13 +54,12 @@ impl Rates {
         // What costs more than a second's worth is let through once a whole second's worth is there.
         let asked = cost.min(*most);
         match limiter.check_key_n(&key, asked) {
-            Ok(Ok(())) => Ok(()),
             Ok(Err(until)) => {
                 let message = format!("You ask for too much at once: this costs {cost}. Try again later.");
                 Err(ServiceError::rate_limited(message, wait(&until)))
             }
-            // Cannot be: no more than the whole is asked for.
-            Err(_) => Ok(()),
+            // That more is asked for than there ever is cannot be.
+            Ok(Ok(())) | Err(_) => Ok(()),
         }
     }
 

@@ -144,9 +144,9 @@ impl Lanes {
             }
             let pending = Pending { record, since: Instant::now(), answer, _room: room };
             if queue.push(pending) {
-                self.inner.held_arrived.notify_one()
+                self.inner.held_arrived.notify_one();
             } else {
-                self.inner.wake(queue.ready_users())
+                self.inner.wake(queue.ready_users());
             }
         }
         settled.await.unwrap_or_else(|_| Err(StoreError::Unavailable("the save was given up".to_owned())))

@@ -33,7 +33,7 @@ async fn who_asks_too_often_is_told_when_to_ask_again() {
 
 #[tokio::test]
 async fn cost_is_counted_by_the_second_too() {
-    let server = ApiServer::configured(|config| config.graphql.max_cost_per_second = NonZeroU32::new(200)).await;
+    let server = ApiServer::configured(|config| config.graphql.max_cost_per_second = NonZeroU32::new(110)).await;
     let page = "{ tasks(userId: \"u\", first: 100) { nodes { taskId } } }";
     server.data(page, json!({})).await;
     let error = server.error(page, json!({})).await;

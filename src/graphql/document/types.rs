@@ -122,10 +122,12 @@ impl Types {
 
     fn takes_named(&self, name: &str, value: &Value) -> bool {
         match (name, value) {
-            ("String", Value::String(_)) | ("Boolean", Value::Boolean(_)) | ("Float", Value::Number(_)) => true,
+            ("String", Value::String(_))
+            | ("Boolean", Value::Boolean(_))
+            | ("Float", Value::Number(_))
+            | ("JSON", _) => true,
             ("ID", value) => matches!(value, Value::String(_)) || is_whole(value),
             ("Int", value) => is_whole(value),
-            ("JSON", _) => true,
             ("SafeInt", value) => SafeInt::is_valid(value),
             ("UUID", value) => Uuid::is_valid(value),
             ("DateTime", value) => DateTime::is_valid(value),
