@@ -159,7 +159,8 @@ impl Caller {
             return Err(whole_request(ServiceError::overloaded(RETRY_AFTER)));
         };
         let (schema, deadline) = (self.schema(&prepared), prepared.deadline + GRACE);
-        let answer = timeout_at(deadline, schema.execute(prepared.request)).await;
+        // Boxed, as the resolvers' verbs are: every layer around copies a future as large as all that may run in it.
+        let answer = timeout_at(deadline, Box::pin(schema.execute(prepared.request))).await;
         let answer = answer.map_err(|_| whole_request(ServiceError::timeout(shared.operation_timeout)))?;
         shared.limits.check_answer(&answer.data)?;
         Ok(coded(answer))

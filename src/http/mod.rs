@@ -104,7 +104,7 @@ async fn graphql(State(shared): State<Shared>, request: Request) -> Response {
     };
     let answered = match *request.method() {
         Method::GET if is_upgrade(&headers) => socket::upgrade(&shared, request).await,
-        Method::GET | Method::POST => execute(&shared, request, &headers).await,
+        Method::GET | Method::POST => Box::pin(execute(&shared, request, &headers)).await,
         Method::OPTIONS => Ok(cors::preflight()),
         _ => Err(Refusal::method_not_allowed("GET, POST", "Send a query by GET or POST, a mutation by POST.")),
     };
@@ -143,7 +143,7 @@ async fn execute(shared: &Shared, request: Request, headers: &HeaderMap) -> Resu
         return Ok(stream::open(format, operation, seat, &shared.sockets));
     }
     MediaType::check(headers)?;
-    let answer = shared.api.caller(viewer).execute(request).await;
+    let answer = Box::pin(shared.api.caller(viewer).execute(request)).await;
     Ok(answer::respond(answer, headers))
 }
 

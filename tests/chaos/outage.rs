@@ -172,6 +172,12 @@ async fn somebody_elses_killed_for_a_while() {
     long_outage(async |host| {
         host.kill();
         host.kill_postmaster();
+        // Until they notice, backends without a postmaster still answer.
+        eventually("its last backends end", async || {
+            let all = host.room().processes();
+            all.iter().all(|(_, line)| !line.starts_with("postgres:")).then_some(())
+        })
+        .await;
     })
     .await;
 }

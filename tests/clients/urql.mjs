@@ -21,8 +21,10 @@ test('urql resumes', () =>
       subscription = pipe(
         client.subscription(TASK_EVENTS, { ...variables }),
         onEnd(again),
-        subscribe(({ data, error }) => {
+        subscribe(({ data, error, hasNext }) => {
           if (error) return again();
+          // Where a stream ends, urql gives its last result once more, marked as the end.
+          if (hasNext === false) return;
           variables.after = data.taskEvents.feedCursor;
           onEvent(data.taskEvents);
         }),

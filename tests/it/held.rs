@@ -342,10 +342,12 @@ async fn many_batches_of_a_held_user_leave_connections_for_others() {
         })
         .collect();
     let pool = database.database.connection.get_postgres_connection_pool();
+    // A session of its own: within a transaction, pg_stat_activity shows the same for ever.
+    let mut looker = database.session().await;
     eventually("batches wait", async || {
         let sql =
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
-        let waiting: i64 = sqlx::query_scalar(sql).fetch_one(&mut psql).await.unwrap();
+        let waiting: i64 = sqlx::query_scalar(sql).fetch_one(&mut looker).await.unwrap();
         (waiting > 1).then_some(())
     })
     .await;

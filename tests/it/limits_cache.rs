@@ -104,6 +104,7 @@ fn comparable(mut answer: Value) -> String {
             error["extensions"]["id"].take();
             error["message"].take();
         }
+        error["extensions"]["requestId"].take();
         let text = error.to_string();
         for leak in ["SELECT ", "sqlx", "sea_orm", ".rs", "async_graphql", "::", "panicked"] {
             assert!(!text.contains(leak), "{leak}: {text}");

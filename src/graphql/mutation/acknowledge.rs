@@ -41,7 +41,7 @@ impl AcknowledgeMutation {
         context: &Context<'_>,
         #[graphql(desc = "Which task, and what the worker did.")] input: AcknowledgeCancellationInput,
     ) -> Answer<AcknowledgeCancellationPayload> {
-        Some(acknowledge(context, input).await)
+        Some(Box::pin(acknowledge(context, input)).await)
     }
 }
 

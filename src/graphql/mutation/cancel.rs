@@ -43,7 +43,7 @@ impl CancelMutation {
         context: &Context<'_>,
         #[graphql(desc = "Which task is to stop, and why.")] input: CancelTaskInput,
     ) -> Answer<CancelTaskPayload> {
-        Some(cancel(context, input).await)
+        Some(Box::pin(cancel(context, input)).await)
     }
 }
 

@@ -73,7 +73,7 @@ impl CancelManyMutation {
         context: &Context<'_>,
         #[graphql(desc = "Which tasks are to stop, and why.")] input: CancelTasksInput,
     ) -> Answer<CancelTasksPayload> {
-        Some(cancel_many(context, input.into()).await)
+        Some(Box::pin(cancel_many(context, input.into())).await)
     }
 }
 

@@ -142,7 +142,7 @@ impl SaveMutation {
         context: &Context<'_>,
         #[graphql(desc = "The report, for one step of one task.")] input: SaveTaskHistoryInput,
     ) -> Answer<SaveTaskHistoryPayload> {
-        Some(save(context, input.into()).await)
+        Some(Box::pin(save(context, input.into())).await)
     }
 }
 

@@ -51,7 +51,7 @@ impl SaveBatchMutation {
         context: &Context<'_>,
         #[graphql(desc = "The reports, in the order in which they are to count.")] input: SaveTaskHistoryBatchInput,
     ) -> Answer<SaveTaskHistoryBatchPayload> {
-        Some(save_batch(context, input.records.into_iter().map(Into::into).collect()).await)
+        Some(Box::pin(save_batch(context, input.records.into_iter().map(Into::into).collect())).await)
     }
 }
 
