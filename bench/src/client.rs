@@ -17,7 +17,7 @@ pub(crate) const EVENTS: &str = "subscription($user: ID!) { taskEvents(userId: $
 const SAVE: &str = "mutation($input: SaveTaskHistoryInput!) { saveTaskHistory(input: $input) { record { position } } }";
 const SAVE_BATCH: &str =
     "mutation($input: SaveTaskHistoryBatchInput!) { saveTaskHistoryBatch(input: $input) { savedCount } }";
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A WebSocket, after its handshake.
 pub(crate) struct Socket {
@@ -73,12 +73,12 @@ impl Socket {
     async fn send(&mut self, message: &Value) -> Result<()> {
         let text = message.to_string();
         let mut frame = vec![0x81];
-        match u8::try_from(text.len()) {
-            Ok(length @ 0..=125) => frame.push(0x80 | length),
-            _ => {
-                frame.push(0x80 | 126);
-                frame.extend(u16::try_from(text.len())?.to_be_bytes());
-            }
+        // The first bit says that it is masked; 126 (0x7e) that the length follows in two bytes.
+        if let Ok(length @ 0..=125) = u8::try_from(text.len()) {
+            frame.push(0x80 | length);
+        } else {
+            frame.push(0x80 | 0x7e);
+            frame.extend(u16::try_from(text.len())?.to_be_bytes());
         }
         frame.extend([0; 4]);
         frame.extend(text.as_bytes());
@@ -110,11 +110,16 @@ fn frame_in(bytes: &[u8]) -> Result<Option<(usize, usize)>> {
     if first & 0x0f == 8 {
         return Err(format!("the server closes: {}", String::from_utf8_lossy(rest)).into());
     }
-    let (head, length) = match (second & 0x7f, rest) {
-        (126, &[a, b, ..]) => (4, usize::from(u16::from_be_bytes([a, b]))),
-        (127, &[a, b, c, d, e, f, g, h, ..]) => (10, usize::try_from(u64::from_be_bytes([a, b, c, d, e, f, g, h]))?),
-        (126 | 127, _) => return Ok(None),
-        (length, _) => (2, usize::from(length)),
+    let (head, length) = match second & 0x7f {
+        126 => match rest.first_chunk() {
+            Some(length) => (4, usize::from(u16::from_be_bytes(*length))),
+            None => return Ok(None),
+        },
+        127 => match rest.first_chunk() {
+            Some(length) => (10, usize::try_from(u64::from_be_bytes(*length))?),
+            None => return Ok(None),
+        },
+        length => (2, usize::from(length)),
     };
     Ok((bytes.len() >= head + length).then_some((head, head + length)))
 }

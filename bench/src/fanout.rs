@@ -19,7 +19,7 @@ const RATE: f64 = 200.0;
 /// Every so many subscribers one looks into what it gets; to look into all would take the CPU that is measured.
 const LOOKS: usize = 20;
 const SAVERS: usize = 16;
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 pub(crate) async fn run(arguments: &Sockets) -> Result<Vec<Figure>> {
     let count = if arguments.quick { 400 } else { 6_000 };

@@ -42,7 +42,7 @@ pub(crate) async fn run(arguments: &Sockets) -> Result<Vec<Figure>> {
     for mut socket in sockets.drain(..) {
         let arrived = Arc::clone(&arrived);
         readers.spawn(async move {
-            if let Ok(Ok(_)) = timeout(Duration::from_secs(60), socket.frame()).await {
+            if let Ok(Ok(_)) = timeout(Duration::from_mins(1), socket.frame()).await {
                 arrived.fetch_add(1, Ordering::Relaxed);
             }
         });

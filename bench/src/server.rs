@@ -55,8 +55,7 @@ impl Server {
         let mut lines = BufReader::new(child.stdout.take().ok_or("no standard output")?).lines();
         let (mut address, mut socket) = (None, None);
         while address.is_none() || (socket.is_none() && arguments.database_url.is_none()) {
-            let line =
-                timeout(Duration::from_secs(60), lines.next_line()).await??.ok_or("the server does not start")?;
+            let line = timeout(Duration::from_mins(1), lines.next_line()).await??.ok_or("the server does not start")?;
             let word = |mark: &str| Some(line.split(mark).nth(1)?.split([' ', '/']).next()?.to_owned());
             address = address.or_else(|| word("http://"));
             socket = socket.or_else(|| Some(line.split("psql -h ").nth(1)?.split(' ').next()?.to_owned()));

@@ -16,7 +16,7 @@ use crate::{Figure, Result, Sockets, figure, float, percentile};
 const READERS: usize = 10;
 /// Batches a second; small ones, so that others' delay is the server's and not the batch's.
 const BATCHES: f64 = 100.0;
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 pub(crate) async fn run(arguments: &Sockets) -> Result<Vec<Figure>> {
     let (batches, each) = if arguments.quick { (600, 5) } else { (6_000, 17) };

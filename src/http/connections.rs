@@ -315,7 +315,7 @@ mod tests {
     }
 
     fn address(text: &str) -> Option<IpAddr> {
-        Some(text.parse().unwrap())
+        text.parse().ok()
     }
 
     #[test]

@@ -14,6 +14,7 @@ use tokio::{
 use crate::{
     check,
     client::{Client, Fault, Report},
+    eventually,
     load::{self, Ids, Load, Outcome},
     server::Server,
     socket::{Heard, Seen, Socket, Subscriber},

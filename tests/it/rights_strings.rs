@@ -122,7 +122,7 @@ async fn every_string_argument_takes_every_string_for_what_it_is() {
 
 #[tokio::test]
 async fn a_cursor_of_one_user_opens_nothing_of_another() {
-    let world = World::new(false).await;
+    let world = Box::pin(World::new(false)).await;
     for step in 2..=4 {
         world.save("ben", "t", step, "RUNNING", json!({})).await;
     }
@@ -159,7 +159,7 @@ async fn a_cursor_of_one_user_opens_nothing_of_another() {
 
 #[tokio::test]
 async fn a_feed_cursor_of_another_user_is_refused_as_expired() {
-    let world = World::new(false).await;
+    let world = Box::pin(World::new(false)).await;
     let hers = world.answer(1, "{ feed { cursor } }").await.1["data"]["feed"]["cursor"].clone();
     for field in ["taskEvents", "taskChanged"] {
         let own = format!("subscription {{ {field}(after: {hers}) {{ isReplay }} }}");
@@ -171,7 +171,7 @@ async fn a_feed_cursor_of_another_user_is_refused_as_expired() {
 
 #[tokio::test]
 async fn a_record_id_of_another_user_is_just_another_record_id() {
-    let world = World::new(true).await;
+    let world = Box::pin(World::new(true)).await;
     let id = "0190aaaa-0000-7000-8000-000000000001";
     world.save("anna", "secret", 7, "RUNNING", json!({ "recordId": id })).await;
     let save = |more: &str| {
@@ -192,7 +192,7 @@ async fn a_record_id_of_another_user_is_just_another_record_id() {
 /// The probes of graphql-cop that concern rights: what a page without a token could do, and what is told to anybody.
 #[tokio::test]
 async fn nobody_learns_or_changes_anything_by_the_known_probes() {
-    let world = World::new(false).await;
+    let world = Box::pin(World::new(false)).await;
     let server = &world.server;
     let probes = [
         "{ __schema { types { name } } }",

@@ -64,14 +64,14 @@ async fn connections_are_counted_in_all_and_per_address() {
         SocketConfig { connections_per_address: 2, ..SocketConfig::default() },
     ] {
         let server = server(socket).await;
-        let mut served = [Client::ready(&server).await, Client::ready(&server).await];
+        let mut given = [Client::ready(&server).await, Client::ready(&server).await];
         let mut refused = Client::open(&server, TRANSPORT).await;
         let Got::Closed(Some(1013), reason) = refused.next().await else { panic!("it was not refused") };
         assert!(reason.contains("2 open connections"), "{reason}");
-        for client in &mut served {
+        for client in &mut given {
             client.is_served().await;
         }
-        drop(served);
+        drop(given);
         eventually("there is room again", async || {
             let mut client = Client::open(&server, TRANSPORT).await;
             client.stream.close(None).await.ok()?;

@@ -40,9 +40,9 @@ async fn what_is_no_valid_message_closes_with_4400() {
 async fn a_socket_that_does_not_say_connection_init_is_closed_with_4408() {
     let server = server(SocketConfig { init_time: SOME, ..SocketConfig::default() }).await;
     let mut silent = Client::open(&server, TRANSPORT).await;
-    let mut served = Client::ready(&server).await;
+    let mut given = Client::ready(&server).await;
     assert_eq!(silent.next().await, Got::Closed(Some(4408), "Connection initialisation timeout".into()));
-    served.is_served().await;
+    given.is_served().await;
 }
 
 #[tokio::test]

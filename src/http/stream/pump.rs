@@ -149,7 +149,7 @@ impl Pump {
 /// Until somebody ends the caller's connections. (With the server its subscriptions end by themselves.)
 async fn disconnected(seat: &Seat) {
     if seat.ending().await == Ending::Shutdown {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 
