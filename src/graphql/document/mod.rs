@@ -33,7 +33,7 @@ use measure::{Measurer, TooDeep};
 use merge::{MOST_SELECTIONS, Stop};
 use variables::Place;
 
-/// What a kept document may weigh for each byte of its text: measured at 20 to 40.
+/// What a kept document is taken to weigh for each byte of its text. An estimate on the safe side, not a measurement.
 const WEIGHT: u64 = 40;
 /// How many documents the cache makes room for at first.
 const DOCUMENTS: usize = 1_000;
