@@ -1,44 +1,56 @@
 -- The one append path: the only way to change a user's records or tasks, whoever the writer is.
 -- Names carry a version; a running server of the version before still finds its own, so the last two stay.
 
--- Inserts the missing heads and locks all of them, in one order for everybody. Returns the users it holds, and the latest
--- recorded_at among them.
+-- Inserts the missing heads and locks all of them.
 --   p_wait_ms  how long to wait for who is held by somebody's open transaction: 0 waits for nobody and leaves them out,
 --              more raises lock_not_available when it is over, null waits as the session does
+--   held       the users it holds
+--   latest     the latest recorded_at among them
+--   all_held   nobody was left out
 -- A new user is held while another transaction inserts its head, which an advisory lock of the user tells without waiting.
-CREATE FUNCTION taskwire_lock_heads(p_users text[], p_wait_ms integer, OUT held text[], OUT latest timestamptz)
-LANGUAGE plpgsql VOLATILE SET search_path = public, pg_temp AS $$
+CREATE FUNCTION taskwire_lock_heads(
+    p_users text[], p_wait_ms integer, OUT held text[], OUT latest timestamptz, OUT all_held boolean
+) LANGUAGE plpgsql VOLATILE SET search_path = public, pg_temp AS $$
 DECLARE
-    v_missing text[];
+    v_others text[];
 BEGIN
+    -- Who waits for nobody may lock in any order: mostly everybody is there and free, and one statement does it.
+    IF p_wait_ms = 0 THEN
+        FOR v_round IN 1..2 LOOP
+            SELECT coalesce(array_agg(l.user_id) FILTER (WHERE l.user_id IS NOT NULL), '{}'), max(l.recorded_at),
+                   array_agg(a.user_id) FILTER (WHERE l.user_id IS NULL)
+            INTO held, latest, v_others
+            FROM (SELECT DISTINCT u AS user_id FROM unnest(p_users) u) a LEFT JOIN LATERAL (
+                SELECT h.user_id, h.recorded_at FROM feed_head h WHERE h.user_id = a.user_id FOR NO KEY UPDATE SKIP LOCKED
+            ) l ON true;
+            all_held := v_others IS NULL;
+            EXIT WHEN all_held OR v_round = 2;
+            SELECT array_agg(u) INTO v_others FROM (
+                SELECT u FROM unnest(v_others) u WHERE NOT EXISTS (SELECT FROM feed_head h WHERE h.user_id = u) OFFSET 0
+            ) missing WHERE pg_try_advisory_xact_lock(hashtextextended(u, 7227));
+            EXIT WHEN v_others IS NULL;
+            INSERT INTO feed_head (user_id) SELECT u FROM unnest(v_others) u ON CONFLICT DO NOTHING;
+        END LOOP;
+        RETURN;
+    END IF;
+
+    -- Who waits locks in one order, the same for everybody: the new users first, while no head is held.
     IF p_wait_ms > 0 THEN
         PERFORM set_config('lock_timeout', p_wait_ms::text, true);
     END IF;
-    SELECT array_agg(u) INTO v_missing FROM (
+    SELECT array_agg(u) INTO v_others FROM (
         SELECT DISTINCT u FROM unnest(p_users) u WHERE NOT EXISTS (SELECT FROM feed_head h WHERE h.user_id = u)
     ) missing;
-    IF v_missing IS NOT NULL THEN
-        IF p_wait_ms = 0 THEN
-            SELECT array_agg(u) INTO v_missing
-            FROM unnest(v_missing) u WHERE pg_try_advisory_xact_lock(hashtextextended(u, 7227));
-        ELSE
-            PERFORM pg_advisory_xact_lock(k) FROM (
-                SELECT DISTINCT hashtextextended(u, 7227) k FROM unnest(v_missing) u ORDER BY 1
-            ) keys;
-        END IF;
-        INSERT INTO feed_head (user_id) SELECT u FROM unnest(v_missing) u ORDER BY u COLLATE "C" ON CONFLICT DO NOTHING;
+    IF v_others IS NOT NULL THEN
+        PERFORM pg_advisory_xact_lock(k) FROM (
+            SELECT DISTINCT hashtextextended(u, 7227) k FROM unnest(v_others) u ORDER BY 1
+        ) keys;
+        INSERT INTO feed_head (user_id) SELECT u FROM unnest(v_others) u ORDER BY u COLLATE "C" ON CONFLICT DO NOTHING;
     END IF;
-    IF p_wait_ms = 0 THEN
-        SELECT array_agg(h.user_id), max(h.recorded_at) INTO held, latest FROM (
-            SELECT user_id, recorded_at FROM feed_head WHERE user_id = ANY (p_users) ORDER BY user_id
-            FOR NO KEY UPDATE SKIP LOCKED
-        ) h;
-    ELSE
-        SELECT array_agg(h.user_id), max(h.recorded_at) INTO held, latest FROM (
-            SELECT user_id, recorded_at FROM feed_head WHERE user_id = ANY (p_users) ORDER BY user_id FOR NO KEY UPDATE
-        ) h;
-    END IF;
-    held := coalesce(held, '{}');
+    SELECT coalesce(array_agg(h.user_id), '{}'), max(h.recorded_at) INTO held, latest FROM (
+        SELECT user_id, recorded_at FROM feed_head WHERE user_id = ANY (p_users) ORDER BY user_id FOR NO KEY UPDATE
+    ) h;
+    all_held := true;
 END
 $$;
 
@@ -73,16 +85,18 @@ $$;
 --   p_ids          ids already given by the view; null for new ones
 -- p_wait_ms: as in taskwire_lock_heads; the records of users left out are left out.
 -- p_notify: false only where the queue for notifications is full.
+-- p_each: the task as each record left it; false: only with the last record of each task.
 --
 -- Returns one row a record it took: its place (`ord`, from 1, as in the arrays), its position, whether it was there
--- before (then left_as is null: read it), and the task as this record left it. A record left out has no row.
+-- before, and the task as this record left it (null for one that was there before: read it). One that stands in the batch
+-- before, under the same record_id, has that one's place as `repeats`, and no position. A record left out has no row.
 -- Where a record_id stands for another task or step already, nothing is written and that record comes back as a conflict.
 CREATE FUNCTION taskwire_append_v1(
     p_users text[], p_tasks text[], p_kinds text[], p_steps integer[], p_statuses text[], p_results jsonb[],
     p_progress double precision[], p_timestamps timestamptz[], p_record_ids uuid[], p_reported_by text[],
-    p_details jsonb[], p_ids bigint[], p_wait_ms integer, p_notify boolean
+    p_details jsonb[], p_ids bigint[], p_wait_ms integer, p_notify boolean, p_each boolean
 ) RETURNS TABLE (ord integer, "position" bigint, recorded_at timestamptz, is_late boolean, is_duplicate boolean,
-                 is_conflict boolean, left_as task)
+                 is_conflict boolean, repeats integer, left_as task)
 LANGUAGE plpgsql VOLATILE
 -- Planned once a connection, often while the tables are still empty, so the plan must not depend on their size: look-ups
 -- by key, one after the other. (With hash joins and scans allowed, a plan of the first minute turned quadratic.)
@@ -97,39 +111,53 @@ DECLARE
     v_now      timestamptz;
     v_since    timestamptz;
     v_xid      xid8;
+    v_first    integer[];
+    v_clashes  boolean[];
 BEGIN
-    SELECT held, latest INTO v_held, v_latest FROM taskwire_lock_heads(p_users, p_wait_ms);
-    v_all_held := p_wait_ms IS DISTINCT FROM 0 OR cardinality(v_held) = (SELECT count(DISTINCT u) FROM unnest(p_users) u);
+    IF NOT p_statuses <@ ARRAY['pending', 'running', 'completed', 'failed', 'cancelled', 'timed_out']
+        OR NOT p_kinds <@ ARRAY['step', 'cancellation_requested', 'cancellation_acknowledged', 'report_overdue']
+    THEN
+        RAISE check_violation USING MESSAGE = 'a record has an unknown status or kind';
+    END IF;
+    SELECT held, latest, all_held INTO v_held, v_latest, v_all_held FROM taskwire_lock_heads(p_users, p_wait_ms);
     -- Under the lock: so recorded_at rises with position, and what later statements read is fresh.
     v_now := clock_timestamp();
     v_since := v_now - interval '7 days';
     v_xid := pg_current_xact_id();
+    -- Repetitions within the batch, which are rare: the first of each, and whether it is another task or step.
+    IF cardinality(p_record_ids) > 1 AND (SELECT count(DISTINCT r) < count(*) FROM unnest(p_record_ids) r) THEN
+        SELECT array_agg(r.first_ord ORDER BY r.ord), array_agg(r.clashes ORDER BY r.ord) INTO v_first, v_clashes FROM (
+            SELECT i.ord, (first_value(i.ord) OVER same_record)::integer AS first_ord,
+                   first_value(i.task_id) OVER same_record <> i.task_id OR first_value(i.step) OVER same_record <> i.step AS clashes
+            FROM unnest(p_users, p_tasks, p_steps, p_record_ids) WITH ORDINALITY AS i (user_id, task_id, step, record_id, ord)
+            WINDOW same_record AS (PARTITION BY i.user_id, i.record_id ORDER BY i.ord)
+        ) r;
+    END IF;
 
     RETURN QUERY
     WITH input AS MATERIALIZED (
         SELECT i.ord::integer AS ord, i.user_id, i.task_id, i.kind, i.step, i.status, i.result, i.progress, i.at, i.record_id,
                i.reported_by, i.details, i.id, h.position AS head, greatest(v_now, h.recorded_at) AS recorded_at,
-               d.position AS known_position, d.recorded_at AS known_at,
-               (first_value(i.ord) OVER same_record)::integer AS first_ord,
-               coalesce(d.task_id, first_value(i.task_id) OVER same_record) <> i.task_id
-                   OR coalesce(d.step, first_value(i.step) OVER same_record) <> i.step AS is_conflict
+               d.position AS known_position, d.recorded_at AS known_at, nullif(i.first_ord, i.ord) AS repeats,
+               CASE WHEN d.position IS NOT NULL THEN d.task_id <> i.task_id OR d.step <> i.step
+                    ELSE coalesce(i.clashes, false) END AS is_conflict
         FROM unnest(p_users, p_tasks, p_kinds, p_steps, p_statuses, p_results, p_progress, p_timestamps, p_record_ids,
-                    p_reported_by, p_details, p_ids) WITH ORDINALITY
-             AS i (user_id, task_id, kind, step, status, result, progress, at, record_id, reported_by, details, id, ord)
+                    p_reported_by, p_details, p_ids, v_first, v_clashes) WITH ORDINALITY
+             AS i (user_id, task_id, kind, step, status, result, progress, at, record_id, reported_by, details, id, first_ord,
+                   clashes, ord)
         JOIN feed_head h ON h.user_id = i.user_id AND (v_all_held OR h.user_id = ANY (v_held))
         -- Only the index of record_id can serve this, whatever the statistics say: see the SETs above.
         LEFT JOIN task_record d ON d.record_id = i.record_id AND d.user_id || '' = i.user_id
              AND d.recorded_at >= v_since AND d.recorded_at <= v_latest
-        WINDOW same_record AS (PARTITION BY i.user_id, i.record_id ORDER BY i.ord)
     ), placed AS (
         SELECT i.*, i.head + row_number() OVER (PARTITION BY i.user_id ORDER BY i.ord) AS position
         FROM input i
-        WHERE i.known_position IS NULL AND i.first_ord = i.ord AND NOT EXISTS (SELECT FROM input c WHERE c.is_conflict)
+        WHERE i.known_position IS NULL AND i.repeats IS NULL AND NOT EXISTS (SELECT FROM input c WHERE c.is_conflict)
     ), folded AS MATERIALIZED (
-        SELECT p.*, lead(p.ord) OVER of_task IS NULL AS is_last,
+        SELECT p.*, t.ctid AS stored_at, t.position AS stored_position, lead(p.ord) OVER of_task IS NULL AS is_last,
                taskwire_fold(t, p.user_id, p.task_id, p.kind, p.step, p.status, p.progress,
                    coalesce(p.result ->> 'message', ''), nullif(p.result ->> 'error_code', ''), p.reported_by, p.details,
-                   p.position, p.recorded_at, p.record_id, v_xid) OVER of_task AS state
+                   p.position, p.recorded_at, p.record_id) OVER of_task AS state
         FROM placed p LEFT JOIN task t ON t.user_id = p.user_id AND t.task_id = p.task_id
         WINDOW of_task AS (PARTITION BY p.user_id, p.task_id ORDER BY p.ord)
     ), record_written AS (
@@ -139,34 +167,45 @@ BEGIN
                f.status, f.position, f.recorded_at, f.kind, f.record_id,
                f.kind = 'step' AND (f.state).moved_position <> f.position, f.reported_by, f.progress
         FROM folded f
-    ), task_written AS (
-        INSERT INTO task AS t SELECT (f.state).* FROM folded f WHERE f.is_last
-        ON CONFLICT (user_id, task_id) DO UPDATE SET
-            (position, record_id, xid, name, tags, status, step, step_status, step_progress, total_steps, completed_count,
+    ), task_begun AS (
+        INSERT INTO task SELECT (f.state).* FROM folded f WHERE f.is_last AND f.stored_at IS NULL
+    ), task_moved AS (
+        -- By ctid: the head's lock keeps everybody else from the row.
+        UPDATE task t SET
+            (position, record_id, name, tags, status, step, highest_step, step_status, step_progress, total_steps, completed_count,
              completed_steps, failed_steps, timed_out_steps, late_completed_steps, message, error_code, moved_position, moved_at,
              steps_from_position, steps_from_at, started_at, updated_at, finished_at, cancel_requested_at, cancel_requested_by,
              cancel_reason, cancel_delivered_at, cancel_acknowledged_at, cancel_outcome, cancel_message, report_within_seconds,
              report_due_at)
-            = ROW (excluded.position, excluded.record_id, excluded.xid, excluded.name, excluded.tags, excluded.status, excluded.step,
-             excluded.step_status, excluded.step_progress, excluded.total_steps, excluded.completed_count,
-             excluded.completed_steps, excluded.failed_steps, excluded.timed_out_steps, excluded.late_completed_steps,
-             excluded.message, excluded.error_code, excluded.moved_position, excluded.moved_at, excluded.steps_from_position,
-             excluded.steps_from_at, excluded.started_at, excluded.updated_at, excluded.finished_at, excluded.cancel_requested_at,
-             excluded.cancel_requested_by, excluded.cancel_reason, excluded.cancel_delivered_at, excluded.cancel_acknowledged_at,
-             excluded.cancel_outcome, excluded.cancel_message, excluded.report_within_seconds, excluded.report_due_at)
+            = ROW ((f.state).position, (f.state).record_id, (f.state).name, (f.state).tags, (f.state).status, (f.state).step,
+               (f.state).highest_step, (f.state).step_status, (f.state).step_progress, (f.state).total_steps,
+               (f.state).completed_count, (f.state).completed_steps, (f.state).failed_steps,
+               (f.state).timed_out_steps, (f.state).late_completed_steps, (f.state).message,
+               (f.state).error_code, (f.state).moved_position, (f.state).moved_at,
+               (f.state).steps_from_position, (f.state).steps_from_at, (f.state).started_at,
+               (f.state).updated_at, (f.state).finished_at, (f.state).cancel_requested_at,
+               (f.state).cancel_requested_by, (f.state).cancel_reason, (f.state).cancel_delivered_at,
+               (f.state).cancel_acknowledged_at, (f.state).cancel_outcome, (f.state).cancel_message,
+               (f.state).report_within_seconds, (f.state).report_due_at)
+        FROM folded f WHERE f.is_last AND t.ctid = f.stored_at
+    ), order_left AS (
+        DELETE FROM task_order o USING folded f WHERE f.is_last AND o.user_id = f.user_id AND o.position = f.stored_position
+    ), order_entered AS (
+        INSERT INTO task_order (user_id, position, task_id, status, updated_at, xid)
+        SELECT f.user_id, f.position, f.task_id, (f.state).status, f.recorded_at, v_xid FROM folded f WHERE f.is_last
     ), head_written AS (
         UPDATE feed_head h SET position = l.position, recorded_at = l.recorded_at, record_id = l.record_id, xid = v_xid
         FROM (SELECT DISTINCT ON (f.user_id) f.user_id, f.position, f.recorded_at, f.record_id
               FROM folded f ORDER BY f.user_id, f.position DESC) l
         WHERE h.user_id = l.user_id
     )
-    SELECT f.ord, f.position, f.recorded_at, f.kind = 'step' AND (f.state).moved_position <> f.position, false, false, f.state
+    SELECT f.ord, f.position, f.recorded_at, f.kind = 'step' AND (f.state).moved_position <> f.position, false, false,
+           NULL::integer, CASE WHEN p_each OR f.is_last THEN f.state END
     FROM folded f
     UNION ALL
-    SELECT i.ord, coalesce(i.known_position, f.position), coalesce(i.known_at, f.recorded_at), false,
-           NOT i.is_conflict, i.is_conflict, NULL::task
-    FROM input i LEFT JOIN folded f ON f.ord = i.first_ord
-    WHERE i.known_position IS NOT NULL OR i.first_ord <> i.ord OR i.is_conflict;
+    SELECT i.ord, i.known_position, i.known_at, false, NOT i.is_conflict, i.is_conflict, i.repeats, NULL::task
+    FROM input i
+    WHERE i.known_position IS NOT NULL OR i.repeats IS NOT NULL OR i.is_conflict;
 
     -- Last of all: whoever commits a notification holds a lock of the whole cluster meanwhile.
     IF p_notify THEN

@@ -21,8 +21,10 @@ DECLARE
 BEGIN
     -- Only users that there are: asking about a stranger leaves no row behind.
     PERFORM taskwire_lock_heads(ARRAY(SELECT h.user_id FROM feed_head h WHERE h.user_id = ANY (p_users)), p_wait_ms);
-    SELECT array_agg(i.ord ORDER BY i.ord), array_agg(least(t.step, 1000000) + 1 ORDER BY i.ord) INTO v_items, v_steps
-    FROM unnest(p_users, p_tasks) WITH ORDINALITY AS i (user_id, task_id, ord)
+    SELECT array_agg(i.ord ORDER BY i.ord), array_agg(least(t.highest_step, 1000000) + 1 ORDER BY i.ord) INTO v_items, v_steps
+    -- Each task once: asked for twice in one call, it is cancelled already the second time.
+    FROM (SELECT n.user_id, n.task_id, min(n.ord) AS ord
+          FROM unnest(p_users, p_tasks) WITH ORDINALITY AS n (user_id, task_id, ord) GROUP BY 1, 2) i
     JOIN task t ON t.user_id = i.user_id AND t.task_id = i.task_id
     WHERE t.status IN ('pending', 'running', 'timed_out')
        OR t.status <> 'cancelled' AND p_force
@@ -36,7 +38,7 @@ BEGIN
         array_fill('cancellation_requested'::text, ARRAY[cardinality(v_items)]), v_steps,
         array_fill('cancelled'::text, ARRAY[cardinality(v_items)]), array_fill(v_told, ARRAY[cardinality(v_items)]),
         NULL, NULL, ARRAY(SELECT p_record_ids[k] FROM unnest(v_items) WITH ORDINALITY n (k, o) ORDER BY o),
-        array_fill(p_requested_by, ARRAY[cardinality(v_items)]), NULL, NULL, NULL, p_notify) a
+        array_fill(p_requested_by, ARRAY[cardinality(v_items)]), NULL, NULL, NULL, p_notify, true) a
     WHERE v_items IS NOT NULL;
 
     RETURN QUERY
@@ -82,11 +84,11 @@ BEGIN
         RETURN QUERY
         SELECT 'ACKNOWLEDGED', a.position, a.recorded_at, a.left_as
         FROM taskwire_append_v1(ARRAY[p_user], ARRAY[p_task], ARRAY['cancellation_acknowledged'],
-            ARRAY[least(t.step, 1000000) + 1], ARRAY['cancelled'],
+            ARRAY[least(t.highest_step, 1000000) + 1], ARRAY['cancelled'],
             ARRAY[jsonb_build_object('step', '', 'result', NULL, 'completed', false, 'message', coalesce(p_message, ''),
                                      'status', 'cancelled', 'error_code', NULL, 'error_message', NULL)],
             NULL, NULL, ARRAY[p_record_id], ARRAY[p_reported_by], ARRAY[jsonb_build_object('outcome', p_outcome)], NULL,
-            NULL, p_notify) a;
+            NULL, p_notify, true) a;
     END IF;
 END
 $$;

@@ -3,7 +3,7 @@ DROP FUNCTION taskwire_history_insert, taskwire_history_inserted, taskwire_histo
     taskwire_history_delete, taskwire_check_result, taskwire_cancel_v1, taskwire_acknowledge_v1, taskwire_append_v1,
     taskwire_notify, taskwire_lock_heads;
 DROP AGGREGATE taskwire_fold (task, text, text, text, integer, text, double precision, text, text, text, jsonb, bigint,
-    timestamptz, uuid, xid8);
+    timestamptz, uuid);
 DROP FUNCTION taskwire_task_after;
-DROP TABLE task_inbox, user_control, task_record, task, feed_head;
+DROP TABLE task_inbox, user_control, task_record, task_order, task, feed_head;
 DROP FUNCTION taskwire_divide_partitions, taskwire_open_from, taskwire_week, taskwire_partition_name;

@@ -77,21 +77,24 @@ $$;
 CREATE FUNCTION taskwire_history_inserted() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
-    b record;
+    b      record;
+    v_last bigint := 0;
 BEGIN
     -- All heads first, in the order that everybody locks them, however many pieces follow.
-    PERFORM taskwire_lock_heads(ARRAY(SELECT DISTINCT user_id FROM task_inbox), NULL);
+    PERFORM taskwire_lock_heads(ARRAY(SELECT DISTINCT user_id FROM task_inbox WHERE NOT is_cancel), NULL);
     LOOP
         WITH taken AS (
-            DELETE FROM task_inbox WHERE ctid = ANY (ARRAY(SELECT ctid FROM task_inbox ORDER BY id LIMIT 1000)) RETURNING *
+            DELETE FROM task_inbox WHERE ctid = ANY (ARRAY(
+                SELECT ctid FROM task_inbox WHERE NOT is_cancel AND id > v_last ORDER BY id LIMIT 1000)) RETURNING *
         )
         SELECT array_agg(user_id ORDER BY id) users, array_agg(task_id ORDER BY id) tasks, array_agg(step ORDER BY id) steps,
                array_agg(result ORDER BY id) results, array_agg("timestamp" ORDER BY id) timestamps,
-               array_agg(status ORDER BY id) statuses, array_agg(id ORDER BY id) ids, count(*)::integer AS n
+               array_agg(status ORDER BY id) statuses, array_agg(id ORDER BY id) ids, max(id) AS last_id, count(*)::integer AS n
         INTO b FROM taken;
         EXIT WHEN b.n = 0;
+        v_last := b.last_id;
         PERFORM taskwire_append_v1(b.users, b.tasks, array_fill('step'::text, ARRAY[b.n]), b.steps, b.statuses, b.results,
-            NULL, b.timestamps, ARRAY(SELECT gen_random_uuid() FROM generate_series(1, b.n)), NULL, NULL, b.ids, NULL, true);
+            NULL, b.timestamps, ARRAY(SELECT gen_random_uuid() FROM generate_series(1, b.n)), NULL, NULL, b.ids, NULL, true, false);
     END LOOP;
     RETURN NULL;
 END
@@ -110,7 +113,8 @@ BEGIN
     END IF;
     INSERT INTO task_inbox (user_id, task_id, is_cancel)
     SELECT OLD.user_id, OLD.task_id, true
-    WHERE NOT EXISTS (SELECT FROM task_inbox i WHERE i.user_id = OLD.user_id AND i.task_id = OLD.task_id);
+    WHERE NOT EXISTS (
+        SELECT FROM task_inbox i WHERE i.user_id = OLD.user_id AND i.task_id = OLD.task_id AND i.is_cancel);
     RETURN NEW;
 END
 $$;
@@ -121,7 +125,7 @@ DECLARE
     v_users text[];
     v_tasks text[];
 BEGIN
-    WITH taken AS (DELETE FROM task_inbox RETURNING *)
+    WITH taken AS (DELETE FROM task_inbox WHERE is_cancel RETURNING *)
     SELECT array_agg(user_id), array_agg(task_id) INTO v_users, v_tasks FROM (SELECT DISTINCT user_id, task_id FROM taken) t;
     IF v_users IS NOT NULL THEN
         PERFORM taskwire_cancel_v1(v_users, v_tasks, ARRAY(SELECT gen_random_uuid() FROM unnest(v_users)), NULL, NULL, false,

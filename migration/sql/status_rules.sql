@@ -12,13 +12,14 @@ CREATE FUNCTION taskwire_task_after(
     p_state task, p_stored task,
     p_user_id text, p_task_id text, p_kind text, p_step integer, p_status text, p_progress double precision,
     p_message text, p_error_code text, p_reported_by text, p_details jsonb,
-    p_position bigint, p_recorded_at timestamptz, p_record_id uuid, p_xid xid8
+    p_position bigint, p_recorded_at timestamptz, p_record_id uuid
 ) RETURNS task
 LANGUAGE plpgsql IMMUTABLE AS $$
 DECLARE
     t         task := coalesce(p_state, p_stored);
     v_new     boolean := t.user_id IS NULL;
     v_restart boolean := false;
+    v_status  text := t.status;
     v_step    int4multirange;
     v_failed  integer;
     v_timed   integer;
@@ -28,6 +29,7 @@ BEGIN
         t.task_id := p_task_id;
         t.tags := '{}';
         t.step := p_step;
+        t.highest_step := p_step;
         t.step_status := p_status;
         t.completed_count := 0;
         t.completed_steps := '{}';
@@ -40,7 +42,6 @@ BEGIN
     END IF;
     t.position := p_position;
     t.record_id := p_record_id;
-    t.xid := p_xid;
     t.updated_at := p_recorded_at;
 
     -- An acknowledgement tells what became of the cancellation and moves nothing.
@@ -139,6 +140,7 @@ BEGIN
     END IF;
 
     -- The task has the status of its highest step; COMPLETED only once all of total_steps are.
+    t.highest_step := greatest(t.highest_step, p_step);
     IF v_new OR v_restart OR p_step >= t.step THEN
         t.step := p_step;
         t.step_status := p_status;
@@ -158,7 +160,10 @@ BEGIN
         t.finished_at := NULL;
         t.report_due_at := p_recorded_at + make_interval(secs => t.report_within_seconds);
     ELSE
-        t.finished_at := p_recorded_at;
+        -- A straggler of a lower step that leaves the status as it is has not finished the task.
+        IF t.finished_at IS NULL OR t.status <> v_status OR p_step = t.step THEN
+            t.finished_at := p_recorded_at;
+        END IF;
         t.report_due_at := NULL;
     END IF;
     -- A worker that reports its task as cancelled has stopped by itself.
@@ -175,5 +180,5 @@ END
 $$;
 
 CREATE AGGREGATE taskwire_fold(
-    task, text, text, text, integer, text, double precision, text, text, text, jsonb, bigint, timestamptz, uuid, xid8
+    task, text, text, text, integer, text, double precision, text, text, text, jsonb, bigint, timestamptz, uuid
 ) (SFUNC = taskwire_task_after, STYPE = task);

@@ -80,7 +80,7 @@ impl Everyone {
                 *known = entry.record.position;
             }
         }
-        let tasks: Vec<_> = entries.iter().map(|entry| Arc::new(entry.task.clone())).collect();
+        let tasks: Vec<_> = entries.iter().map(|entry| Arc::clone(&entry.task)).collect();
         for watcher in &self.watchers {
             watcher.push(&tasks);
         }
@@ -240,7 +240,7 @@ mod tests {
     fn keeps_the_latest_state_of_each_task() {
         let (mut everyone, pending) = watched(10);
         everyone.committed(&[entry("u", "a", 1), entry("u", "b", 2), entry("u", "a", 3)]);
-        everyone.told(vec![entry("u", "a", 1).task.clone()]);
+        everyone.told(vec![(*entry("u", "a", 1).task).clone()]);
         assert_eq!(waiting(&pending), [("a".to_owned(), 3), ("b".to_owned(), 2)]);
     }
 
@@ -249,7 +249,7 @@ mod tests {
         let (mut everyone, _) = watched(10);
         everyone.committed(&[entry("u", "a", 5)]);
         assert_eq!(everyone.known(["u".to_owned()]), [("u".to_owned(), None)]);
-        everyone.told(vec![entry("u", "a", 5).task.clone()]);
+        everyone.told(vec![(*entry("u", "a", 5).task).clone()]);
         everyone.committed(&[entry("u", "a", 6), entry("u", "a", 8)]);
         assert_eq!(everyone.known(["u".to_owned()]), [("u".to_owned(), Some(6))]);
     }

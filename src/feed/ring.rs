@@ -145,7 +145,7 @@ pub(super) mod tests {
             report_within_seconds: None,
             report_due_at: None,
         };
-        Arc::new(Committed { record, task })
+        Arc::new(Committed { record: Arc::new(record), task: Arc::new(task) })
     }
 
     fn positions(rings: &Rings, user: &str, after: i64, limit: usize) -> Option<Vec<i64>> {

@@ -215,7 +215,7 @@ impl Watch {
         if let Some(entries) = self.near_entries(after) {
             let end = entries.last().map_or(after, |entry| Head::of(&entry.record));
             let changed = entries.iter().rev().find(|entry| entry.record.task_id == task_id);
-            return Ok((changed.map(|entry| entry.task.clone()), end));
+            return Ok((changed.map(|entry| (*entry.task).clone()), end));
         }
         let (task, head) = self.task_now(task_id).await?;
         Ok((

@@ -1,5 +1,7 @@
 //! Saving reports: checked here, numbered and summed up by the append path.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use entity::{TaskStatus, task, task_record};
 use serde::Serialize;
@@ -154,7 +156,7 @@ impl SavedBatch {
             saved_count: count(saved.len() - duplicates),
             duplicate_count: count(duplicates),
             cancelled_tasks: latest.into_iter().filter(|task| task.is_cancellation_pending()).cloned().collect(),
-            records: saved.into_iter().map(|saved| saved.record).collect(),
+            records: saved.into_iter().map(|saved| Arc::unwrap_or_clone(saved.record)).collect(),
         }
     }
 }

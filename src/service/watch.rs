@@ -103,8 +103,8 @@ impl Service {
                     watch.telemetry().feed_events.inc();
                     yield TaskEvent {
                         feed_cursor: watch.cursor(&Head::of(&entry.record)),
-                        record: entry.record.clone(),
-                        task: entry.task.clone(),
+                        record: (*entry.record).clone(),
+                        task: (*entry.task).clone(),
                         is_replay: entry.record.position <= live_from,
                     };
                     // Asked for the next one, the connection has taken this one.

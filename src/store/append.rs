@@ -2,12 +2,13 @@
 //! The numbering, the duplicate check and the status rules are in the migration's SQL.
 
 use std::collections::HashMap;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use entity::{RecordKind, task, task_record};
 use sea_orm::prelude::DateTimeUtc;
-use sea_orm::{FromQueryResult, QueryResult};
+use sea_orm::{DbErr, FromQueryResult, QueryResult};
+use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
 use super::columns::task_columns;
@@ -17,9 +18,10 @@ use super::{Store, StoreError};
 
 static APPEND: LazyLock<String> = LazyLock::new(|| {
     format!(
-        r#"SELECT a.ord, a."position" AS at_position, a.recorded_at AS at, a.is_late, a.is_duplicate, a.is_conflict, {}
+        r#"SELECT a.ord, a."position" AS at_position, a.recorded_at AS at, a.is_late, a.is_duplicate, a.is_conflict,
+               a.repeats, {}
         FROM taskwire_append_v1($1, $2, array_fill('step'::text, ARRAY[cardinality($1)]), $3, $4, $5::text[]::jsonb[],
-                                $6, $7, $8, $9, $10::text[]::jsonb[], NULL, $11, $12) a"#,
+                                $6, $7, $8, $9, $10::text[]::jsonb[], NULL, $11, $12, $13) a"#,
         task_columns("(a.left_as)")
     )
 });
@@ -40,6 +42,15 @@ impl Wait {
             Self::AtMost(time) => i32::try_from(time.as_millis()).unwrap_or(i32::MAX).max(1),
         }
     }
+}
+
+/// Which states of the tasks an append gives back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum States {
+    /// As each record left its task.
+    Each,
+    /// As the last record of each task left it, which the others get, too.
+    Last,
 }
 
 /// What became of one record of an append.
@@ -66,27 +77,21 @@ impl Store {
         records: &[&NewRecord],
         wait: Wait,
         notify: bool,
+        states: States,
     ) -> Result<Vec<Placed>, StoreError> {
-        let query = bind(sqlx::query(APPEND.as_str()), records)?.bind(wait.millis()).bind(notify);
+        let query =
+            bind(sqlx::query(APPEND.as_str()), records)?.bind(wait.millis()).bind(notify).bind(states == States::Each);
         let pool = self.db.get_postgres_connection_pool();
         let rows = self.within_time(query.fetch_all(pool)).await??;
         self.outage.is_over();
-        let mut placed: Vec<Placed> = records.iter().map(|_| Placed::Held).collect();
-        for row in rows {
-            let row = QueryResult::from(row);
-            let ord: i32 = row.try_get("", "ord")?;
-            let index = usize::try_from(ord - 1).unwrap_or(usize::MAX);
-            if let (Some(slot), Some(record)) = (placed.get_mut(index), records.get(index)) {
-                *slot = read_row(&row, record)?;
-            }
-        }
-        Ok(placed)
+        read_rows(rows, records)
     }
 
     /// Appends in a transaction that is rolled back: whether `PostgreSQL` would take these records.
     pub(super) async fn try_append(&self, records: &[&NewRecord]) -> Result<(), StoreError> {
         let query = bind(sqlx::query(APPEND.as_str()), records)?
             .bind(Wait::AtMost(TURN.min(self.settings.hold_timeout)).millis())
+            .bind(false)
             .bind(false);
         self.within_time(async {
             let mut transaction = self.db.get_postgres_connection_pool().begin().await?;
@@ -102,7 +107,9 @@ impl Store {
         let committed: Vec<Committed> = placed
             .iter()
             .filter_map(|placed| match placed {
-                Placed::Saved(saved) => Some(Committed { record: saved.record.clone(), task: saved.task.clone() }),
+                Placed::Saved(saved) => {
+                    Some(Committed { record: Arc::clone(&saved.record), task: Arc::clone(&saved.task) })
+                }
                 _ => None,
             })
             .collect();
@@ -132,7 +139,7 @@ impl Store {
         let saved = places.iter().map(|(user_id, position, _)| {
             let record = records.get(&(user_id.clone(), *position))?.clone();
             let task = tasks.get(&(record.user_id.clone(), record.task_id.clone()))?.clone();
-            Some(Saved { record, task, is_duplicate: true })
+            Some(Saved { record: Arc::new(record), task: Arc::new(task), is_duplicate: true })
         });
         Ok(saved.collect())
     }
@@ -159,34 +166,75 @@ fn bind<'q>(query: Query<'q>, records: &[&NewRecord]) -> Result<Query<'q>, Store
         .bind(details))
 }
 
-fn read_row(row: &QueryResult, record: &NewRecord) -> Result<Placed, StoreError> {
-    if row.try_get("", "is_conflict")? {
-        return Ok(Placed::Conflict);
+/// The rows say what became of which record. They come with the task's last state at least; a record without one of its
+/// own gets the one that comes next for its task: "as this record left it, or later".
+fn read_rows(rows: Vec<PgRow>, records: &[&NewRecord]) -> Result<Vec<Placed>, StoreError> {
+    let mut placed: Vec<Placed> = records.iter().map(|_| Placed::Held).collect();
+    let mut repeats = Vec::new();
+    let mut states: HashMap<(&str, &str), Arc<task::Model>> = HashMap::new();
+    // From the last to the first, so that the state to be shared is there already.
+    let mut rows: Vec<(usize, QueryResult)> = rows
+        .into_iter()
+        .map(QueryResult::from)
+        .map(|row| Ok((index_of(row.try_get("", "ord")?), row)))
+        .collect::<Result<_, StoreError>>()?;
+    rows.sort_unstable_by_key(|(index, _)| std::cmp::Reverse(*index));
+    for (index, row) in rows {
+        let (Some(slot), Some(record)) = (placed.get_mut(index), records.get(index)) else { continue };
+        let position: Option<i64> = row.try_get("", "at_position")?;
+        *slot = if row.try_get("", "is_conflict")? {
+            Placed::Conflict
+        } else if let Some(position) = position {
+            let recorded_at = row.try_get("", "at")?;
+            if row.try_get("", "is_duplicate")? {
+                Placed::Duplicate((record.user_id.clone(), position, recorded_at))
+            } else {
+                let key = (record.user_id.as_str(), record.task_id.as_str());
+                if row.try_get::<Option<i64>>("", "t_position")?.is_some() {
+                    states.insert(key, Arc::new(task::Model::from_query_result(&row, "t_")?));
+                }
+                let task = states.get(&key).cloned().ok_or_else(|| no_state(record))?;
+                let record = numbered(record, position, recorded_at, row.try_get("", "is_late")?);
+                Placed::Saved(Box::new(Saved { record: Arc::new(record), task, is_duplicate: false }))
+            }
+        } else {
+            repeats.push((index, index_of(row.try_get("", "repeats")?)));
+            continue;
+        };
     }
-    // A repetition within the batch stands nowhere where a conflict beside it kept the first from being written.
-    let Some(position) = row.try_get::<Option<i64>>("", "at_position")? else { return Ok(Placed::Held) };
-    let recorded_at: DateTimeUtc = row.try_get("", "at")?;
-    if row.try_get("", "is_duplicate")? {
-        return Ok(Placed::Duplicate((record.user_id.clone(), position, recorded_at)));
+    for (index, first) in repeats {
+        // Where a conflict beside it kept the first from being written, a repetition stands nowhere.
+        if let Some(Placed::Saved(first)) = placed.get(first) {
+            let place = (first.record.user_id.clone(), first.record.position, first.record.recorded_at);
+            placed[index] = Placed::Duplicate(place);
+        }
     }
-    let saved = Saved {
-        record: task_record::Model {
-            user_id: record.user_id.clone(),
-            position,
-            recorded_at,
-            task_id: record.task_id.clone(),
-            step: record.step,
-            result: record.result.clone(),
-            timestamp: record.timestamp.unwrap_or(recorded_at),
-            status: record.status,
-            kind: RecordKind::Step,
-            record_id: record.record_id,
-            is_late: row.try_get("", "is_late")?,
-            reported_by: record.reported_by.clone(),
-            progress: record.progress,
-        },
-        task: task::Model::from_query_result(row, "t_")?,
-        is_duplicate: false,
-    };
-    Ok(Placed::Saved(Box::new(saved)))
+    Ok(placed)
+}
+
+/// From PostgreSQL's counting to ours.
+fn index_of(ord: i32) -> usize {
+    usize::try_from(ord - 1).unwrap_or(usize::MAX)
+}
+
+fn no_state(record: &NewRecord) -> StoreError {
+    StoreError::Database(DbErr::Custom(format!("the append gave no state of task {:?}", record.task_id)))
+}
+
+fn numbered(record: &NewRecord, position: i64, recorded_at: DateTimeUtc, is_late: bool) -> task_record::Model {
+    task_record::Model {
+        user_id: record.user_id.clone(),
+        position,
+        recorded_at,
+        task_id: record.task_id.clone(),
+        step: record.step,
+        result: record.result.clone(),
+        timestamp: record.timestamp.unwrap_or(recorded_at),
+        status: record.status,
+        kind: RecordKind::Step,
+        record_id: record.record_id,
+        is_late,
+        reported_by: record.reported_by.clone(),
+        progress: record.progress,
+    }
 }

@@ -1,6 +1,6 @@
 //! Batches: saved together or not at all, beside the lanes.
 
-use super::append::Placed;
+use super::append::{Placed, States};
 use super::record::{NewRecord, Saved};
 use super::retry::Attempts;
 use super::turn::Turn;
@@ -45,7 +45,7 @@ impl Store {
     async fn append_in_turn(&self, records: &[&NewRecord]) -> Result<Vec<Placed>, StoreError> {
         let (mut attempts, mut turn) = (Attempts::new(), Turn::new(self));
         loop {
-            match self.append(records, turn.wait(), attempts.notify).await {
+            match self.append(records, turn.wait(), attempts.notify, States::Last).await {
                 Err(StoreError::Timeout) if turn.next(self).await => {}
                 Err(error) => attempts.after(self, error).await?,
                 placed => return placed,

@@ -4,7 +4,7 @@ use entity::{CancellationOutcome, task};
 use sea_orm::prelude::DateTimeUtc;
 use sea_orm::{FromQueryResult, QueryResult};
 use sqlx::postgres::types::PgInterval;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -230,8 +230,8 @@ impl Store {
             .into_iter()
             .filter_map(|record| {
                 let of_record = |task: &&&task::Model| task.user_id == record.user_id && task.task_id == record.task_id;
-                let task = (*tasks.iter().find(of_record)?).clone();
-                Some(Committed { record, task })
+                let task = Arc::new((*tasks.iter().find(of_record)?).clone());
+                Some(Committed { record: Arc::new(record), task })
             })
             .collect();
         (self.on_commit)(committed);

@@ -4,7 +4,7 @@
 //! whoever reads further goes from window to window. `feed_tasks` has the reads of tasks.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use chrono::TimeDelta;
 use entity::{feed_head, task, task_record};
@@ -174,8 +174,8 @@ fn entry_from_row(row: &QueryResult) -> Result<Option<Committed>, DbErr> {
         return Ok(None);
     }
     Ok(Some(Committed {
-        record: task_record::Model::from_query_result(row, "r_")?,
-        task: task::Model::from_query_result(row, "t_")?,
+        record: Arc::new(task_record::Model::from_query_result(row, "r_")?),
+        task: Arc::new(task::Model::from_query_result(row, "t_")?),
     }))
 }
 

@@ -35,7 +35,8 @@ pub struct ChangedUsers {
 static TASKS_CHANGED: LazyLock<String> = LazyLock::new(|| {
     format!(
         "SELECT {HEAD_COLUMNS}, {tasks} FROM (SELECT) one LEFT JOIN feed_head h ON h.user_id = $1 \
-         LEFT JOIN (SELECT * FROM task WHERE user_id = $1 AND position > $2 ORDER BY position LIMIT $3) t ON true \
+         LEFT JOIN (SELECT t.* FROM task_order o JOIN task t ON t.user_id = o.user_id AND t.task_id = o.task_id \
+             WHERE o.user_id = $1 AND o.position > $2 ORDER BY o.position LIMIT $3) t ON true \
          ORDER BY t.position",
         tasks = *TASK_COLUMNS,
     )
@@ -55,10 +56,10 @@ static TASKS_SINCE: LazyLock<String> = LazyLock::new(|| {
     format!(
         "SELECT {tasks} FROM unnest($1::text[], $2::bigint[]) AS q (user_id, position) \
          CROSS JOIN LATERAL (SELECT CASE WHEN q.position >= 0 THEN q.position ELSE coalesce( \
-             (SELECT s.position FROM task s WHERE s.user_id = q.user_id AND s.xid < (SELECT $3::text::xid8) \
+             (SELECT s.position FROM task_order s WHERE s.user_id = q.user_id AND s.xid < (SELECT $3::text::xid8) \
               ORDER BY s.position DESC LIMIT 1), -1) END AS position) b \
-         CROSS JOIN LATERAL (SELECT * FROM task c WHERE c.user_id = q.user_id AND c.position > b.position \
-             ORDER BY c.position LIMIT $4) t LIMIT $4",
+         CROSS JOIN LATERAL (SELECT c.* FROM task_order o JOIN task c ON c.user_id = o.user_id AND c.task_id = o.task_id \
+             WHERE o.user_id = q.user_id AND o.position > b.position ORDER BY o.position LIMIT $4) t LIMIT $4",
         tasks = *TASK_COLUMNS,
     )
 });

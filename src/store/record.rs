@@ -1,5 +1,7 @@
 //! What a writer hands in, and what it gets back.
 
+use std::sync::Arc;
+
 use entity::{TaskStatus, task, task_record};
 use sea_orm::prelude::DateTimeUtc;
 use serde::Serialize;
@@ -62,9 +64,9 @@ pub struct TaskDetails {
 #[derive(Clone, Debug)]
 pub struct Saved {
     /// The record; of a duplicate, the first one.
-    pub record: task_record::Model,
-    /// The task as this very record left it; of a duplicate, as it is now.
-    pub task: task::Model,
+    pub record: Arc<task_record::Model>,
+    /// The task as this very record left it (of a batch: or a later one in it); of a duplicate, as it is now.
+    pub task: Arc<task::Model>,
     /// The `record_id` was there before: nothing was changed.
     pub is_duplicate: bool,
 }
@@ -73,7 +75,7 @@ pub struct Saved {
 #[derive(Clone, Debug)]
 pub struct Committed {
     /// The record, numbered.
-    pub record: task_record::Model,
-    /// The task as this record left it.
-    pub task: task::Model,
+    pub record: Arc<task_record::Model>,
+    /// The task as this record left it, or later.
+    pub task: Arc<task::Model>,
 }

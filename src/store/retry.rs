@@ -7,7 +7,7 @@ use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use sea_orm::{ConnectionTrait, DbBackend, QueryResult, Statement};
 use tokio::time::Instant;
 
-use super::append::{Placed, Wait};
+use super::append::{Placed, States, Wait};
 use super::record::NewRecord;
 use super::{Store, StoreError, error};
 use crate::db::Call;
@@ -93,7 +93,7 @@ impl Store {
     ) -> Result<Vec<Placed>, StoreError> {
         let mut attempts = Attempts::new();
         loop {
-            match self.append(records, wait, attempts.notify).await {
+            match self.append(records, wait, attempts.notify, States::Each).await {
                 Err(error) => attempts.after(self, error).await?,
                 placed => return placed,
             }

@@ -1,11 +1,14 @@
 //! Reads of tasks: by key, by page, and counts. A page or count under a filter looks at no more than 20,000 tasks.
 
-use entity::{TaskStatus, task};
+use entity::{TaskStatus, task, task_order};
 use sea_orm::prelude::DateTimeUtc;
 use sea_orm::sea_query::{
-    Alias, Asterisk, Expr, ExprTrait, IntoIden, PostgresQueryBuilder, Query, SelectStatement, UnionType,
+    Alias, Asterisk, DynIden, Expr, ExprTrait, IntoIden, PostgresQueryBuilder, Query, SelectStatement, UnionType,
 };
-use sea_orm::{ColumnTrait, Condition, EntityTrait, FromQueryResult, Order, QueryFilter, QueryTrait};
+use sea_orm::{
+    AccessMode, ColumnTrait, Condition, ConnectionTrait, DbBackend, EntityTrait, FromQueryResult, IsolationLevel,
+    JoinType, Order, QueryResult, QueryTrait, Statement, TransactionTrait,
+};
 
 use super::columns::{HEAD_COLUMNS, TASK_COLUMNS};
 use super::feed::Head;
@@ -123,7 +126,11 @@ impl Store {
             FROM (SELECT) AS one LEFT JOIN feed_head h ON h.user_id = ${} LEFT JOIN page ON true",
             values.len()
         );
-        let found = self.query_all(&sql, values).await?;
+        let page_of = Statement::from_sql_and_values(DbBackend::Postgres, sql, values);
+        let (found, ended_at) = match end_of_look(scope, filter, order, page) {
+            None => (self.within_time(self.db.query_all_raw(page_of)).await??, None),
+            Some(end_of) => self.within_time(self.look(page_of, end_of, page.limit, order)).await??,
+        };
         let head = user.map(|_| found.first().map_or(Ok(Head::START), Head::from_row)).transpose()?;
         let mut tasks = Vec::with_capacity(found.len());
         for row in &found {
@@ -135,8 +142,7 @@ impl Store {
         let limit = usize::try_from(page.limit).unwrap_or(usize::MAX);
         let has_more = tasks.len() > limit;
         tasks.truncate(limit);
-        let ended_at =
-            if has_more || filter.is_empty() { None } else { self.end_of_look(scope, filter, order, page).await? };
+        let ended_at = if has_more { None } else { ended_at };
         if page.backward {
             tasks.reverse();
         }
@@ -157,34 +163,54 @@ impl Store {
         if found > limit {
             return Ok((limit, false));
         }
-        let ended = if filter.is_empty() {
-            None
-        } else {
-            self.end_of_look(scope, filter, TaskOrder::UpdatedDesc, &page).await?
+        let ended = match end_of_look(scope, filter, TaskOrder::UpdatedDesc, &page) {
+            None => None,
+            Some(end) => {
+                let rows = self.within_time(self.db.query_all_raw(end)).await??;
+                last_looked_at(&rows, TaskOrder::UpdatedDesc)?
+            }
         };
         Ok((found, ended.is_none()))
     }
 
-    /// The last task that a page under a filter looks at, if the list goes on behind it.
-    async fn end_of_look(
+    /// A page under a filter, and where the look at the list ended if that was before the page was full: both in one
+    /// snapshot, or tasks that move in between would be passed over.
+    async fn look(
         &self,
-        scope: &Scope,
-        filter: &TaskFilter,
+        page_of: Statement,
+        end_of: Statement,
+        limit: u64,
         order: TaskOrder,
-        page: &Keyset<TaskKey>,
-    ) -> Result<Option<TaskKey>, StoreError> {
-        let mut looked = match status_ranges(scope, filter, order, page) {
-            // The index finds them all.
-            Some(_) if filter.condition().is_empty() => return Ok(None),
-            Some(ranges) => ranges,
-            None => walk(scope, order, page),
-        };
-        looked.offset(LOOKED_AT - 1).limit(2);
-        let (sql, values) = looked.build(PostgresQueryBuilder);
-        let rows = self.query_all(&sql, values.into_iter().collect()).await?;
-        let [last, _beyond] = rows.as_slice() else { return Ok(None) };
-        Ok(Some(TaskKey::of(&task::Model::from_query_result(last, "")?, order)))
+    ) -> Result<(Vec<QueryResult>, Option<TaskKey>), StoreError> {
+        let snapshot =
+            self.db.begin_with_config(Some(IsolationLevel::RepeatableRead), Some(AccessMode::ReadOnly)).await?;
+        let found = snapshot.query_all_raw(page_of).await?;
+        let is_full = u64::try_from(found.len()).is_ok_and(|found| found > limit);
+        let ended_at = if is_full { None } else { last_looked_at(&snapshot.query_all_raw(end_of).await?, order)? };
+        snapshot.commit().await?;
+        Ok((found, ended_at))
     }
+}
+
+/// Asks for the last task that a page under a filter looks at and for the one behind it; none where an index finds all.
+fn end_of_look(scope: &Scope, filter: &TaskFilter, order: TaskOrder, page: &Keyset<TaskKey>) -> Option<Statement> {
+    if filter.is_empty() {
+        return None;
+    }
+    let mut looked = match status_ranges(scope, filter, order, page) {
+        Some(_) if filter.condition().is_empty() => return None,
+        Some(ranges) => ranges,
+        None => walk(scope, order, page),
+    };
+    looked.offset(LOOKED_AT - 1).limit(2);
+    let (sql, values) = looked.build(PostgresQueryBuilder);
+    Some(Statement::from_sql_and_values(DbBackend::Postgres, sql, values))
+}
+
+/// The list goes on behind a task only if there is another one.
+fn last_looked_at(rows: &[QueryResult], order: TaskOrder) -> Result<Option<TaskKey>, StoreError> {
+    let [last, _beyond] = rows else { return Ok(None) };
+    Ok(Some(TaskKey::of(&task::Model::from_query_result(last, "")?, order)))
 }
 
 /// The page's rows and one more, in the order in which the page is read.
@@ -203,7 +229,7 @@ fn select_page(scope: &Scope, filter: &TaskFilter, order: TaskOrder, page: &Keys
     looked.limit(LOOKED_AT);
     let mut chosen = Query::select();
     chosen.column(Asterisk).from_subquery(looked, task::Entity.into_iden()).cond_where(rest).limit(page.limit + 1);
-    in_order(&mut chosen, scope, order, page.backward);
+    in_order(&mut chosen, &task::Entity.into_iden(), scope, order, page.backward);
     chosen
 }
 
@@ -221,7 +247,7 @@ fn status_ranges(
     let mut ranges = statuses.iter().map(|status| {
         let mut range = walk(scope, order, page);
         // One more than is looked at tells whether the list goes on.
-        range.and_where(task::Column::Status.eq(*status)).limit(LOOKED_AT + 1);
+        range.and_where(task_order::Column::Status.eq(*status)).limit(LOOKED_AT + 1);
         Query::select().column(Asterisk).from_subquery(range, Alias::new("range")).take()
     });
     let mut all = ranges.next().unwrap_or_else(|| nothing(scope, order, page));
@@ -230,24 +256,38 @@ fn status_ranges(
     }
     let mut merged = Query::select();
     merged.column(Asterisk).from_subquery(all, task::Entity.into_iden());
-    in_order(&mut merged, scope, order, page.backward);
+    in_order(&mut merged, &task::Entity.into_iden(), scope, order, page.backward);
     Some(merged)
 }
 
-/// The whole list behind a key, in the order of an index.
+/// The whole list behind a key, in the order of an index: by creation of `task`, by update of `task_order`.
 fn walk(scope: &Scope, order: TaskOrder, page: &Keyset<TaskKey>) -> SelectStatement {
-    let mut all = Condition::all();
+    let mut walk = task::Entity::find().into_query();
+    let ordered = if order.is_by_update() {
+        let same_task = Condition::all()
+            .add(
+                Expr::col((task::Entity, task::Column::UserId))
+                    .equals((task_order::Entity, task_order::Column::UserId)),
+            )
+            .add(
+                Expr::col((task::Entity, task::Column::TaskId))
+                    .equals((task_order::Entity, task_order::Column::TaskId)),
+            );
+        walk.join(JoinType::InnerJoin, task_order::Entity, same_task);
+        task_order::Entity.into_iden()
+    } else {
+        task::Entity.into_iden()
+    };
     if let Scope::User(user_id) = scope {
-        all = all.add(task::Column::UserId.eq(user_id.as_str()));
+        walk.and_where(Expr::col((ordered.clone(), task::Column::UserId)).eq(user_id.as_str()));
     }
     if let Some(key) = &page.after {
-        all = all.add(beyond(scope, order, key, order.is_descending()));
+        walk.and_where(beyond(&ordered, scope, order, key, order.is_descending()));
     }
     if let Some(key) = &page.before {
-        all = all.add(beyond(scope, order, key, !order.is_descending()));
+        walk.and_where(beyond(&ordered, scope, order, key, !order.is_descending()));
     }
-    let mut walk = task::Entity::find().filter(all).into_query();
-    in_order(&mut walk, scope, order, page.backward);
+    in_order(&mut walk, &ordered, scope, order, page.backward);
     walk
 }
 
@@ -266,7 +306,7 @@ fn key_columns(scope: &Scope, order: TaskOrder) -> Vec<task::Column> {
     }
 }
 
-fn beyond(scope: &Scope, order: TaskOrder, key: &TaskKey, below: bool) -> Expr {
+fn beyond(ordered: &DynIden, scope: &Scope, order: TaskOrder, key: &TaskKey, below: bool) -> Expr {
     let columns = key_columns(scope, order);
     let values = columns.iter().map(|column| match column {
         task::Column::Position => Expr::val(key.position),
@@ -275,14 +315,14 @@ fn beyond(scope: &Scope, order: TaskOrder, key: &TaskKey, below: bool) -> Expr {
         _ => Expr::val(key.at),
     });
     let right = Expr::tuple(values.collect::<Vec<_>>());
-    let left = Expr::tuple(columns.iter().map(|column| Expr::col((task::Entity, *column))).collect::<Vec<_>>());
+    let left = Expr::tuple(columns.iter().map(|column| Expr::col((ordered.clone(), *column))).collect::<Vec<_>>());
     if below { left.lt(right) } else { left.gt(right) }
 }
 
-fn in_order(select: &mut SelectStatement, scope: &Scope, order: TaskOrder, backward: bool) {
+fn in_order(select: &mut SelectStatement, ordered: &DynIden, scope: &Scope, order: TaskOrder, backward: bool) {
     let direction = if order.is_descending() == backward { Order::Asc } else { Order::Desc };
     for column in key_columns(scope, order) {
-        select.order_by((task::Entity, column), direction.clone());
+        select.order_by((ordered.clone(), column), direction.clone());
     }
 }
 

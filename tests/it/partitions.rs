@@ -89,7 +89,8 @@ async fn an_open_partition_with_records_becomes_a_closed_one() {
         .execute(
             "INSERT INTO task_record (user_id, task_id, step, result, timestamp, status, position, recorded_at, record_id)
              VALUES ('ann', 't', 1, '{}', now(), 'running', 2, now() + interval '20 weeks', gen_random_uuid());
-             UPDATE task SET position = 2, updated_at = now() + interval '20 weeks'",
+             UPDATE task SET position = 2, updated_at = now() + interval '20 weeks';
+             UPDATE task_order SET position = 2, updated_at = now() + interval '20 weeks'",
         )
         .await
         .unwrap();

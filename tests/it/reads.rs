@@ -210,9 +210,9 @@ fn nodes<T: Clone>(page: &Page<T>) -> Vec<T> {
 /// 20,100 tasks of one user, the first the latest; those at some ranks are failed, or have a name.
 async fn very_many_tasks(database: &TestDatabase) {
     let mut session = database.session().await;
-    let sql = "INSERT INTO task (user_id, task_id, position, record_id, xid, status, step, step_status, moved_position, moved_at,
+    let sql = "INSERT INTO task (user_id, task_id, position, record_id, status, step, highest_step, step_status, moved_position, moved_at,
             steps_from_position, steps_from_at, created_at, updated_at, name)
-        SELECT 'ann', 't' || r, 20101 - r, gen_random_uuid(), pg_current_xact_id(), s, 0, s, 20101 - r, at, 20101 - r, at, at, at,
+        SELECT 'ann', 't' || r, 20101 - r, gen_random_uuid(), s, 0, 0, s, 20101 - r, at, 20101 - r, at, at, at,
             CASE WHEN r IN (7, 20050) THEN 'rare' WHEN r % 2 = 0 THEN 'even' END
         FROM generate_series(1, 20100) r, LATERAL (SELECT now() - r * interval '1 second' AS at,
             CASE WHEN r IN (5, 7, 20020, 20050) THEN 'failed' WHEN r % 2 = 0 THEN 'running' ELSE 'pending' END AS s) x";
@@ -221,7 +221,10 @@ async fn very_many_tasks(database: &TestDatabase) {
         .execute("INSERT INTO feed_head (user_id, position, recorded_at) VALUES ('ann', 20100, now())")
         .await
         .unwrap();
-    session.execute("ANALYZE task").await.unwrap();
+    let order =
+        "INSERT INTO task_order SELECT user_id, position, task_id, status, updated_at, pg_current_xact_id() FROM task";
+    session.execute(order).await.unwrap();
+    session.execute("ANALYZE task, task_order").await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -114,7 +114,13 @@ impl Model {
         if report.status != TaskStatus::Pending {
             self.started.get_or_insert(position);
         }
+        // "A straggler of a lower step that leaves the status as it is has not finished the task."
+        let (before, finished) = (self.status, self.finished);
         self.settle(position);
+        let is_highest = self.steps.last_key_value().is_some_and(|(highest, _)| *highest == report.step);
+        if self.status == before && !is_highest && finished.is_some() {
+            self.finished = finished;
+        }
         if self.status == Some(Cancelled) {
             // "From a worker's STEP record that gives the task this status (acknowledged as STOPPED at once)."
             self.cancellation = Some(Cancellation {

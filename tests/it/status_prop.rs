@@ -175,17 +175,19 @@ async fn save_piece(store: &Store, lanes: &Lanes, walks: &mut [Walk<'_>], cut: C
     } else {
         store.save_batch(&records).await.unwrap()
     };
-    let mut duplicates = Vec::new();
+    let mut afterwards = Vec::new();
     for ((index, at), saved) in owners.into_iter().zip(saved) {
-        if !walks[index].saved(at, &saved) {
-            duplicates.push((index, at, saved));
+        let walk = &mut walks[index];
+        if walk.saved(at, &saved) && matches!(cut, Cut::Single) {
+            walk.answer(at, &saved);
+        } else {
+            afterwards.push((index, at, saved));
         }
     }
-    // A duplicate is answered with the task as it is now: after all of the append.
-    for (index, at, saved) in duplicates {
-        let walk = &mut walks[index];
-        let Op::Save { task, .. } = &walk.ops[at].0 else { unreachable!() };
-        walk.answers.push((format!("duplicate {at}"), Some(walk.tasks[*task].clone()), Some(saved.task)));
+    // A duplicate is answered with the task as it is now, and a batch with the last state of each task: after all of the
+    // append.
+    for (index, at, saved) in afterwards {
+        walks[index].answer(at, &saved);
     }
 }
 
@@ -243,8 +245,13 @@ impl<'a> Walk<'a> {
         let is_late = self.tasks[*task].save(report, self.head);
         assert_eq!(saved.record.position, self.head, "position of {at}");
         assert_eq!(saved.record.is_late, is_late, "late {at}");
-        self.answers.push((format!("save {at}"), Some(self.tasks[*task].clone()), Some(saved.task.clone())));
         true
+    }
+
+    /// What a save was answered, beside what the model says now.
+    fn answer(&mut self, at: usize, saved: &Saved) {
+        let Op::Save { task, .. } = &self.ops[at].0 else { unreachable!() };
+        self.answers.push((format!("save {at}"), Some(self.tasks[*task].clone()), Some((*saved.task).clone())));
     }
 
     /// The cancellations and acknowledgements that come next.
@@ -357,7 +364,7 @@ impl<'a> Walk<'a> {
 /// As the maintenance will do it.
 async fn overdue(store: &Store, user_id: &str, task_id: &str) {
     let sql = "SELECT count(*) FROM taskwire_append_v1(ARRAY[$1], ARRAY[$2], ARRAY['report_overdue'], ARRAY[9],
-        ARRAY['timed_out'], ARRAY['{}'::jsonb], NULL, NULL, ARRAY[$3], NULL, NULL, NULL, NULL, true)";
+        ARRAY['timed_out'], ARRAY['{}'::jsonb], NULL, NULL, ARRAY[$3], NULL, NULL, NULL, NULL, true, true)";
     let pool = store.connection().get_postgres_connection_pool();
     let _: i64 =
         sqlx::query_scalar(sql).bind(user_id).bind(task_id).bind(Uuid::now_v7()).fetch_one(pool).await.unwrap();

@@ -127,7 +127,7 @@ impl Task<'_> {
 
     async fn overdue(&self) {
         let sql = "SELECT count(*) FROM taskwire_append_v1(ARRAY['ann'], ARRAY[$1], ARRAY['report_overdue'], ARRAY[9],
-            ARRAY['timed_out'], ARRAY['{}'::jsonb], NULL, NULL, ARRAY[$2], NULL, NULL, NULL, NULL, true)";
+            ARRAY['timed_out'], ARRAY['{}'::jsonb], NULL, NULL, ARRAY[$2], NULL, NULL, NULL, NULL, true, true)";
         let _: i64 = sqlx::query_scalar(sql).bind(&self.name).bind(Uuid::now_v7()).fetch_one(self.pool).await.unwrap();
     }
 
@@ -278,7 +278,7 @@ async fn late_reports_are_told_and_may_be_the_answer() {
         let saved = task.report(late).await;
         let row = task.row().await;
         assert!(saved.record.is_late, "{lines} {late}");
-        assert_eq!(saved.task, row);
+        assert_eq!(*saved.task, row);
         assert_eq!(row.cancel_outcome, outcome, "{lines} {late}");
         assert_eq!(row.is_cancellation_pending(), outcome.is_none());
         assert_eq!(row.cancel_acknowledged_at, outcome.map(|_| saved.record.recorded_at));
@@ -353,7 +353,7 @@ async fn moments_and_details() {
         let mut one = record_of("ann", "details", 0, Running);
         one.details = details;
         let row = store.save_batch(&[one]).await.unwrap().remove(0).task;
-        (row.name, row.tags, row.total_steps)
+        (row.name.clone(), row.tags.clone(), row.total_steps)
     };
     let all = TaskDetails {
         name: Some("n".to_owned()),

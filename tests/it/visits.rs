@@ -39,11 +39,12 @@ INSERT INTO task_record (user_id, task_id, step, result, timestamp, status, posi
 SELECT 'u' || u, 't' || w, s, '{}', at, 'running', (39 - w) * 10 + s + 1, at, gen_random_uuid()
 FROM generate_series(0, 99) u, generate_series(0, 39) w, generate_series(0, 9) s,
      LATERAL (SELECT now() - w * interval '1 week' - (9 - s) * interval '16 hours' AS at) x;
-INSERT INTO task (user_id, task_id, position, record_id, xid, status, step, step_status, moved_position, moved_at,
+INSERT INTO task (user_id, task_id, position, record_id, status, step, highest_step, step_status, moved_position, moved_at,
                   steps_from_position, steps_from_at, created_at, updated_at)
-SELECT user_id, task_id, max(position), gen_random_uuid(), pg_current_xact_id(), 'running', 9, 'running', max(position),
+SELECT user_id, task_id, max(position), gen_random_uuid(), 'running', 9, 9, 'running', max(position),
        max(recorded_at), min(position), min(recorded_at), min(recorded_at), max(recorded_at)
 FROM task_record GROUP BY user_id, task_id;
+INSERT INTO task_order SELECT user_id, position, task_id, status, updated_at, pg_current_xact_id() FROM task;
 INSERT INTO feed_head (user_id, position, recorded_at, record_id)
 SELECT DISTINCT ON (user_id) user_id, position, recorded_at, record_id FROM task_record ORDER BY user_id, position DESC;";
 

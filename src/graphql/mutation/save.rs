@@ -1,5 +1,7 @@
 //! `saveTaskHistory`: a worker reports a step.
 
+use std::sync::Arc;
+
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
 
 use crate::graphql::errors::{Answer, ApiError};
@@ -123,8 +125,8 @@ impl From<Saved> for SaveTaskHistoryPayload {
     fn from(saved: Saved) -> Self {
         Self {
             cancellation_requested: saved.task.is_cancellation_pending(),
-            record: saved.record.into(),
-            task: saved.task.into(),
+            record: Arc::unwrap_or_clone(saved.record).into(),
+            task: Arc::unwrap_or_clone(saved.task).into(),
             is_duplicate: saved.is_duplicate,
         }
     }

@@ -172,7 +172,7 @@ async fn a_table_that_went_back_ends_those_whose_place_is_gone_and_no_others() {
         "DELETE FROM task_record WHERE user_id = 'u' AND position > 3; \
         UPDATE feed_head h SET position = r.position, recorded_at = r.recorded_at, record_id = r.record_id \
         FROM task_record r WHERE r.user_id = 'u' AND r.position = 3 AND h.user_id = 'u'; \
-        UPDATE task SET position = 3 WHERE user_id = 'u'",
+        UPDATE task SET position = 3 WHERE user_id = 'u'; UPDATE task_order SET position = 3 WHERE user_id = 'u'",
     )
     .await;
     run(&mut session, &format!("SELECT pg_terminate_backend(pid) FROM ({LISTENERS} AND pid <> pg_backend_pid()) l"))
