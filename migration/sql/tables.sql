@@ -16,31 +16,9 @@ CREATE TABLE feed_head (
 -- updates are HOT: what moves with each report stands in task_order. Closed sets of values are checked once an append
 -- (taskwire_append_v1), not by constraints here, which PostgreSQL would read anew for each statement.
 CREATE TABLE task (
-    user_id                text COLLATE "C" NOT NULL,
-    task_id                text COLLATE "C" NOT NULL,
+    -- What has a fixed width and is never null comes first: PostgreSQL finds such a column without walking the row.
     -- The last record of this task.
     position               bigint      NOT NULL,
-    record_id              uuid        NOT NULL,
-    name                   text,
-    tags                   text[]      NOT NULL DEFAULT '{}',
-    status                 text        NOT NULL,
-    -- The highest step, its latest status, and how far it is while it runs.
-    step                   integer     NOT NULL,
-    -- The highest ever, restarts included: a cancellation stands behind it for readers who go by the step.
-    highest_step           integer     NOT NULL,
-    step_status            text        NOT NULL,
-    step_progress          double precision,
-    total_steps            integer,
-    -- Which steps stand as completed, failed and timed out: kept here, so that no save reads history
-    -- and retention takes nothing from progress.
-    completed_count        integer     NOT NULL DEFAULT 0,
-    completed_steps        int4multirange NOT NULL DEFAULT '{}',
-    failed_steps           int4multirange NOT NULL DEFAULT '{}',
-    timed_out_steps        int4multirange NOT NULL DEFAULT '{}',
-    -- What completed_steps would be if late records counted: tells when cancelled work ended all the same.
-    late_completed_steps   int4multirange,
-    message                text        NOT NULL DEFAULT '',
-    error_code             text,
     -- The record that last moved the task: its result and error are read there.
     moved_position         bigint      NOT NULL,
     moved_at               timestamptz NOT NULL,
@@ -48,9 +26,33 @@ CREATE TABLE task (
     steps_from_position    bigint      NOT NULL,
     steps_from_at          timestamptz NOT NULL,
     created_at             timestamptz NOT NULL,
-    started_at             timestamptz,
     updated_at             timestamptz NOT NULL,
+    -- Of the last record.
+    record_id              uuid        NOT NULL,
+    -- The highest step since the start, its latest status (step_status), and how far it is while it runs (step_progress).
+    step                   integer     NOT NULL,
+    -- The highest ever, restarts included: a cancellation stands behind it for readers who go by the step.
+    highest_step           integer     NOT NULL,
+    completed_count        integer     NOT NULL DEFAULT 0,
+    user_id                text COLLATE "C" NOT NULL,
+    task_id                text COLLATE "C" NOT NULL,
+    status                 text        NOT NULL,
+    step_status            text        NOT NULL,
+    message                text        NOT NULL DEFAULT '',
+    tags                   text[]      NOT NULL DEFAULT '{}',
+    -- Which steps stand as completed, failed and timed out: kept here, so that no save reads history
+    -- and retention takes nothing from progress.
+    completed_steps        int4multirange NOT NULL DEFAULT '{}',
+    failed_steps           int4multirange NOT NULL DEFAULT '{}',
+    timed_out_steps        int4multirange NOT NULL DEFAULT '{}',
+    -- What completed_steps would be if late records counted: tells when cancelled work ended all the same.
+    late_completed_steps   int4multirange,
+    started_at             timestamptz,
     finished_at            timestamptz,
+    step_progress          double precision,
+    total_steps            integer,
+    name                   text,
+    error_code             text,
     cancel_requested_at    timestamptz,
     cancel_requested_by    text,
     cancel_reason          text,

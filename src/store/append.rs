@@ -7,22 +7,21 @@ use std::time::Duration;
 
 use entity::{RecordKind, task, task_record};
 use sea_orm::prelude::DateTimeUtc;
-use sea_orm::{DbErr, FromQueryResult, QueryResult};
+use sea_orm::{DbErr, QueryResult};
 use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
-use super::columns::task_columns;
 use super::record::{Committed, NewRecord, Saved};
+use super::state::{read_state, state_columns};
 use super::turn::TURN;
 use super::{Store, StoreError};
 
 static APPEND: LazyLock<String> = LazyLock::new(|| {
     format!(
-        r#"SELECT a.ord, a."position" AS at_position, a.recorded_at AS at, a.is_late, a.is_duplicate, a.is_conflict,
-               a.repeats, {}
+        r#"SELECT a.ord, a."position", a.recorded_at, a.is_late, a.is_duplicate, a.is_conflict, a.repeats, {}
         FROM taskwire_append_v1($1, $2, array_fill('step'::text, ARRAY[cardinality($1)]), $3, $4, $5::text[]::jsonb[],
                                 $6, $7, $8, $9, $10::text[]::jsonb[], NULL, $11, $12, $13) a"#,
-        task_columns("(a.left_as)")
+        state_columns("(a.left_as)")
     )
 });
 
@@ -166,6 +165,9 @@ fn bind<'q>(query: Query<'q>, records: &[&NewRecord]) -> Result<Query<'q>, Store
         .bind(details))
 }
 
+/// What stands before the state in a row of [`APPEND`].
+const STATE_FROM: usize = 7;
+
 /// The rows say what became of which record. They come with the task's last state at least; a record without one of its
 /// own gets the one that comes next for its task: "as this record left it, or later".
 fn read_rows(rows: Vec<PgRow>, records: &[&NewRecord]) -> Result<Vec<Placed>, StoreError> {
@@ -176,31 +178,30 @@ fn read_rows(rows: Vec<PgRow>, records: &[&NewRecord]) -> Result<Vec<Placed>, St
     let mut rows: Vec<(usize, QueryResult)> = rows
         .into_iter()
         .map(QueryResult::from)
-        .map(|row| Ok((index_of(row.try_get("", "ord")?), row)))
+        .map(|row| Ok((index_of(row.try_get_by(0_usize)?), row)))
         .collect::<Result<_, StoreError>>()?;
     rows.sort_unstable_by_key(|(index, _)| std::cmp::Reverse(*index));
     for (index, row) in rows {
         let (Some(slot), Some(record)) = (placed.get_mut(index), records.get(index)) else { continue };
-        let position: Option<i64> = row.try_get("", "at_position")?;
-        *slot = if row.try_get("", "is_conflict")? {
-            Placed::Conflict
+        let position: Option<i64> = row.try_get_by(1_usize)?;
+        if row.try_get_by(5_usize)? {
+            *slot = Placed::Conflict;
         } else if let Some(position) = position {
-            let recorded_at = row.try_get("", "at")?;
-            if row.try_get("", "is_duplicate")? {
-                Placed::Duplicate((record.user_id.clone(), position, recorded_at))
-            } else {
-                let key = (record.user_id.as_str(), record.task_id.as_str());
-                if row.try_get::<Option<i64>>("", "t_position")?.is_some() {
-                    states.insert(key, Arc::new(task::Model::from_query_result(&row, "t_")?));
-                }
-                let task = states.get(&key).cloned().ok_or_else(|| no_state(record))?;
-                let record = numbered(record, position, recorded_at, row.try_get("", "is_late")?);
-                Placed::Saved(Box::new(Saved { record: Arc::new(record), task, is_duplicate: false }))
+            let recorded_at = row.try_get_by(2_usize)?;
+            if row.try_get_by(4_usize)? {
+                *slot = Placed::Duplicate((record.user_id.clone(), position, recorded_at));
+                continue;
             }
+            let key = (record.user_id.as_str(), record.task_id.as_str());
+            if let Some(state) = read_state(&row, STATE_FROM, record, (position, recorded_at))? {
+                states.insert(key, Arc::new(state));
+            }
+            let task = states.get(&key).cloned().ok_or_else(|| no_state(record))?;
+            let record = Arc::new(numbered(record, position, recorded_at, row.try_get_by(3_usize)?));
+            *slot = Placed::Saved(Box::new(Saved { record, task, is_duplicate: false }));
         } else {
-            repeats.push((index, index_of(row.try_get("", "repeats")?)));
-            continue;
-        };
+            repeats.push((index, index_of(row.try_get_by(6_usize)?)));
+        }
     }
     for (index, first) in repeats {
         // Where a conflict beside it kept the first from being written, a repetition stands nowhere.

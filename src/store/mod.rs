@@ -29,6 +29,7 @@ mod partitions;
 mod queue;
 pub mod record;
 mod retry;
+mod state;
 mod tasks;
 mod turn;
 
@@ -61,6 +62,7 @@ pub struct Store {
     settings: StoreSettings,
     outage: Arc<outage::Outage>,
     seats: Arc<tokio::sync::Semaphore>,
+    batches: Arc<tokio::sync::Semaphore>,
 }
 
 /// Times that the store keeps.
@@ -82,7 +84,7 @@ impl Store {
     /// A store over a migrated database; `on_commit` gets each committed record with its task.
     #[must_use]
     pub fn new(db: DatabaseConnection, settings: StoreSettings, on_commit: OnCommit) -> Self {
-        Self { db, on_commit, settings, outage: Arc::default(), seats: turn::seats() }
+        Self { db, on_commit, settings, outage: Arc::default(), seats: turn::seats(), batches: batch::writers() }
     }
 
     /// The pool.
