@@ -15,6 +15,7 @@ mod api_subscription;
 mod append;
 mod audits;
 mod auth;
+mod cancel_many;
 mod clients;
 mod config;
 mod demo;
