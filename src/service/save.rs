@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::error::Unsettled;
 use super::{Saved, Service, ServiceError, TaskDetails, input, limits};
 use crate::auth::Viewer;
 use crate::store::{NewRecord, StoreError};
@@ -86,7 +87,7 @@ impl Service {
                 tracing::warn!(%record_id, error = message, "a record was refused by the database");
                 ServiceError::bad_input("input", "The database cannot store this record.")
             }
-            other => ServiceError::from(other).with_record_id(record_id),
+            other => ServiceError::from(other).with(Unsettled::One(record_id)),
         })
     }
 
@@ -103,7 +104,10 @@ impl Service {
             .collect::<Result<Vec<_>, _>>()?;
         let saved = self.store.save_batch(&records).await.map_err(|error| match error {
             StoreError::Conflict { index } => conflict(&format!("input.records[{index}].recordId")),
-            other => other.into(),
+            other => {
+                let record_ids = records.iter().map(|record| record.record_id).collect();
+                ServiceError::from(other).with(Unsettled::Batch(record_ids))
+            }
         })?;
         Ok(SavedBatch::of(saved))
     }
