@@ -35,6 +35,7 @@ pub use save::{SaveInput, SavedBatch, StepResult};
 pub use step_result::{StoredStepResult, Unreadable};
 pub use tasks::TaskQuery;
 
+pub use crate::feed::recorded_at;
 pub use crate::store::{CancelOutcome, Saved, TaskDetails, TaskFilter, TaskOrder};
 
 use crate::feed::Hub;
