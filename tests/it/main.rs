@@ -40,6 +40,7 @@ mod rights;
 mod rights_disconnect;
 mod rights_strings;
 mod schema;
+mod setup;
 mod socket_auth;
 mod socket_client;
 mod socket_legacy;
