@@ -68,9 +68,7 @@ impl Store {
         notify: bool,
     ) -> Result<Vec<Placed>, StoreError> {
         let query = bind(sqlx::query(APPEND.as_str()), records)?.bind(wait.millis()).bind(notify);
-        let pool = self.db.get_postgres_connection_pool();
-        let rows = self.within_time(query.fetch_all(pool)).await??;
-        self.outage.is_over();
+        let rows = self.write(query).await?;
         let mut placed: Vec<Placed> = records.iter().map(|_| Placed::Held).collect();
         for row in rows {
             let row = QueryResult::from(row);

@@ -47,6 +47,7 @@ mod socket_legacy;
 mod socket_limits;
 mod socket_pressure;
 mod socket_protocol;
+mod stale_connections;
 mod startup;
 mod status_model;
 mod status_prop;
