@@ -139,7 +139,9 @@ async fn a_cursor_that_was_tampered_with_is_the_clients_fault() {
         let mut other = whole.clone();
         other["k"][part] = value;
         let after = URL_SAFE_NO_PAD.encode(other.to_string());
-        let error = server.error("query($after: String) { tasks(after: $after) { nodes { id } } }", json!({ "after": after })).await;
+        let error = server
+            .error("query($after: String) { tasks(after: $after) { nodes { id } } }", json!({ "after": after }))
+            .await;
         assert_eq!(error["extensions"], json!({ "code": "BAD_USER_INPUT", "field": "after" }), "{other}");
     }
 }

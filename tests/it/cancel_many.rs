@@ -56,7 +56,10 @@ async fn of_one_user_the_unfinished_ones_are_walked_to_their_end() {
     let database = two_that_run().await;
     let mut session = database.session().await;
     // All of them run: the one asked for is the 20,050th of these.
-    session.execute("UPDATE task SET status = 'running', name = nullif(name, 'rare') WHERE task_id <> 't20050'").await.unwrap();
+    session
+        .execute("UPDATE task SET status = 'running', name = nullif(name, 'rare') WHERE task_id <> 't20050'")
+        .await
+        .unwrap();
     let service = service_of(&database);
     let cancelled = cancel(&service, rare(Some("ann"))).await;
     assert_eq!((ids(&cancelled), cancelled.has_more), (vec!["t20050"], false));

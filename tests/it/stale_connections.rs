@@ -36,7 +36,10 @@ async fn all(pool: &PgPool) -> Vec<PoolConnection<Postgres>> {
 
 async fn let_go(pool: &PgPool, connections: Vec<PoolConnection<Postgres>>) {
     drop(connections);
-    super::support::eventually("all wait in the pool", async || (pool.num_idle() == CONNECTIONS as usize).then_some(())).await;
+    super::support::eventually("all wait in the pool", async || {
+        (pool.num_idle() == CONNECTIONS as usize).then_some(())
+    })
+    .await;
 }
 
 /// An old primary has come back as a standby, and is the primary again, or the name has moved, for who connects now.

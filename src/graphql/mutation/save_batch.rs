@@ -59,7 +59,10 @@ impl SaveBatchMutation {
     }
 }
 
-async fn save_batch(context: &Context<'_>, mut inputs: Vec<SaveInput>) -> Result<SaveTaskHistoryBatchPayload, ApiError> {
+async fn save_batch(
+    context: &Context<'_>,
+    mut inputs: Vec<SaveInput>,
+) -> Result<SaveTaskHistoryBatchPayload, ApiError> {
     let session = Session::of(context)?;
     // Known out here, too: whether a batch that is on its way when the time is over gets there is not known.
     let record_ids = inputs.iter_mut().map(|input| *input.record_id.get_or_insert_with(uuid::Uuid::now_v7)).collect();
