@@ -102,6 +102,7 @@ impl Service {
             .enumerate()
             .map(|(index, input)| self.check(viewer, &format!("input.records[{index}]"), input))
             .collect::<Result<Vec<_>, _>>()?;
+        let _room = self.batches.take(&records)?;
         let saved = self.store.save_batch(&records).await.map_err(|error| match error {
             StoreError::Conflict { index } => conflict(&format!("input.records[{index}].recordId")),
             other => {
