@@ -10,7 +10,8 @@ OWN := scripts/own-database
 run: setup
 	@exec $(OWN) cargo run --locked -- serve --embedded $(ARGS)
 
-test: setup
+test:
+	@scripts/setup test
 	@$(OWN) scripts/test $(ARGS)
 
 lint: setup

@@ -36,14 +36,23 @@ const FINISH: Duration = Duration::from_millis(5500);
 /// What open sockets may take to say good-bye, one after the other over `--close-spread`, at the most.
 const SOCKETS: Duration = Duration::from_millis(2800);
 /// When they must be through.
-const SOCKETS_END: Duration = Duration::from_millis(8300);
+const SOCKETS_END: Duration = Duration::from_millis(6600);
 /// What the feed may take to end.
-const GOOD_BYE: Duration = Duration::from_millis(500);
+const GOOD_BYE: Duration = Duration::from_millis(400);
 /// What the pool may take to close.
 const CLOSE: Duration = Duration::from_millis(500);
+/// The same where PostgreSQL ends with us, and with it whatever goes on there.
+const CLOSE_OWN: Duration = Duration::from_millis(200);
 
 /// What the whole end may take, all but a little for PostgreSQL to be cut short.
 const ALL: Duration = Duration::from_secs(9);
+/// What PostgreSQL has for its own end, whatever else was slow: cut short, it has to recover at the next start.
+const POSTGRESQL: Duration = Duration::from_millis(1800);
+const _: () = assert!(
+    FINISH.as_millis() < SOCKETS_END.as_millis()
+        && SOCKETS_END.as_millis() + GOOD_BYE.as_millis() + CLOSE_OWN.as_millis() + POSTGRESQL.as_millis()
+            <= ALL.as_millis()
+);
 
 /// How a server ended that had started well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -223,12 +232,16 @@ impl App {
         if timeout(GOOD_BYE, parts.end()).await.is_err() {
             tracing::warn!("the feed did not end in time");
         }
-        if let Err(error) = database.close(CLOSE).await {
-            tracing::warn!(%error, "some statements may go on in the database");
+        let Some(cluster) = cluster else {
+            if let Err(error) = database.close(CLOSE).await {
+                tracing::warn!(%error, "some statements may go on in the database");
+            }
+            return;
+        };
+        if timeout(CLOSE_OWN, database.connection.get_postgres_connection_pool().close()).await.is_err() {
+            tracing::debug!("some statements end with the embedded PostgreSQL");
         }
-        if let Some(cluster) = cluster {
-            cluster.stop_within(ALL.saturating_sub(begin.elapsed())).await;
-        }
+        cluster.stop_within(ALL.saturating_sub(begin.elapsed())).await;
     }
 
     /// What somebody wants to read who has just started a server.

@@ -23,7 +23,7 @@ $$;
 -- Divides the open partition until `p_weeks` whole weeks after `p_now` have one of their own; returns how many it made.
 -- The open one is taken off and put back in one transaction, an instant under an exclusive lock: set a short
 -- lock_timeout and try again later. Where records already lie in it (nobody divided for long), it becomes a closed
--- partition of their span and a new open one follows; a validated CHECK spares the scan under the lock.
+-- partition of their span, looked through once under the lock, and a new open one follows.
 CREATE FUNCTION taskwire_divide_partitions(p_now timestamptz, p_weeks integer) RETURNS integer
 LANGUAGE plpgsql SET timezone = 'UTC' SET search_path = public, pg_temp AS $$
 DECLARE

@@ -67,6 +67,7 @@ impl Parts {
         maintenance::start(&store, database, &tracker, &background);
         let service = Service::new(store, lanes.clone(), hub, config.task.settle)
             .users_may_save(config.auth.users_may_save)
+            .with_batch_bytes(config.write.queue_bytes)
             .with_limits(Limits::default().bodies(config.http.user_body_limit, config.http.body_limit));
         let api = Api::new(service.clone(), &config.graphql);
         Self { service, api, authenticator, lanes, subscriptions, background, tracker }

@@ -12,7 +12,7 @@ pub struct WriteFlags {
     /// Writers that work at the same time, each with a connection of its own [default: 2]
     #[arg(long = "write-lanes", env = "TASKWIRE_WRITE_LANES", value_name = "NUMBER", help_heading = "Writing")]
     pub lanes: Option<usize>,
-    /// Memory for saves that wait; beyond it they are refused as OVERLOADED [default: 64MiB]
+    /// Memory for saves that wait, and as much for batches; beyond it they are refused as OVERLOADED [default: 64MiB]
     #[arg(long = "write-queue-bytes", env = "TASKWIRE_WRITE_QUEUE_BYTES", value_name = "SIZE", value_parser = humane::bytes, help_heading = "Writing")]
     pub queue_bytes: Option<usize>,
     /// How many saves may wait; beyond it they are refused as OVERLOADED [default: 20000]
@@ -31,9 +31,9 @@ pub struct WriteFlags {
 /// The queues of single saves.
 #[derive(Debug, Clone)]
 pub struct WriteConfig {
-    /// Writers that work at the same time; a user's saves always go through the same one.
+    /// Writers that work at the same time; a user's saves are written by one of them at a time.
     pub lanes: usize,
-    /// What all waiting saves may hold together.
+    /// What all waiting saves may hold together; and beside them, all batches that are being saved.
     pub queue_bytes: usize,
     /// How many saves may wait.
     pub queue_records: usize,

@@ -12,8 +12,21 @@ use super::{error::StartError, pool::reachable};
 const LOCK: i64 = i64::from_be_bytes(*b"taskwire");
 /// How long to wait for another server that migrates.
 const PATIENCE: Duration = Duration::from_mins(5);
-/// What the first step makes. Without our steps, a thing of such a name is somebody else's.
-const OURS: [&str; 5] = ["task_history", "task_record", "task", "feed_head", "task_inbox"];
+/// What the steps make. Without our steps, a thing of such a name is somebody else's.
+const OURS: [&str; 10] = [
+    "task_history",
+    "task_record",
+    "task_record_before",
+    "task_record_after",
+    "task_record_id",
+    "task",
+    "task_order",
+    "feed_head",
+    "task_inbox",
+    "user_control",
+];
+/// The same of weekly partitions.
+const WEEK: &str = "^task_record_[0-9]{8}$";
 
 #[derive(FromQueryResult)]
 struct Facts {
@@ -193,7 +206,7 @@ async fn relations(session: &DatabaseConnection, facts: &Facts, is_empty: bool) 
         session,
         format!(
             "SELECT relname::text AS relname, relkind::text AS relkind, pg_has_role(relowner, 'USAGE') AS is_own
-             FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relname IN ({names})
+             FROM pg_class WHERE relnamespace = 'public'::regnamespace AND (relname IN ({names}) OR relname ~ '{WEEK}')
              ORDER BY relname <> 'task_history', relname"
         ),
     )

@@ -15,6 +15,8 @@ use crate::store::Head;
 
 /// The layout below; a later one gets another number.
 const VERSION: u8 = 1;
+/// The end of the year 2999.
+const LAST_SECOND: i64 = 32_503_680_000;
 /// Version, user, position, microseconds, record.
 const LENGTH: usize = 1 + 16 + 8 + 8 + 8;
 
@@ -36,6 +38,13 @@ pub enum CursorError {
     /// A layout that this server does not know.
     #[error("this feedCursor comes from another version of the server")]
     Version,
+}
+
+/// The moment that so many microseconds stand for in what a client gives back; none where nothing can have been recorded
+/// then. PostgreSQL could not even compare some of these.
+#[must_use]
+pub fn recorded_at(micros: i64) -> Option<DateTimeUtc> {
+    DateTimeUtc::from_timestamp_micros(micros).filter(|at| (0..=LAST_SECOND).contains(&at.timestamp()))
 }
 
 impl FeedCursor {
@@ -115,10 +124,8 @@ impl FromStr for FeedCursor {
         let (micros, rest) = rest.split_first_chunk::<8>().ok_or(CursorError::Malformed)?;
         let record = <[u8; 8]>::try_from(rest).map_err(|_| CursorError::Malformed)?;
         let position = i64::from_be_bytes(*position);
-        let recorded_at =
-            DateTimeUtc::from_timestamp_micros(i64::from_be_bytes(*micros)).ok_or(CursorError::Malformed)?;
-        // What PostgreSQL could not even compare is none of ours.
-        if position < 0 || recorded_at.timestamp() < 0 || recorded_at.timestamp() > 32_503_680_000 {
+        let recorded_at = recorded_at(i64::from_be_bytes(*micros)).ok_or(CursorError::Malformed)?;
+        if position < 0 {
             return Err(CursorError::Malformed);
         }
         Ok(Self { user: *user, position, recorded_at, record })

@@ -31,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use control::Close;
-pub use cursor::{CursorError, FeedCursor};
+pub use cursor::{CursorError, FeedCursor, recorded_at};
 pub use error::FeedError;
 pub use everyone::EveryoneWatch;
 pub use hub::Hub;

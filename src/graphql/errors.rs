@@ -7,7 +7,7 @@
 use async_graphql::{Error, ErrorExtensionValues, ErrorExtensions as _, ServerError, Value};
 use uuid::Uuid;
 
-use crate::service::error::ErrorKind;
+use crate::service::error::{ErrorKind, Unsettled};
 use crate::service::{ServiceError, Unreadable};
 
 /// How deep the library's parser goes.
@@ -52,8 +52,12 @@ fn extend(extensions: &mut ErrorExtensionValues, error: &ServiceError) {
     if error.is_retryable() {
         extensions.set("retryable", true);
     }
-    if let Some(record_id) = error.record_id() {
-        extensions.set("recordId", record_id.to_string());
+    match error.unsettled() {
+        Unsettled::Nothing => {}
+        Unsettled::One(record_id) => extensions.set("recordId", record_id.to_string()),
+        Unsettled::Batch(record_ids) => {
+            extensions.set("recordIds", record_ids.iter().map(Uuid::to_string).map(Value::from).collect::<Vec<_>>());
+        }
     }
     match error.kind() {
         ErrorKind::BadUserInput { field, limit, value } => {

@@ -14,7 +14,7 @@ use super::errors::ApiError;
 use super::session::Session;
 use super::types::Node;
 use crate::service::error::ErrorKind;
-use crate::service::{ServiceError, TaskStep};
+use crate::service::{ServiceError, TaskStep, limits, recorded_at};
 
 /// The longest id that can be one: 255 characters of four bytes for either part of a key, in base64, and some digits.
 const MAX_LENGTH: usize = 3_000;
@@ -72,17 +72,22 @@ impl Key {
         let key = match parts[..] {
             ["t", user, task] => Self::Task { user_id: user.to_owned(), task_id: task.to_owned() },
             ["s", user, task, step] => {
-                Self::Step { user_id: user.to_owned(), task_id: task.to_owned(), step: step.parse().ok()? }
+                Self::Step { user_id: user.to_owned(), task_id: task.to_owned(), step: step_number(step)? }
             }
             ["r", user, position, micros] => Self::Record {
                 user_id: user.to_owned(),
                 position: position.parse().ok()?,
-                recorded_at: DateTime::from_timestamp_micros(micros.parse().ok()?)?,
+                recorded_at: recorded_at(micros.parse().ok()?)?,
             },
             _ => return None,
         };
         (key.encode() == *id).then_some(key)
     }
+}
+
+/// None for what no step can have.
+fn step_number(text: &str) -> Option<i32> {
+    text.parse().ok().filter(|step| (0..=limits::STEP).contains(step))
 }
 
 impl From<&task::Model> for Key {
@@ -163,9 +168,15 @@ mod tests {
             text("x\0u\0t"),
             text("s\0u\0t\0one"),
             text("s\0u\0t\0+1"),
+            text("s\0u\0t\0-1"),
+            text("s\0u\0t\x001000001"),
+            text("s\0u\0t\0-2147483648"),
+            text("s\0u\0t\x002147483647"),
             text("s\0u\0t\x0001"),
             text("r\0u\x001"),
             text("r\0u\x001\x0099999999999999999999"),
+            text("r\0u\x001\0-370000000000000000"),
+            text("r\0u\x001\x00370000000000000000"),
             ID(format!("{}=", text("t\0u\0t").0)),
         ];
         for id in bad {

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::scope::{acknowledged_user, cancellable_user, readable_scope};
 use super::{BoundedCount, CancelOutcome, Service, ServiceError, TaskFilter, TaskOrder, input, limits};
 use crate::auth::Viewer;
-use crate::store::{CancelTerms, Keyset, NewAcknowledgement, NewCancellation, Scope, UNFINISHED};
+use crate::store::{CancelTerms, Keyset, NewAcknowledgement, NewCancellation, Scope, TaskKey, UNFINISHED};
 
 pub use crate::store::AcknowledgeOutcome;
 
@@ -59,7 +59,7 @@ impl Service {
         Ok(cancelled.into_iter().next().map_or((CancelOutcome::NotFound, None), |one| (one.outcome, one.task)))
     }
 
-    /// Cancels the unfinished tasks of a filter, oldest update first.
+    /// Cancels the unfinished tasks of a filter, latest update first: those stand in front, however many have ended.
     pub async fn cancel_many(&self, viewer: &Viewer, input: CancelManyInput) -> Result<CancelledMany, ServiceError> {
         if input.filter.is_empty() {
             return Err(ServiceError::bad_input("input.filter", "Give at least one criterion in input.filter."));
@@ -77,23 +77,9 @@ impl Service {
         let count_limit = u64::try_from(limits::COUNT).unwrap_or(limit);
         let (count, is_exact) = self.store.count_tasks(&scope, &filter, count_limit).await?;
         let matched = BoundedCount { value: i64::try_from(count).unwrap_or(i64::MAX), is_exact };
-        let (found, has_more) = self.matching(&scope, &filter, limit).await?;
-        if input.dry_run {
-            return Ok(CancelledMany { matched, cancelled_count: 0, tasks: found, has_more });
-        }
-        let mut tasks = Vec::new();
-        for some in found.chunks(TASKS_AT_ONCE) {
-            let item = |task: &task::Model| NewCancellation {
-                user_id: task.user_id.clone(),
-                task_id: task.task_id.clone(),
-                record_id: Uuid::now_v7(),
-            };
-            let items: Vec<NewCancellation> = some.iter().map(item).collect();
-            let cancelled = self.store.cancel(&items, &terms).await?;
-            let by_us = cancelled.into_iter().filter(|one| one.outcome == CancelOutcome::Cancelled);
-            tasks.extend(by_us.filter_map(|one| one.task));
-        }
-        let cancelled_count = i32::try_from(tasks.len()).unwrap_or(i32::MAX);
+        let terms = (!input.dry_run).then_some(&terms);
+        let (tasks, has_more) = self.cancel_matching(&scope, &filter, limit, terms).await?;
+        let cancelled_count = if input.dry_run { 0 } else { i32::try_from(tasks.len()).unwrap_or(i32::MAX) };
         Ok(CancelledMany { matched, cancelled_count, tasks, has_more })
     }
 
@@ -120,16 +106,56 @@ impl Service {
         Ok(CancelTerms { reason, requested_by: viewer.user_id.clone(), force, settle: self.settle })
     }
 
-    /// The first tasks of a filter, page by page, and whether there are more.
-    async fn matching(
+    /// Walks through the list to its end, or to the limit, cancelling what matches as it comes, so that a call that
+    /// runs out of time has done something; without terms it only looks. Gives what was cancelled, and whether there is
+    /// more.
+    async fn cancel_matching(
         &self,
         scope: &Scope,
         filter: &TaskFilter,
         limit: u64,
+        terms: Option<&CancelTerms>,
     ) -> Result<(Vec<task::Model>, bool), ServiceError> {
-        let page = Keyset { after: None, before: None, limit, backward: false };
-        let found = self.store.list_tasks(scope, filter, TaskOrder::UpdatedAsc, &page).await?;
-        Ok((found.page.rows, found.page.has_more))
+        let order = TaskOrder::UpdatedDesc;
+        let first = Keyset { after: None, before: None, limit: 1, backward: false };
+        let first = self.store.list_tasks(scope, &TaskFilter::default(), order, &first).await?;
+        let first = first.page.rows.first().map(|task| TaskKey::of(task, order));
+        let mut page = Keyset { after: None, before: None, limit, backward: false };
+        let mut tasks = Vec::new();
+        loop {
+            let found = self.store.list_tasks(scope, filter, order, &page).await?;
+            page.limit = page.limit.saturating_sub(u64::try_from(found.page.rows.len()).unwrap_or(u64::MAX));
+            match terms {
+                Some(terms) => tasks.extend(self.cancel_each(&found.page.rows, terms).await?),
+                None => tasks.extend(found.page.rows),
+            }
+            match found.ended_at {
+                // A look at a part of the list: it goes on from here.
+                Some(key) => page.after = Some(key),
+                // A walk of several looks may have missed what moved to the front meanwhile: it is looked at last.
+                None if page.after.is_some() && !found.page.has_more && terms.is_some() => {
+                    page = Keyset { after: None, before: first.clone(), ..page };
+                }
+                None => return Ok((tasks, found.page.has_more)),
+            }
+        }
+    }
+
+    /// Cancels these tasks, and gives those that this call has cancelled.
+    async fn cancel_each(&self, tasks: &[task::Model], terms: &CancelTerms) -> Result<Vec<task::Model>, ServiceError> {
+        let mut by_us = Vec::new();
+        for some in tasks.chunks(TASKS_AT_ONCE) {
+            let item = |task: &task::Model| NewCancellation {
+                user_id: task.user_id.clone(),
+                task_id: task.task_id.clone(),
+                record_id: Uuid::now_v7(),
+            };
+            let items: Vec<NewCancellation> = some.iter().map(item).collect();
+            let cancelled = self.store.cancel(&items, terms).await?;
+            let ours = cancelled.into_iter().filter(|one| one.outcome == CancelOutcome::Cancelled);
+            by_us.extend(ours.filter_map(|one| one.task));
+        }
+        Ok(by_us)
     }
 }
 

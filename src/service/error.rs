@@ -13,7 +13,19 @@ use crate::store::StoreError;
 pub struct ServiceError {
     kind: ErrorKind,
     message: String,
-    record_id: Option<Uuid>,
+    unsettled: Unsettled,
+}
+
+/// The records whose outcome is unknown after a failure. With their ids the caller can repeat the save safely.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Unsettled {
+    /// None, or it was no save.
+    #[default]
+    Nothing,
+    /// That of a single save.
+    One(Uuid),
+    /// Those of a batch, in the order of its input.
+    Batch(Vec<Uuid>),
 }
 
 /// What sort of failure it is, with what its code carries.
@@ -58,7 +70,7 @@ pub enum ErrorKind {
 
 impl ServiceError {
     fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), record_id: None }
+        Self { kind, message: message.into(), unsettled: Unsettled::Nothing }
     }
 
     /// The caller may not.
@@ -115,11 +127,11 @@ impl ServiceError {
         Self::new(ErrorKind::Internal { id }, format!("Something went wrong on the server. It is in the log as {id}."))
     }
 
-    /// Names the record whose outcome is unknown, so that the caller can repeat the save safely.
+    /// Names the records whose outcome is unknown, where it is, so that the caller can repeat the save safely.
     #[must_use]
-    pub fn with_record_id(mut self, record_id: Uuid) -> Self {
+    pub fn with(mut self, unsettled: Unsettled) -> Self {
         if self.is_retryable() {
-            self.record_id = Some(record_id);
+            self.unsettled = unsettled;
         }
         self
     }
@@ -163,17 +175,17 @@ impl ServiceError {
         &self.kind
     }
 
-    /// Safe and sensible to repeat (a save only with its `recordId`).
+    /// Safe and sensible to repeat (a save only with the ids of its [`unsettled`](Self::unsettled) records).
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         use ErrorKind::{DatabaseUnavailable, Overloaded, RateLimited, Timeout};
         matches!(self.kind, Overloaded { .. } | RateLimited { .. } | DatabaseUnavailable | Timeout)
     }
 
-    /// The record whose outcome is unknown.
+    /// The records whose outcome is unknown.
     #[must_use]
-    pub fn record_id(&self) -> Option<Uuid> {
-        self.record_id
+    pub fn unsettled(&self) -> &Unsettled {
+        &self.unsettled
     }
 }
 

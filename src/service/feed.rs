@@ -24,11 +24,7 @@ impl Service {
     pub async fn feed(&self, viewer: &Viewer, user_id: Option<String>) -> Result<FeedPosition, ServiceError> {
         let named = user_id.clone().or_else(|| viewer.user_id.clone()).unwrap_or_default();
         let (head, oldest_position) = match readable_user(viewer, user_id)? {
-            Some(user_id) => {
-                let oldest_position = self.store.oldest_position(&user_id).await?;
-                let heads = self.store.heads(std::slice::from_ref(&user_id)).await?;
-                (heads.get(&user_id).copied().unwrap_or(Head::START), oldest_position)
-            }
+            Some(user_id) => self.store.feed_of(&user_id).await?,
             None => (Head::START, None),
         };
         let cursor = FeedCursor::new(&named, &head).to_string();

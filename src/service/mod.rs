@@ -2,10 +2,11 @@
 //!
 //! - `tasks`, `history`, `feed`: reads · `save`, `cancel`: writes · [`watch`]: streams · `control`: closing a user's sockets
 //! - [`rate`]: how often a viewer may ask · [`limits`]: every limit, in one table · `input`: checks of what came in
-//! - [`error`]: what a caller is told
+//! - `batches`: what batches may hold together · [`error`]: what a caller is told
 //!
 //! To add a verb: a method in its room, the viewer's right first (`scope`), then the input's limits, then the store.
 
+mod batches;
 mod cancel;
 mod control;
 pub mod error;
@@ -35,7 +36,10 @@ pub use save::{SaveInput, SavedBatch, StepResult};
 pub use step_result::{StoredStepResult, Unreadable};
 pub use tasks::TaskQuery;
 
+pub use crate::feed::recorded_at;
 pub use crate::store::{CancelOutcome, Saved, TaskDetails, TaskFilter, TaskOrder};
+
+use batches::Batches;
 
 use crate::feed::Hub;
 use crate::store::{Lanes, Store};
@@ -51,19 +55,35 @@ pub struct Service {
     settle: Duration,
     /// Whether users save reports of their own tasks.
     users_may_save: bool,
+    /// What batches may hold together, beside the lanes.
+    batches: Batches,
 }
 
 impl Service {
     /// The service over a store, its lanes for single saves, and the feed's hub.
     #[must_use]
     pub fn new(store: Store, lanes: Lanes, hub: Hub, settle: Duration) -> Self {
-        Self { store, lanes, hub, limits: Arc::new(Limits::default()), settle, users_may_save: false }
+        Self {
+            store,
+            lanes,
+            hub,
+            limits: Arc::new(Limits::default()),
+            settle,
+            users_may_save: false,
+            batches: Batches::default(),
+        }
     }
 
     /// The same, where users save reports of their own tasks, or do not.
     #[must_use]
     pub fn users_may_save(self, users_may_save: bool) -> Self {
         Self { users_may_save, ..self }
+    }
+
+    /// The same, where the batches that are being saved hold so many bytes together at the most.
+    #[must_use]
+    pub fn with_batch_bytes(self, bytes: usize) -> Self {
+        Self { batches: Batches::new(bytes), ..self }
     }
 
     /// The same, with these limits.

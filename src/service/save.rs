@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::error::Unsettled;
 use super::{Saved, Service, ServiceError, TaskDetails, input, limits};
 use crate::auth::Viewer;
 use crate::store::{NewRecord, StoreError};
@@ -88,7 +89,7 @@ impl Service {
                 tracing::warn!(%record_id, error = message, "a record was refused by the database");
                 ServiceError::bad_input("input", "The database cannot store this record.")
             }
-            other => ServiceError::from(other).with_record_id(record_id),
+            other => ServiceError::from(other).with(Unsettled::One(record_id)),
         })
     }
 
@@ -103,9 +104,13 @@ impl Service {
             .enumerate()
             .map(|(index, input)| self.check(viewer, &format!("input.records[{index}]"), input))
             .collect::<Result<Vec<_>, _>>()?;
+        let _room = self.batches.take(&records)?;
         let saved = self.store.save_batch(&records).await.map_err(|error| match error {
             StoreError::Conflict { index } => conflict(&format!("input.records[{index}].recordId")),
-            other => other.into(),
+            other => {
+                let record_ids = records.iter().map(|record| record.record_id).collect();
+                ServiceError::from(other).with(Unsettled::Batch(record_ids))
+            }
         })?;
         Ok(SavedBatch::of(saved))
     }

@@ -1,6 +1,5 @@
 //! Reading tasks: one, a page, a count.
 
-use chrono::{DateTime, Utc};
 use entity::task;
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +7,7 @@ use super::page::{Asked, list_number};
 use super::scope::{readable_scope, readable_user};
 use super::{BoundedCount, Page, PageArgs, Service, ServiceError, TaskFilter, TaskOrder, input, limits};
 use crate::auth::Viewer;
-use crate::feed::FeedCursor;
+use crate::feed::{FeedCursor, recorded_at};
 use crate::store::{Head, Keyset, Scope, TaskKey};
 
 /// A list of tasks.
@@ -23,19 +22,29 @@ pub struct TaskQuery {
 }
 
 /// A task's key inside a cursor.
-#[derive(Debug, Serialize, Deserialize)]
-struct Key(i64, String, String, i64);
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct KeyText(i64, String, String, i64);
 
-impl From<TaskKey> for Key {
-    fn from(key: TaskKey) -> Self {
+/// The same, read: there is a list in which a task could stand there.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(try_from = "KeyText", into = "KeyText")]
+struct Key(TaskKey);
+
+impl From<Key> for KeyText {
+    fn from(Key(key): Key) -> Self {
         Self(key.at.timestamp_micros(), key.user_id, key.task_id, key.position)
     }
 }
 
-impl Key {
-    fn read(self) -> TaskKey {
-        let at = DateTime::<Utc>::from_timestamp_micros(self.0).unwrap_or_default();
-        TaskKey { at, user_id: self.1, task_id: self.2, position: self.3 }
+impl TryFrom<KeyText> for Key {
+    type Error = &'static str;
+
+    fn try_from(KeyText(micros, user_id, task_id, position): KeyText) -> Result<Self, Self::Error> {
+        let at = recorded_at(micros).ok_or("no moment of a record")?;
+        if user_id.contains('\0') || task_id.contains('\0') {
+            return Err("no id of a task");
+        }
+        Ok(Self(TaskKey { at, user_id, task_id, position }))
     }
 }
 
@@ -68,8 +77,8 @@ impl Service {
             return Ok(asked.page(Vec::new(), false, None, feed_cursor, key_by(query.order)));
         };
         let keyset = Keyset {
-            after: asked.keyset.after.as_ref().map(|key| key.copy().read()),
-            before: asked.keyset.before.as_ref().map(|key| key.copy().read()),
+            after: asked.keyset.after.as_ref().map(|key| key.0.clone()),
+            before: asked.keyset.before.as_ref().map(|key| key.0.clone()),
             limit: asked.keyset.limit,
             backward: asked.keyset.backward,
         };
@@ -80,7 +89,7 @@ impl Service {
             }
             _ => None,
         };
-        let ended_at = found.ended_at.map(Key::from);
+        let ended_at = found.ended_at.map(Key);
         Ok(asked.page(found.page.rows, found.page.has_more, ended_at, feed_cursor, key_by(query.order)))
     }
 
@@ -102,14 +111,8 @@ impl Service {
     }
 }
 
-impl Key {
-    fn copy(&self) -> Self {
-        Self(self.0, self.1.clone(), self.2.clone(), self.3)
-    }
-}
-
 fn key_by(order: TaskOrder) -> impl Fn(&task::Model) -> Key {
-    move |task| TaskKey::of(task, order).into()
+    move |task| Key(TaskKey::of(task, order))
 }
 
 fn list_of(scope: Option<&Scope>, query: &TaskQuery) -> u64 {

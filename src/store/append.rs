@@ -80,9 +80,7 @@ impl Store {
     ) -> Result<Vec<Placed>, StoreError> {
         let query =
             bind(sqlx::query(APPEND.as_str()), records)?.bind(wait.millis()).bind(notify).bind(states == States::Each);
-        let pool = self.db.get_postgres_connection_pool();
-        let rows = self.within_time(query.fetch_all(pool)).await??;
-        self.outage.is_over();
+        let rows = self.write(query).await?;
         read_rows(rows, records)
     }
 

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::append::{Place, Wait};
 use super::columns::task_columns;
+use super::feed::no_row;
 use super::record::Committed;
 use super::retry::Attempts;
 use super::turn::Turn;
@@ -187,8 +188,7 @@ impl Store {
             .bind(settle)
             .bind(wait.millis())
             .bind(notify);
-        let rows = self.within_time(query.fetch_all(self.db.get_postgres_connection_pool())).await??;
-        self.outage.is_over();
+        let rows = self.write(query).await?;
         Ok(rows.into_iter().map(QueryResult::from).collect())
     }
 
@@ -207,8 +207,7 @@ impl Store {
             .bind(answer.reported_by.clone())
             .bind(wait.millis())
             .bind(notify);
-        let row = self.within_time(query.fetch_one(self.db.get_postgres_connection_pool())).await??;
-        self.outage.is_over();
+        let row = self.write(query).await?.pop().ok_or_else(no_row)?;
         Ok(QueryResult::from(row))
     }
 

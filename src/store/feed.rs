@@ -338,6 +338,17 @@ impl Store {
         Ok(self.oldest_record(user).await?.map(|oldest| oldest.position))
     }
 
+    /// Where a user's feed stands, and the oldest position that is still kept; soon, also where the database is away.
+    pub async fn feed_of(&self, user: &str) -> Result<(Head, Option<i64>), StoreError> {
+        let read = async {
+            // In this order: what is appended in between is beyond both.
+            let oldest = self.oldest_position(user).await?;
+            let head = self.heads(std::slice::from_ref(&user.to_owned())).await?.remove(user);
+            Ok((head.unwrap_or(Head::START), oldest))
+        };
+        self.within_time(read).await?
+    }
+
     /// The record that stands at this position and moment.
     pub async fn record_at(
         &self,

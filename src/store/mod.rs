@@ -3,8 +3,8 @@
 //! [`Store`] is one type whose `impl` is split by topic:
 //!
 //! - [`record`]: what a writer hands in and gets back · `append`: the prepared statement · [`lanes`], `queue`: group
-//!   commit · `batch`: many records together · `cancel`: cancelling and acknowledging · `retry`, `turn`: what is
-//!   tried again, and who waits for whom
+//!   commit · `batch`: many records together · `cancel`: cancelling and acknowledging · `write`, `retry`,
+//!   `turn`: on which connection, what is tried again, and who waits for whom
 //! - `tasks`, `history`: reads · [`filter`], [`page`]: what a list asks for · `feed`, `feed_tasks`: what
 //!   the feed reads
 //! - `control`: what every server must do about a user · `outage`: whether the database is away · `partitions`: dividing `task_record` ahead
@@ -32,6 +32,7 @@ mod retry;
 mod state;
 mod tasks;
 mod turn;
+mod write;
 
 use std::sync::Arc;
 use std::time::Duration;

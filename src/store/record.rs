@@ -36,7 +36,11 @@ impl NewRecord {
     /// About how many bytes it takes while it waits.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        256 + self.user_id.len() + self.task_id.len() + self.result.len()
+        let details = self.details.as_ref().map_or(0, |details| {
+            let tags = details.tags.iter().flatten().map(|tag| tag.len() + size_of::<String>()).sum::<usize>();
+            details.name.as_ref().map_or(0, String::len) + tags
+        });
+        256 + self.user_id.len() + self.task_id.len() + self.result.len() + details
     }
 }
 

@@ -18,8 +18,12 @@ pub(super) struct Attempts {
     begun: Instant,
     /// False once the queue for notifications was found full.
     pub(super) notify: bool,
-    had_stale_plan: bool,
+    stale_plans: u32,
 }
+
+/// How often a stale plan is met: the connection is closed each time, and so are those that wait in the pool, but one that
+/// was in use meanwhile may come next.
+const STALE_PLANS: u32 = 3;
 
 impl Attempts {
     pub(super) fn new() -> Self {
@@ -30,7 +34,7 @@ impl Attempts {
             .with_max_times(9)
             .with_jitter()
             .build();
-        Self { pauses, begun: Instant::now(), notify: true, had_stale_plan: false }
+        Self { pauses, begun: Instant::now(), notify: true, stale_plans: 0 }
     }
 
     /// Returns when the write may be tried again; or gives the error back where that makes no sense any more.
@@ -50,8 +54,8 @@ impl Attempts {
                 );
                 self.notify = false;
             }
-            StoreError::Database(inner) if !self.had_stale_plan && error::is_stale_plan(inner) => {
-                self.had_stale_plan = true;
+            StoreError::Database(inner) if self.stale_plans < STALE_PLANS && error::is_stale_plan(inner) => {
+                self.stale_plans += 1;
             }
             _ => return Err(error),
         }

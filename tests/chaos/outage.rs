@@ -102,6 +102,12 @@ async fn assert_told(server: &Server, within: Duration) {
         assert_retryable(&fault);
         println!("a query is told after {:?}", since.elapsed());
     };
+    let feed = async {
+        let query = "query($user: ID!) { feed(userId: $user) { position } }";
+        let fault = client.ask(query, json!({ "user": "new" })).await.expect_err("an answer without a database");
+        assert_eq!(fault.code(), Some("DATABASE_UNAVAILABLE"), "{fault:?}");
+        println!("a query of the feed is told after {:?}", since.elapsed());
+    };
     let save = async {
         let report = Report {
             user_id: load::user(0),
@@ -116,7 +122,7 @@ async fn assert_told(server: &Server, within: Duration) {
         assert!(matches!(fault, Fault::Told { record_id: Some(_), .. }), "no record to repeat: {fault:?}");
         println!("a save is told after {:?}", since.elapsed());
     };
-    let told = timeout(within, async { tokio::join!(subscription, query, save) }).await;
+    let told = timeout(within, async { tokio::join!(subscription, query, feed, save) }).await;
     assert!(told.is_ok(), "not told within {within:?}");
 }
 

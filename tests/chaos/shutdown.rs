@@ -26,6 +26,9 @@ use crate::{
 /// The word.
 const END: Duration = Duration::from_secs(10);
 
+/// What of it is PostgreSQL's, whatever else was slow.
+const FOR_POSTGRESQL: Duration = Duration::from_millis(1800);
+
 /// Saves at once, each once.
 struct Flight {
     answers: JoinSet<(Report, Result<Record, Fault>)>,
@@ -202,6 +205,54 @@ async fn saves_held_by_somebody_elses_transaction() {
     assert_eq!(answered_or_not_there(&server, &held).await, 0);
     assert_eq!(check::stored(&mut server.psql().await).await["held"].len(), 1, "written, and nobody knows");
     assert_eq!(answered_or_not_there(&server, &free).await, free.len());
+}
+
+/// A request that waits inside PostgreSQL beyond all patience, a socket whose client does not read, and much that is not
+/// on disk yet: PostgreSQL still has the time for a proper end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_a_stuck_request_and_a_stuck_socket() {
+    let mut server = Server::start(&["--write-hold-timeout", "60s"]).await;
+    let client = Client::new(server.address());
+    let message = "x".repeat(16_000);
+    let batch = "mutation($input: SaveTaskHistoryBatchInput!) { saveTaskHistoryBatch(input: $input) { savedCount } }";
+    for task in 0..4 {
+        let record = |step: i32| {
+            let result = json!({ "stepName": "s", "status": "RUNNING", "message": message });
+            json!({ "userId": "silent", "taskId": format!("task-{task}"), "step": step, "stepResult": result })
+        };
+        let records: Vec<Value> = (0..500).map(record).collect();
+        client.ask(batch, json!({ "input": { "records": records } })).await.unwrap();
+    }
+    let silent = Socket::open_and_never_read(server.address(), "silent").await;
+    // Its socket is full when its records have long been read for it.
+    eventually("it is subscribed, and stuck", async || {
+        let mut session = server.psql().await;
+        let stuck = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'taskwire' AND state = 'active'";
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let busy: i64 = sqlx::query_scalar(stuck).fetch_one(&mut session).await.unwrap();
+        (busy == 0).then_some(())
+    })
+    .await;
+    let stranger = hold(&server, "held").await;
+    let inside = wait_inside(&server, &mut server.psql().await).await;
+    let since = Instant::now();
+    server.signal(Signal::TERM);
+    ends_cleanly(&mut server, since).await;
+    // Its end was short, and began when there was time for a longer one.
+    assert!(since.elapsed() < END - FOR_POSTGRESQL, "PostgreSQL was told after {:?}", since.elapsed());
+    assert!(server.log().contains("some requests did not finish in time"), "no request was stuck");
+    assert!(server.log().contains("some sockets did not close in time"), "no socket was stuck");
+    let log = server.room().postgres_log();
+    assert!(!log.contains("immediate shutdown"), "PostgreSQL was cut short:\n{log}");
+    drop((silent, stranger));
+    for answer in inside {
+        answer.await.unwrap().expect_err("written past a lock");
+    }
+    let before = log.len();
+    server.restart().await;
+    let log = server.room().postgres_log().split_off(before);
+    assert!(log.contains("database system was shut down at"), "it had to recover:\n{log}");
+    assert_eq!(check::stored(&mut server.psql().await).await["held"].len(), 1, "written, and nobody knows");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,13 +6,13 @@ use std::{net::SocketAddr, time::Duration};
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::{
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     sync::watch,
     task::JoinHandle,
     time::{Instant, sleep, timeout},
 };
 use tokio_tungstenite::{
-    MaybeTlsStream, WebSocketStream, connect_async,
+    MaybeTlsStream, WebSocketStream, client_async, connect_async,
     tungstenite::{Message, client::IntoClientRequest as _},
 };
 
@@ -68,6 +68,21 @@ impl Socket {
         let payload = json!({ "query": SUBSCRIBE, "variables": variables });
         socket.send(&json!({ "type": "subscribe", "id": "1", "payload": payload })).await?;
         Ok(socket)
+    }
+
+    /// Subscribes to a user from the oldest record on, with little room for what comes and nobody to read it.
+    pub(crate) async fn open_and_never_read(address: SocketAddr, user: &str) -> Self {
+        let small = TcpSocket::new_v4().unwrap();
+        small.set_recv_buffer_size(4 << 10).unwrap();
+        let stream = MaybeTlsStream::Plain(small.connect(address).await.unwrap());
+        let mut request = format!("ws://{address}/graphql").into_client_request().unwrap();
+        request.headers_mut().insert("sec-websocket-protocol", "graphql-transport-ws".parse().unwrap());
+        let mut socket = Self { stream: client_async(request, stream).await.unwrap().0 };
+        socket.send(&json!({ "type": "connection_init" })).await.unwrap();
+        let variables = json!({ "user": user, "after": null, "fromStart": true });
+        let payload = json!({ "query": SUBSCRIBE, "variables": variables });
+        socket.send(&json!({ "type": "subscribe", "id": "1", "payload": payload })).await.unwrap();
+        socket
     }
 
     async fn send(&mut self, message: &Value) -> Result<(), String> {

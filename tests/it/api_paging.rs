@@ -121,6 +121,57 @@ async fn a_cursor_belongs_to_its_list_order_and_filter() {
 }
 
 #[tokio::test]
+async fn a_cursor_that_was_tampered_with_is_the_clients_fault() {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    let server = ApiServer::start().await;
+    server.save("u", "t", 1, "RUNNING", json!({})).await;
+    let query = r"{ tasks(first: 1) { pageInfo { endCursor } } }";
+    let cursor = server.data(query, json!({})).await["tasks"]["pageInfo"]["endCursor"].as_str().unwrap().to_owned();
+    let whole: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(cursor).unwrap()).unwrap();
+    for (part, value) in [
+        (0, json!(-370_000_000_000_000_000_i64)),
+        (0, json!(i64::MAX)),
+        (1, json!("a\0b")),
+        (2, json!("a\0b")),
+        (3, json!("one")),
+    ] {
+        let mut other = whole.clone();
+        other["k"][part] = value;
+        let after = URL_SAFE_NO_PAD.encode(other.to_string());
+        let error = server
+            .error("query($after: String) { tasks(after: $after) { nodes { id } } }", json!({ "after": after }))
+            .await;
+        assert_eq!(error["extensions"], json!({ "code": "BAD_USER_INPUT", "field": "after" }), "{other}");
+    }
+}
+
+#[tokio::test]
+async fn a_list_goes_on_behind_the_longest_ids() {
+    let server = ApiServer::start().await;
+    // In a cursor, a control character takes more room than any other.
+    for (user, task) in [("\u{1F980}", "\u{1F980}"), ("\u{1}", "\u{1}"), ("\u{1}", "x")] {
+        server.save(&user.repeat(255), &task.repeat(255), 1, "RUNNING", json!({})).await;
+    }
+    let query = "query($after: String) { tasks(first: 1, after: $after) { nodes { taskId } pageInfo { endCursor } } }";
+    let mut after = Value::Null;
+    for _ in 0..3 {
+        let page = server.data(query, json!({ "after": after })).await["tasks"].clone();
+        assert_eq!(page["nodes"].as_array().unwrap().len(), 1);
+        after = page["pageInfo"]["endCursor"].clone();
+    }
+    // Of one user, with the feed's place in it too.
+    let query = "query($user: ID, $after: String) { tasks(userId: $user, first: 1, after: $after) { nodes { taskId } \
+        pageInfo { endCursor } } }";
+    let (user, mut after) = ("\u{1}".repeat(255), Value::Null);
+    for _ in 0..2 {
+        let page = server.data(query, json!({ "user": user, "after": after })).await["tasks"].clone();
+        assert_eq!(page["nodes"].as_array().unwrap().len(), 1);
+        after = page["pageInfo"]["endCursor"].clone();
+    }
+}
+
+#[tokio::test]
 async fn every_page_of_a_walk_repeats_the_feed_cursor_of_the_first() {
     let server = ApiServer::start().await;
     for task in ["a", "b", "c"] {
@@ -193,8 +244,13 @@ async fn an_id_of_nothing_is_null() {
         encode(&format!("t\0u\0{}", "x".repeat(256))),
         encode("s\0u\0t\x002"),
         encode("s\0u\0t\x00-1"),
+        encode("s\0u\0t\x00-2147483648"),
+        encode("s\0u\0t\x002147483647"),
         encode("r\0u\x001\x000"),
         encode("r\0u\x009\x001700000000000000"),
+        // Years that PostgreSQL does not have.
+        encode("r\0u\x001\x00-370000000000000000"),
+        encode("r\0u\x001\x008000000000000000000"),
         encode("q\0u\0t"),
         "\u{1F980}".to_owned(),
         "x".repeat(5_000),

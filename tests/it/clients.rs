@@ -36,7 +36,7 @@ async fn run(script: &str) {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0);
-    let child = command.spawn().expect("node is missing: run scripts/setup");
+    let child = command.spawn().expect("node is missing: run scripts/setup test");
     let group = Group(child.id().unwrap());
     let output = timeout(Duration::from_mins(2), child.wait_with_output()).await.expect("it does not end").unwrap();
     drop(group);

@@ -15,7 +15,7 @@ use super::support::{TestDatabase, eventually, lanes_of, record, store_of};
 
 /// Much longer than a hundred saves take, also on a busy machine, and short enough for a test.
 const HOLD: Duration = Duration::from_millis(2500);
-/// What a hundred saves of others may take: less than anybody is held.
+/// What a thing may take that waits for nobody: less than anybody is held.
 const PACE: Duration = Duration::from_secs(2);
 
 fn impatient_lanes(database: &TestDatabase) -> Lanes {
@@ -50,9 +50,19 @@ async fn pace_of_others(lanes: &Lanes) -> Duration {
     start.elapsed()
 }
 
+/// The saves of others keep the pace that they had when nobody was held; a busy machine may take a little longer.
+async fn others_keep_their_pace(lanes: &Lanes, free: Duration) {
+    let pace = pace_of_others(lanes).await;
+    let most = (free * 3).max(Duration::from_millis(250));
+    assert!(pace < most && pace < PACE, "others took {pace:?} instead of {free:?}");
+}
+
 async fn a_held_user_waits_alone(is_new: bool) {
     let database = TestDatabase::new().await;
     let lanes = impatient_lanes(&database);
+    // The first time connections are made.
+    pace_of_others(&lanes).await;
+    let free = pace_of_others(&lanes).await;
     if !is_new {
         lanes.save(record("ann", "t", 0)).await.unwrap();
     }
@@ -71,8 +81,7 @@ async fn a_held_user_waits_alone(is_new: bool) {
             (saves, start.elapsed())
         })
     };
-    let pace = pace_of_others(&lanes).await;
-    assert!(pace < PACE, "others took {pace:?}");
+    others_keep_their_pace(&lanes, free).await;
     let (refused, waited) = anns.await.unwrap();
     assert!(refused.iter().all(|save| matches!(save, Err(StoreError::Timeout))), "{refused:?}");
     assert!(waited >= HOLD && waited < HOLD + PACE, "TIMEOUT after {waited:?}");
@@ -82,8 +91,7 @@ async fn a_held_user_waits_alone(is_new: bool) {
         let (lanes, records) = (lanes.clone(), [first.clone(), second.clone(), first.clone()]);
         tokio::spawn(async move { try_join_all(records.map(|record| lanes.save(record))).await })
     };
-    let pace = pace_of_others(&lanes).await;
-    assert!(pace < PACE, "others took {pace:?}");
+    others_keep_their_pace(&lanes, free).await;
     psql.execute("COMMIT").await.unwrap();
     let saved = again.await.unwrap().unwrap();
     assert_eq!(saved.iter().map(|saved| saved.is_duplicate).collect::<Vec<_>>(), [false, false, true]);
@@ -152,8 +160,19 @@ pub(super) const OLD_CONNECT: &str = "
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_old_class_connecting_beside_an_open_session_delays_nobody() {
+    for is_new in [false, true] {
+        the_old_class_connects(is_new).await;
+    }
+}
+
+async fn the_old_class_connects(is_new: bool) {
     let database = TestDatabase::new().await;
     let lanes = lanes_of(&database);
+    if !is_new {
+        lanes.save(record("ann", "t", 0)).await.unwrap();
+    }
+    pace_of_others(&lanes).await;
+    let free = pace_of_others(&lanes).await;
     let mut psql = database.session().await;
     psql.execute("BEGIN").await.unwrap();
     insert(&mut psql, "ann").await;
@@ -169,8 +188,7 @@ async fn the_old_class_connecting_beside_an_open_session_delays_nobody() {
         let _ = old.execute(sqlx::AssertSqlSafe(statement.to_owned())).await;
         assert!(start.elapsed() < PACE, "{statement} waited");
     }
-    let pace = pace_of_others(&lanes).await;
-    assert!(pace < PACE, "others took {pace:?}");
+    others_keep_their_pace(&lanes, free).await;
     let pool = database.database.connection.get_postgres_connection_pool();
     let built: i64 = sqlx::query_scalar("SELECT count(*) FROM pg_class WHERE relname LIKE 'idx_task_history%'")
         .fetch_one(pool)

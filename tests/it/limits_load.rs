@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use sqlx::Executor as _;
 use tokio::time::sleep;
 
-use super::api_server::ApiServer;
+use super::api_server::{ApiServer, report};
+use super::support::eventually;
 
 const ME: &str = "{ viewer { role } }";
 
@@ -62,4 +63,39 @@ async fn beyond_the_operations_at_work_the_server_is_overloaded() {
     let (one, other, ()) = tokio::join!(held(), held(), rest);
     assert!(one["data"].is_object() && other["data"].is_object(), "{one} {other}");
     server.data(ME, json!({})).await;
+}
+
+/// Batches go beside the queue of saves: what they hold together, tags and names too, has a bound of its own.
+#[tokio::test]
+async fn batches_beyond_their_room_are_refused_at_once() {
+    const BATCH: &str = "mutation($records: [SaveTaskHistoryInput!]!) { saveTaskHistoryBatch(input: { records: $records }) { \
+        savedCount } }";
+    let server = ApiServer::configured(|config| config.write.queue_bytes = 128 << 10).await;
+    server.save("held", "t", 0, "RUNNING", json!({})).await;
+    let batch = |user: &str| {
+        let tags: Vec<String> = (10..42).map(|number| format!("{number}{}", "\u{1F980}".repeat(60))).collect();
+        let record = |step| report(user, "t", step, "RUNNING", json!({ "task": { "tags": tags } }));
+        json!({ "records": (1..=10).map(record).collect::<Vec<_>>() })
+    };
+    let mut psql = server.database.session().await;
+    psql.execute("BEGIN; SELECT 1 FROM feed_head WHERE user_id = 'held' FOR UPDATE").await.unwrap();
+    let first = server.ask(BATCH, batch("held"));
+    let second = async {
+        let mut look = server.database.session().await;
+        eventually("the first one waits", async || {
+            let sql =
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+            let waiting: i64 = sqlx::query_scalar(sql).fetch_one(&mut look).await.unwrap();
+            (waiting > 0).then_some(())
+        })
+        .await;
+        let refused = server.error(BATCH, batch("free")).await["extensions"].take();
+        assert_eq!((&refused["code"], &refused["retryable"]), (&json!("OVERLOADED"), &json!(true)), "{refused}");
+        assert!(refused["retryAfterMs"].is_u64());
+        psql.execute("ROLLBACK").await.unwrap();
+    };
+    let (first, ()) = tokio::join!(first, second);
+    assert_eq!(first["data"]["saveTaskHistoryBatch"]["savedCount"], 10, "{first}");
+    let second = server.data(BATCH, batch("free")).await;
+    assert_eq!(second["saveTaskHistoryBatch"]["savedCount"], 10);
 }

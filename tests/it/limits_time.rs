@@ -62,3 +62,38 @@ async fn a_save_in_a_lane_goes_on_and_its_caller_can_ask_for_it() {
     let history = server.data("{ taskHistory(userId: \"u\", taskId: \"t\") { nodes { position } } }", json!({})).await;
     assert_eq!(history["taskHistory"]["nodes"].as_array().unwrap().len(), 2, "{history}");
 }
+
+#[tokio::test]
+async fn a_batch_of_unknown_outcome_names_its_records_and_is_repeated_safely() {
+    const GIVEN: &str = "019aa000-0000-7000-8000-000000000001";
+    const BATCH: &str = "mutation($records: [SaveTaskHistoryInput!]!) { saveTaskHistoryBatch(input: { records: $records }) { \
+        records { position recordId } } }";
+    let server = hurried().await;
+    server.save("u", "t", 1, "RUNNING", json!({})).await;
+    let mut psql = server.database.session().await;
+    psql.execute("BEGIN; SELECT 1 FROM feed_head WHERE user_id = 'u' FOR UPDATE").await.unwrap();
+    let mut records =
+        vec![report("u", "t", 2, "RUNNING", json!({})), report("u", "t", 3, "RUNNING", json!({ "recordId": GIVEN }))];
+    let extensions = server.error(BATCH, json!({ "records": records })).await["extensions"].take();
+    assert_eq!((&extensions["code"], &extensions["retryable"]), (&json!("TIMEOUT"), &json!(true)));
+    let ids = extensions["recordIds"].as_array().expect("the records' ids").clone();
+    assert_eq!((ids.len(), &ids[1]), (2, &json!(GIVEN)));
+    assert!(extensions.get("recordId").is_none());
+    psql.execute("ROLLBACK").await.unwrap();
+    records[0]["recordId"] = ids[0].clone();
+    let begin = Instant::now();
+    // Twice: once more is once too often for what is there already.
+    for _ in 0..2 {
+        loop {
+            let saved = server.ask(BATCH, json!({ "records": records })).await;
+            let saved = &saved["data"]["saveTaskHistoryBatch"]["records"];
+            if saved[0] == json!({ "position": 2, "recordId": ids[0] }) {
+                assert_eq!(saved[1], json!({ "position": 3, "recordId": GIVEN }));
+                break;
+            }
+            assert!(begin.elapsed() < Duration::from_secs(8), "{saved}");
+        }
+    }
+    let refused = server.error(BATCH, json!({ "records": [report("u", "t", -1, "RUNNING", json!({}))] })).await;
+    assert!(refused["extensions"].get("recordIds").is_none(), "{refused}");
+}

@@ -7,6 +7,7 @@ use taskwire::auth::Viewer;
 use taskwire::service::error::ErrorKind;
 use taskwire::service::{PageArgs, SaveInput, Service, StepResult, StoredStepResult, TaskDetails, Unreadable};
 
+use super::api_server::ApiServer;
 use super::support::{TestDatabase, record, service_of, store_of};
 
 fn input() -> SaveInput {
@@ -219,4 +220,65 @@ async fn what_is_stored_anyhow_stays_readable() {
     let task = service.task(&Viewer::admin(), Some("ann".to_owned()), "t".to_owned()).await.unwrap().unwrap();
     assert_eq!(service.steps(&Viewer::admin(), &task, PageArgs::default()).await.unwrap().edges.len(), 6);
     service.save(&Viewer::admin(), input()).await.unwrap();
+}
+
+/// Status, code and field: of a body that is no JSON of ours, of a document that is no GraphQL or too deep, and of a value
+/// that was read and found wanting.
+type Refusal = (u16, &'static str, Option<&'static str>);
+const BODY: Refusal = (400, "BAD_USER_INPUT", None);
+const PARSE: Refusal = (200, "GRAPHQL_PARSE_FAILED", None);
+const DEPTH: Refusal = (200, "LIMIT_EXCEEDED", None);
+const FIELD: Refusal = (200, "BAD_USER_INPUT", Some("input.stepResult.result"));
+
+/// How a body with this result, written into it as it is, is answered: the status, and the only error's code and field.
+async fn answer(server: &ApiServer, body: String) -> (u16, Value, Value) {
+    let request = server.client.post(server.url()).header("content-type", "application/json").body(body);
+    let response = request.send().await.unwrap();
+    let status = response.status().as_u16();
+    let answer: Value = response.json().await.unwrap();
+    let errors = answer["errors"].as_array().unwrap_or_else(|| panic!("taken: {answer}"));
+    assert_eq!(errors.len(), 1, "{answer}");
+    assert!(answer["data"]["saveTaskHistory"].is_null(), "{answer}");
+    (status, errors[0]["extensions"]["code"].clone(), errors[0]["extensions"]["field"].clone())
+}
+
+/// What no JSON value of ours can hold is refused before there is one: by its text, as a variable and as a literal.
+#[tokio::test]
+async fn poison_in_a_body_is_refused() {
+    let server = ApiServer::start().await;
+    let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+    let query = "mutation($input: SaveTaskHistoryInput!) { saveTaskHistory(input: $input) { record { position } } }";
+    let save = |result: &str| {
+        format!(
+            r#"{{ "query": "{query}", "variables": {{ "input": {{ "userId": "u", "taskId": "t", "step": 1,
+            "stepResult": {{ "stepName": "s", "status": "RUNNING", "result": {result} }} }} }} }}"#
+        )
+    };
+    let literal = |result: &str| {
+        let query = format!(
+            r#"mutation {{ saveTaskHistory(input: {{ userId: "u", taskId: "t", step: 1, stepResult: {{
+            stepName: "s", status: RUNNING, result: {result} }} }}) {{ record {{ position }} }} }}"#
+        );
+        json!({ "query": query }).to_string()
+    };
+    for (poison, as_variable, as_literal) in [
+        ("1e131071".to_owned(), BODY, PARSE),
+        ("-1e400".to_owned(), BODY, PARSE),
+        (format!("[{}]", vec!["1e131071"; 1000].join(",")), BODY, PARSE),
+        ("1.5e308".to_owned(), FIELD, FIELD),
+        (nested(10_000), BODY, DEPTH),
+        (nested(65), FIELD, FIELD),
+        (r#""\ud800""#.to_owned(), BODY, PARSE),
+        (r#""a\udc00b""#.to_owned(), BODY, PARSE),
+        (r#""a\u0000b""#.to_owned(), FIELD, FIELD),
+    ] {
+        let start = std::time::Instant::now();
+        let told: String = poison.chars().take(40).collect();
+        for (body, (status, code, field)) in [(save(&poison), as_variable), (literal(&poison), as_literal)] {
+            assert_eq!(answer(&server, body).await, (status, json!(code), json!(field)), "{told}");
+        }
+        assert!(start.elapsed() < std::time::Duration::from_secs(2), "{told}: {:?}", start.elapsed());
+    }
+    // And it lives.
+    assert_eq!(server.save("u", "t", 1, "RUNNING", json!({})).await["record"]["position"], 1);
 }

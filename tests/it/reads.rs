@@ -208,7 +208,7 @@ fn nodes<T: Clone>(page: &Page<T>) -> Vec<T> {
 }
 
 /// 20,100 tasks of one user, the first the latest; those at some ranks are failed, or have a name.
-async fn very_many_tasks(database: &TestDatabase) {
+pub(super) async fn very_many_tasks(database: &TestDatabase) {
     let mut session = database.session().await;
     let sql = "INSERT INTO task (user_id, task_id, position, record_id, status, step, highest_step, step_status, moved_position, moved_at,
             steps_from_position, steps_from_at, created_at, updated_at, name)

@@ -7,6 +7,8 @@ use async_graphql::parser::types::{
     FieldDefinition, InputValueDefinition, ServiceDocument, TypeDefinition, TypeKind, TypeSystemDefinition,
 };
 
+use super::support::left_out;
+
 const SCHEMA: &str = include_str!("../../schema.graphql");
 const CONTRACT: &str = include_str!("../contract.graphql");
 
@@ -78,7 +80,7 @@ fn the_contract_here_is_the_one_that_is_shared() {
     let shared = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/contract.graphql");
     match std::fs::read_to_string(shared) {
         Ok(shared) => assert!(shared == CONTRACT, "tests/contract.graphql differs from ../shared/contract.graphql"),
-        Err(_) => println!("left out: there is no ../shared/contract.graphql beside this clone"),
+        Err(_) => left_out("there is no ../shared/contract.graphql beside this clone"),
     }
 }
 

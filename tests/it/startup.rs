@@ -159,6 +159,12 @@ async fn a_full_disk() {
     assert!(line.contains("is full") && line.contains("--data-dir"), "{line}");
     assert!(listing(&disk).is_empty(), "something was made");
     drop(small);
+    // Too small for what initdb makes: refused before it has begun.
+    let medium = Mount::new(&disk, "80m").unwrap();
+    let line = refused(serve(&disk.join("data"))).await;
+    assert!(line.contains("is full") && line.contains("100 MiB"), "{line}");
+    assert!(listing(&disk).is_empty(), "something was made");
+    drop(medium);
 
     let _large = Mount::new(&disk, "120m").unwrap();
     let data = disk.join("data");
@@ -261,6 +267,25 @@ async fn a_history_that_is_not_ours() {
         let line = refused(serve_on(&database.url)).await;
         assert!(line.contains(what) && line.contains("RENAME TO"), "{line}");
         assert_eq!(contents(&database).await, before);
+    }
+}
+
+/// A name that is not looked for would end the start half-way, with PostgreSQL's words and no remedy.
+#[tokio::test]
+async fn every_name_that_we_take_is_looked_for() {
+    let ours = "SELECT relname::text, relkind = 'S' FROM pg_class WHERE relnamespace = 'public'::regnamespace \
+         AND relkind IN ('r', 'p', 'v', 'S') AND relname <> 'taskwire_migration' ORDER BY 1";
+    let migrated = TestDatabase::new().await;
+    let ours: Vec<(String, bool)> = sqlx::query_as(ours).fetch_all(&mut migrated.session().await).await.unwrap();
+    assert!(ours.len() > 6, "{ours:?}");
+    let database = TestDatabase::empty().await;
+    let mut session = database.session().await;
+    for (name, is_sequence) in ours {
+        let (what, columns) = if is_sequence { ("SEQUENCE", "") } else { ("TABLE", "()") };
+        session.execute(AssertSqlSafe(format!("CREATE {what} {name} {columns}"))).await.unwrap();
+        let line = refused(serve_on(&database.url)).await;
+        assert!(line.contains(&format!("{what} named {name} that")) && line.contains("RENAME TO"), "{line}");
+        session.execute(AssertSqlSafe(format!("DROP {what} {name}"))).await.unwrap();
     }
 }
 

@@ -13,8 +13,8 @@ use sha2::{Digest, Sha256};
 use super::super::error::StartError;
 use super::account::Account;
 
-/// What a new cluster takes, with a little room.
-const NEW_CLUSTER_BYTES: u64 = 64 << 20;
+/// What a new cluster takes, with a little room; the message of a full disk says the same.
+const NEW_CLUSTER_BYTES: u64 = 100 << 20;
 
 /// A data directory that nobody else can use while this value lives.
 #[derive(Debug)]

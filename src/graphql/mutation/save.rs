@@ -9,6 +9,7 @@ use crate::graphql::filter::user;
 use crate::graphql::scalars::{DateTime, Json, Uuid};
 use crate::graphql::session::Session;
 use crate::graphql::types::{Task, TaskRecord, TaskStatus};
+use crate::service::error::Unsettled;
 use crate::service::{SaveInput, Saved, StepResult, TaskDetails};
 
 /// What a worker reports of a step.
@@ -113,9 +114,10 @@ impl From<SaveTaskHistoryInput> for SaveInput {
 pub(crate) struct SaveTaskHistoryPayload {
     /// The record as it stands; of a duplicate, the first one.
     record: TaskRecord,
-    /// The task as this very record left it; of a duplicate, as it is now.
+    /// The task as this very record left it; where isDuplicate is true, as it is now.
     task: Task,
-    /// Whether the recordId was there before: then nothing was changed.
+    /// Whether the recordId was there before: then nothing was changed. Also true where the server repeated this very
+    /// save, because the answer to its first attempt was lost.
     is_duplicate: bool,
     /// True while a cancellation waits for its acknowledgement: stop, then acknowledge.
     cancellation_requested: bool,
@@ -153,5 +155,5 @@ async fn save(context: &Context<'_>, mut input: SaveInput) -> Result<SaveTaskHis
     // Known out here, too: a save that is on its way when the time is over goes on, and can be asked about.
     let record_id = *input.record_id.get_or_insert_with(uuid::Uuid::now_v7);
     let saved = session.in_time(session.service.save(&session.viewer, input)).await;
-    Ok(saved.map_err(|error| error.with_record_id(record_id))?.into())
+    Ok(saved.map_err(|error| error.with(Unsettled::One(record_id)))?.into())
 }

@@ -6,6 +6,7 @@ use super::save::SaveTaskHistoryInput;
 use crate::graphql::errors::{Answer, ApiError};
 use crate::graphql::session::Session;
 use crate::graphql::types::{Task, TaskRecord};
+use crate::service::error::Unsettled;
 use crate::service::{SaveInput, SavedBatch};
 
 /// Reports that belong together.
@@ -20,7 +21,8 @@ pub(crate) struct SaveTaskHistoryBatchInput {
 pub(crate) struct SaveTaskHistoryBatchPayload {
     /// How many records are new.
     saved_count: i32,
-    /// How many recordIds were there before, and changed nothing.
+    /// How many recordIds were there before, and changed nothing; those of a batch that the server itself repeated,
+    /// because the answer to its first attempt was lost, are among them.
     duplicate_count: i32,
     /// The records in the order of the input.
     records: Vec<TaskRecord>,
@@ -45,7 +47,9 @@ pub(crate) struct SaveBatchMutation;
 
 #[Object]
 impl SaveBatchMutation {
-    /// Reports many steps at once, of one task or of many. Who may save one may save many.
+    /// Reports many steps at once, of one task or of many. Who may save one may save many. An error whose outcome is
+    /// unknown names the records' ids, in the order of the input, in `extensions.recordIds`: with these the batch can be
+    /// repeated safely.
     async fn save_task_history_batch(
         &self,
         context: &Context<'_>,
@@ -55,7 +59,13 @@ impl SaveBatchMutation {
     }
 }
 
-async fn save_batch(context: &Context<'_>, inputs: Vec<SaveInput>) -> Result<SaveTaskHistoryBatchPayload, ApiError> {
+async fn save_batch(
+    context: &Context<'_>,
+    mut inputs: Vec<SaveInput>,
+) -> Result<SaveTaskHistoryBatchPayload, ApiError> {
     let session = Session::of(context)?;
-    Ok(session.service.save_batch(&session.viewer, inputs).await?.into())
+    // Known out here, too: whether a batch that is on its way when the time is over gets there is not known.
+    let record_ids = inputs.iter_mut().map(|input| *input.record_id.get_or_insert_with(uuid::Uuid::now_v7)).collect();
+    let saved = session.in_time(session.service.save_batch(&session.viewer, inputs)).await;
+    Ok(saved.map_err(|error| error.with(Unsettled::Batch(record_ids)))?.into())
 }

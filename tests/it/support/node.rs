@@ -1,4 +1,4 @@
-//! Node.js and the npm packages of `tests/clients/`: what real front ends use. `scripts/setup` says how to get Node.js.
+//! Node.js and the npm packages of `tests/clients/`: what real front ends use. `scripts/setup test` says how to get Node.js.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -27,7 +27,7 @@ async fn prepare() -> PathBuf {
     if installed.is_none() || installed < changed("package-lock.json") {
         let mut npm = Command::new("npm");
         npm.args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"]).current_dir(&folder).stdin(Stdio::null());
-        let done = npm.output().await.expect("npm is missing: run scripts/setup");
+        let done = npm.output().await.expect("npm is missing: run scripts/setup test");
         let said = String::from_utf8_lossy(&done.stderr);
         assert!(done.status.success(), "npm ci in tests/clients: {said}");
     }
