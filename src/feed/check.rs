@@ -25,14 +25,17 @@ const EVERYONE_HEADS: u64 = 100_000;
 const EVERYONE_EVERY: u32 = 3;
 /// How long a notification may be behind the commit before it counts as lost.
 const GRACE: Duration = Duration::from_millis(300);
+/// What this server has committed can be seen in the table a moment before it is handed in.
+const MOMENT: Duration = Duration::from_millis(100);
 
 /// Reads until the token ends it. What fails is tried again, nothing is forgotten meanwhile.
 pub(super) async fn run(hub: Hub, token: CancellationToken) {
-    let mut reader = Reader { hub, since: "0".to_owned(), wal: None, is_stale: true, checks: 0 };
+    let mut reader = Reader { hub, since: "0".to_owned(), wal: None, is_stale: true, checks: 0, late: HashMap::new() };
     let mut backoff = Backoff::new();
     let mut next = Instant::now();
     loop {
-        let until = reader.hub.inbox().own_due.unwrap_or(next).min(next);
+        let late_due = reader.late.values().map(|(_, due)| *due).min();
+        let until = reader.hub.inbox().own_due.into_iter().chain(late_due).fold(next, Instant::min);
         tokio::select! {
             () = token.cancelled() => return,
             () = reader.hub.inner.wake.notified() => {}
@@ -71,6 +74,8 @@ struct Reader {
     /// Something was written since all heads were asked for.
     is_stale: bool,
     checks: u32,
+    /// What the table has of these users and nobody has handed in: read if that does not come by then.
+    late: HashMap<String, (Head, Instant)>,
 }
 
 impl Reader {
@@ -103,6 +108,7 @@ impl Reader {
             inbox.everyone_all = true;
         }
         self.look_after_own(inbox).await?;
+        inbox.users.extend(self.take_late());
         self.read(&mut inbox.users).await?;
         self.read_everyone(&mut inbox.everyone).await?;
         if is_due {
@@ -190,17 +196,41 @@ impl Reader {
     }
 
     /// Whether what this server committed was handed in; else it is read.
-    async fn look_after_own(&self, inbox: &mut Inbox) -> Result<(), StoreError> {
+    async fn look_after_own(&mut self, inbox: &mut Inbox) -> Result<(), StoreError> {
         if inbox.own.is_empty() {
             return Ok(());
         }
         let names: Vec<String> = inbox.own.iter().cloned().collect();
         let heads = self.hub.within_time(self.hub.inner.store.heads(&names)).await?;
         let known = self.hub.known(inbox.own.drain());
-        let behind =
-            |(user, known): &(String, Head)| heads.get(user).is_some_and(|head| head.position > known.position);
-        inbox.users.extend(known.into_iter().filter(behind).map(|(user, _)| user));
+        let behind = |(user, known): (String, Head)| {
+            let head = *heads.get(&user)?;
+            (head.position > known.position).then_some((user, head))
+        };
+        self.expect(known.into_iter().filter_map(behind));
         Ok(())
+    }
+
+    /// These heads are in the table. They may be our own, and on their way.
+    fn expect(&mut self, heads: impl IntoIterator<Item = (String, Head)>) {
+        let due = Instant::now() + MOMENT;
+        self.late.extend(heads.into_iter().map(|(user, head)| (user, (head, due))));
+    }
+
+    /// Who was expected, and is not known so far even now.
+    fn take_late(&mut self) -> Vec<String> {
+        let now = Instant::now();
+        let mut due = HashMap::new();
+        self.late.retain(|user, (head, at)| {
+            let waits = *at > now;
+            if !waits {
+                due.insert(user.clone(), *head);
+            }
+            waits
+        });
+        let known = self.hub.known(due.keys().cloned());
+        let behind = |(user, known): &(String, Head)| due.get(user).is_some_and(|head| head.position > known.position);
+        known.into_iter().filter(behind).map(|(user, _)| user).collect()
     }
 
     /// What no notification told.
@@ -235,7 +265,7 @@ impl Reader {
             }
         }
         self.hub.suspect(&behind);
-        self.read(&mut behind.into_keys().collect()).await?;
+        self.expect(behind);
         self.hub.checked(&fresh);
         self.since = changed.xmin;
         self.wal = changed.is_quiet.then_some(wal);

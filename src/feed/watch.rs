@@ -192,6 +192,7 @@ impl Watch {
             return Ok(Changes { tasks, end });
         }
         let hub = self.hub.clone();
+        hub.inner.telemetry.catch_ups.inc();
         let read = hub.patiently(|| hub.inner.store.tasks_changed(&self.user, after.position, PAGE as u64)).await?;
         let end = match read.tasks.last() {
             Some(last) if read.tasks.len() >= PAGE => {
@@ -217,6 +218,7 @@ impl Watch {
             let changed = entries.iter().rev().find(|entry| entry.record.task_id == task_id);
             return Ok((changed.map(|entry| (*entry.task).clone()), end));
         }
+        self.hub.inner.telemetry.catch_ups.inc();
         let (task, head) = self.task_now(task_id).await?;
         Ok((
             task.filter(|task| task.position > after.position),

@@ -11,8 +11,8 @@ use std::time::Duration;
 use async_graphql::extensions::{Extension, ExtensionContext, ExtensionFactory, NextValidation};
 use async_graphql::parser::types::OperationType;
 use async_graphql::{Data, Executor, Request, Response, SchemaBuilder, ServerError, ValidationMode, ValidationResult};
+use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
-use futures_util::{StreamExt as _, future};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
@@ -188,13 +188,17 @@ impl Executor for Caller {
         let shared = Arc::clone(&self.shared);
         let answers =
             self.schema(&prepared).execute_stream_with_session_data(prepared.request, session_data.unwrap_or_default());
-        let bounded = answers.map(coded).scan(false, move |is_over, answer| {
-            if *is_over {
-                return future::ready(None);
+        // What is behind an answer that is refused is dropped with it: nobody waits for another event to hear of the end.
+        let bounded = stream::unfold(Some(answers), move |answers| {
+            let shared = Arc::clone(&shared);
+            async move {
+                let mut answers = answers?;
+                let answer = coded(answers.next().await?);
+                Some(match shared.limits.check_answer(&answer.data) {
+                    Ok(()) => (answer, Some(answers)),
+                    Err(error) => (refused(error), None),
+                })
             }
-            let checked = shared.limits.check_answer(&answer.data);
-            *is_over = checked.is_err();
-            future::ready(Some(checked.map_or_else(refused, |()| answer)))
         });
         bounded.boxed()
     }

@@ -5,7 +5,7 @@
 use std::collections::HashSet;
 
 use async_stream::try_stream;
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use entity::{RecordKind, task, task_record};
 use futures_util::{Stream, StreamExt as _, future};
 
@@ -14,6 +14,7 @@ use super::{Service, ServiceError, TaskFilter, input};
 use crate::auth::Viewer;
 use crate::feed::{EveryoneWatch, FeedCursor, FeedError, Hub, Watch};
 use crate::store::{Head, Scope, Store, StoreError};
+use crate::telemetry::Telemetry;
 
 /// How many open cancellations are read at once.
 const CANCELLATIONS: u64 = 500;
@@ -101,16 +102,15 @@ impl Service {
                 place = page.end;
                 for entry in page.entries {
                     watch.telemetry().feed_events.inc();
+                    let (is_replay, recorded_at) = (entry.record.position <= live_from, entry.record.recorded_at);
                     yield TaskEvent {
                         feed_cursor: watch.cursor(&Head::of(&entry.record)),
                         record: (*entry.record).clone(),
                         task: (*entry.task).clone(),
-                        is_replay: entry.record.position <= live_from,
+                        is_replay,
                     };
-                    // Asked for the next one, the connection has taken this one.
-                    if entry.record.position > live_from {
-                        let since = (Utc::now() - entry.record.recorded_at).to_std().unwrap_or_default();
-                        watch.telemetry().delivery_seconds.observe(since.as_secs_f64());
+                    if !is_replay {
+                        taken(watch.telemetry(), recorded_at);
                     }
                 }
             }
@@ -189,7 +189,11 @@ impl Service {
                 for task in open.news().await? {
                     if filter.matches(&task) {
                         telemetry.feed_events.inc();
+                        let requested_at = task.cancel_requested_at.filter(|_| !is_replay);
                         yield CancellationRequest { task, is_replay };
+                        if let Some(requested_at) = requested_at {
+                            taken(&telemetry, requested_at);
+                        }
                     }
                 }
                 is_replay = false;
@@ -211,6 +215,12 @@ fn until_closed<T: Send + Sync>(
 fn parse(after: Option<String>) -> Result<Option<FeedCursor>, ServiceError> {
     let parse = |text: String| text.parse().map_err(|error| ServiceError::bad_input("after", format!("{error}.")));
     after.map(parse).transpose()
+}
+
+/// A live event of that time: asked for the next one, the connection has taken it.
+fn taken(telemetry: &Telemetry, at: DateTime<Utc>) {
+    let since = (Utc::now() - at).to_std().unwrap_or_default();
+    telemetry.delivery_seconds.observe(since.as_secs_f64());
 }
 
 fn change(task: task::Model, filter: &TaskFilter, feed_cursor: Option<String>, is_replay: bool) -> TaskChange {
@@ -245,7 +255,11 @@ fn changes_of_user(
                 // Before the last of a page, another task of it may still be untold: no cursor covers that.
                 let cursor = (index + 1 == last).then(|| watch.cursor(&place));
                 watch.telemetry().feed_events.inc();
+                let updated_at = task.updated_at;
                 yield change(task, &filter, cursor, is_replay);
+                if !is_replay {
+                    taken(watch.telemetry(), updated_at);
+                }
             }
         }
     }
@@ -270,7 +284,9 @@ fn changes_of_task(
             place = end;
             if let Some(task) = task {
                 watch.telemetry().feed_events.inc();
+                let updated_at = task.updated_at;
                 yield change(task, &filter, Some(watch.cursor(&place)), false);
+                taken(watch.telemetry(), updated_at);
             }
         }
     }
@@ -286,6 +302,7 @@ fn changes_of_everyone(
             for task in watch.next().await? {
                 watch.telemetry().feed_events.inc();
                 yield change(task::Model::clone(&task), &filter, None, false);
+                taken(watch.telemetry(), task.updated_at);
             }
         }
     }
@@ -298,7 +315,7 @@ enum Source {
 }
 
 impl Source {
-    fn telemetry(&self) -> crate::telemetry::Telemetry {
+    fn telemetry(&self) -> Telemetry {
         match self {
             Self::User(watch) => watch.telemetry().clone(),
             Self::Everyone(watch) => watch.telemetry().clone(),
