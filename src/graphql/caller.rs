@@ -85,7 +85,7 @@ impl Api {
     #[must_use]
     pub fn caller(&self, viewer: Viewer) -> Caller {
         let session = Session::new(self.0.service.clone(), viewer, self.0.operation_timeout);
-        Caller { shared: Arc::clone(&self.0), session }
+        Caller { shared: Arc::clone(&self.0), session, is_admitted: false }
     }
 
     /// What sort of operation a request asks for; none where it names one that its document does not have.
@@ -110,6 +110,8 @@ fn without_introspection<Q, M, S>(builder: SchemaBuilder<Q, M, S>) -> SchemaBuil
 pub struct Caller {
     shared: Arc<Shared>,
     session: Session,
+    /// Its next operation has been counted.
+    is_admitted: bool,
 }
 
 /// A request that may be executed.
@@ -122,6 +124,12 @@ struct Prepared {
 }
 
 impl Caller {
+    /// The caller of one operation that is counted now, before anything has been read of it; or why there may be none.
+    pub fn admitted(self) -> Result<Self, ServerError> {
+        self.shared.rates.admit_operation(&self.session.viewer).map_err(whole_request)?;
+        Ok(Self { is_admitted: true, ..self })
+    }
+
     /// What sort of operation a request asks for; none where it names one that its document does not have.
     pub fn operation_type(&self, request: &Request) -> Result<Option<OperationType>, ServerError> {
         self.shared.operation_type(request)
@@ -130,6 +138,9 @@ impl Caller {
     /// The request within its limits, with its document and its session; or why it is refused.
     fn prepare(&self, mut request: Request) -> Result<Prepared, ServerError> {
         let shared = &*self.shared;
+        if !self.is_admitted {
+            shared.rates.admit_operation(&self.session.viewer).map_err(whole_request)?;
+        }
         shared.limits.check_variables(&request.variables)?;
         let document = shared.documents.get(&request.query, &shared.limits)?;
         // One that is not there is the library's to refuse.
@@ -139,7 +150,7 @@ impl Caller {
         }
         let cost = operation.map_or(1, |operation| shared.documents.cost(&document, operation, &request.variables));
         shared.limits.check_cost(cost)?;
-        shared.rates.admit(&self.session.viewer, cost).map_err(whole_request)?;
+        shared.rates.admit_cost(&self.session.viewer, cost).map_err(whole_request)?;
         let ty = operation.map(|operation| operation.ty);
         let is_valid = operation.is_some() && shared.documents.is_valid(&document, &request.variables);
         request.set_parsed_query(document.copy());

@@ -91,7 +91,7 @@ fn text_of<'a>(error: &'a ServerError, name: &str) -> Option<&'a str> {
 /// Why a request is not even executed.
 #[derive(Debug)]
 pub(super) struct Refusal {
-    /// None: as the media type has it for a request that is one, but is not executed.
+    /// None: as the error's code or the media type has it for a request that is one, but is not executed.
     status: Option<StatusCode>,
     error: Box<ServerError>,
     header: Option<(HeaderName, HeaderValue)>,
@@ -145,8 +145,9 @@ impl Refusal {
     pub(super) fn respond(mut self, headers: &HeaderMap) -> Response {
         request_id::mark(std::slice::from_mut(&mut *self.error), headers);
         let media_type = MediaType::of(headers);
-        let answer = Answer { errors: std::slice::from_ref(&*self.error), data: None };
-        let mut response = json(self.status.unwrap_or(media_type.refused()), media_type, &answer);
+        let errors = std::slice::from_ref(&*self.error);
+        let status = self.status.or_else(|| busy(errors)).unwrap_or(media_type.refused());
+        let mut response = json(status, media_type, &Answer { errors, data: None });
         if let Some((name, value)) = self.header {
             response.headers_mut().insert(name, value);
         }

@@ -127,6 +127,31 @@ async fn complexity_is_fields_by_pages_and_nothing_slips_under_it() {
 }
 
 #[tokio::test]
+async fn a_variable_within_an_input_counts_as_much_as_one_of_all_of_it() {
+    let server = ApiServer::configured(|config| config.graphql.max_complexity = 300).await;
+    let records: Vec<Value> = (0..200).map(|n| report("u", &format!("t{n}"), 1, "RUNNING", json!({}))).collect();
+    let save = |variable: &str, input: &str| {
+        format!("mutation({variable}) {{ saveTaskHistoryBatch(input: {input}) {{ records {{ id step }} }} }}")
+    };
+    let whole = save("$input: SaveTaskHistoryBatchInput!", "$input");
+    let expected = found("complexity", 300, 402);
+    assert_eq!(refused(&server, &whole, json!({ "input": { "records": records } })).await, expected);
+    let nested = save("$r: [SaveTaskHistoryInput!]!", "{ records: $r }");
+    assert_eq!(refused(&server, &nested, json!({ "r": records })).await, expected);
+    server.data(&nested, json!({ "r": records[..149] })).await;
+    let cancel = |variable: &str, input: &str| {
+        format!("mutation({variable}) {{ cancelTasks(input: {input}) {{ tasks {{ taskId }} }} }}")
+    };
+    for (query, variables) in [
+        (cancel("$input: CancelTasksInput!", "$input"), json!({ "input": { "filter": {}, "limit": 500 } })),
+        (cancel("$n: Int", "{ filter: {}, limit: $n }"), json!({ "n": 500 })),
+        (cancel("$f: TaskFilter!", "{ filter: $f, limit: 500 }"), json!({ "f": {} })),
+    ] {
+        assert_eq!(refused(&server, &query, variables).await, found("complexity", 300, 502), "{query}");
+    }
+}
+
+#[tokio::test]
 async fn what_graphql_cop_sends_is_refused_soon() {
     let server = ApiServer::start().await;
     let begin = Instant::now();

@@ -1,0 +1,63 @@
+//! What the log holds, and what it never does.
+
+use std::time::Duration;
+
+use futures_util::{SinkExt as _, StreamExt as _};
+use reqwest::header::{ACCEPT, AUTHORIZATION};
+use serde_json::json;
+use taskwire::auth::Role;
+use tokio_tungstenite::connect_async;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+
+use super::super::api_server::{token, token_for};
+use super::super::support::TestDatabase;
+use super::super::support::process::Logging;
+use super::keys::SECRET;
+
+const ME: &str = "{ viewer { userId } }";
+
+/// The signature, as text and as the hexadecimal digits of its bytes: whoever has one of them has the token.
+fn parts(token: &str) -> [String; 2] {
+    let signature = token.rsplit('.').next().unwrap();
+    let digits: Vec<String> = signature.bytes().take(12).map(|byte| format!("{byte:02x}")).collect();
+    [signature.to_owned(), digits.concat()]
+}
+
+#[tokio::test]
+async fn a_token_is_not_in_the_log_however_much_is_logged() {
+    let database = TestDatabase::new().await;
+    for filter in ["trace", "trace,tungstenite::protocol=trace,[request]=trace"] {
+        let variables = [("TASKWIRE_JWT_SECRET", SECRET), ("TASKWIRE_LOG", filter)];
+        let server = Logging::start(&database.url, &[], &variables).await;
+        let [header, source, init] = ["header", "event-source", "socket"].map(|sub| token(sub, Role::User));
+        let renewal = token_for("socket", Role::User, Duration::from_hours(2));
+
+        let url = format!("http://{}/graphql", server.address);
+        let client = reqwest::Client::new();
+        let asked = client.post(&url).json(&json!({ "query": ME })).header(AUTHORIZATION, format!("Bearer {header}"));
+        assert!(asked.send().await.unwrap().text().await.unwrap().contains(r#""userId":"header""#));
+        let url = reqwest::Url::parse_with_params(&url, [("query", ME), ("access_token", &source)]).unwrap();
+        let events = client.get(url).header(ACCEPT, "text/event-stream").send().await.unwrap();
+        assert!(events.text().await.unwrap().contains(r#""userId":"event-source""#));
+
+        let mut request = format!("ws://{}/graphql", server.address).into_client_request().unwrap();
+        request.headers_mut().insert("sec-websocket-protocol", "graphql-transport-ws".parse().unwrap());
+        let (mut socket, _) = connect_async(request).await.unwrap();
+        for (kind, token, answer) in [("connection_init", &init, "connection_ack"), ("ping", &renewal, "pong")] {
+            let payload = json!({ "Authorization": format!("Bearer {token}") });
+            socket.send(Message::text(json!({ "type": kind, "payload": payload }).to_string())).await.unwrap();
+            assert!(socket.next().await.unwrap().unwrap().to_text().unwrap().contains(answer));
+        }
+        socket.close(None).await.unwrap();
+
+        let log = server.end().await;
+        assert!(log.contains("TRACE"), "{log}");
+        for token in [header, source, init, renewal] {
+            for part in parts(&token) {
+                let line = log.lines().find(|line| line.contains(&part));
+                assert!(line.is_none(), "{filter}: {}", line.unwrap_or_default());
+            }
+        }
+    }
+}
