@@ -46,6 +46,7 @@ struct Shared {
     limits: OperationLimits,
     introspection: bool,
     operation_timeout: Duration,
+    maintenance_time: Duration,
     rates: Rates,
     running: Semaphore,
     service: Service,
@@ -69,6 +70,7 @@ impl Api {
             limits: OperationLimits::new(config),
             introspection: config.introspection,
             operation_timeout: config.operation_timeout,
+            maintenance_time: config.maintenance_time,
             rates: Rates::new(config),
             running: Semaphore::new(running.min(Semaphore::MAX_PERMITS)),
             service,
@@ -84,7 +86,7 @@ impl Api {
     /// The schema as this viewer may use it.
     #[must_use]
     pub fn caller(&self, viewer: Viewer) -> Caller {
-        let session = Session::new(self.0.service.clone(), viewer, self.0.operation_timeout);
+        let session = Session::new(self.0.service.clone(), viewer);
         Caller { shared: Arc::clone(&self.0), session, is_admitted: false }
     }
 
@@ -121,6 +123,8 @@ struct Prepared {
     /// Its document has passed validation, and would pass it again.
     is_valid: bool,
     deadline: Instant,
+    /// How long that is.
+    limit: Duration,
 }
 
 impl Caller {
@@ -154,10 +158,12 @@ impl Caller {
         let ty = operation.map(|operation| operation.ty);
         let is_valid = operation.is_some() && shared.documents.is_valid(&document, &request.variables);
         request.set_parsed_query(document.copy());
-        let deadline = Instant::now() + shared.operation_timeout;
-        let request = request.data(self.session.until(deadline));
+        let is_maintenance = operation.is_some_and(|operation| operation.is_maintenance);
+        let limit = if is_maintenance { shared.maintenance_time } else { shared.operation_timeout };
+        let deadline = Instant::now() + limit;
+        let request = request.data(self.session.until(deadline, limit));
         let request = if is_valid { request } else { request.data(document) };
-        Ok(Prepared { request, ty, is_valid, deadline })
+        Ok(Prepared { request, ty, is_valid, deadline, limit })
     }
 
     fn schema(&self, prepared: &Prepared) -> &Schema {
@@ -169,10 +175,10 @@ impl Caller {
         let Ok(_running) = shared.running.try_acquire() else {
             return Err(whole_request(ServiceError::overloaded(RETRY_AFTER)));
         };
-        let (schema, deadline) = (self.schema(&prepared), prepared.deadline + GRACE);
+        let (schema, deadline, limit) = (self.schema(&prepared), prepared.deadline + GRACE, prepared.limit);
         // Boxed, as the resolvers' verbs are: every layer around copies a future as large as all that may run in it.
         let answer = timeout_at(deadline, Box::pin(schema.execute(prepared.request))).await;
-        let answer = answer.map_err(|_| whole_request(ServiceError::timeout(shared.operation_timeout)))?;
+        let answer = answer.map_err(|_| whole_request(ServiceError::timeout(limit)))?;
         shared.limits.check_answer(&answer.data)?;
         Ok(coded(answer))
     }

@@ -92,14 +92,18 @@ pub fn table() -> Vec<Limit> {
         row("`step`", format!("0 to {STEP}"), REFUSED),
         row("`totalSteps`", format!("1 to {TOTAL_STEPS}"), REFUSED),
         row("`progress`", "0 to 1", REFUSED),
-        row("`result`: bytes of its JSON text, numbers spelt out", RESULT_BYTES, REFUSED),
+        row("`result`: bytes of its JSON text, numbers spelt out (`--max-result-bytes`)", RESULT_BYTES, REFUSED),
         row("`result`: levels of nesting", RESULT_LEVELS, REFUSED),
         row("`result`: numbers", format!("between -{RESULT_NUMBER:e} and {RESULT_NUMBER:e}"), REFUSED),
         row("Any text", "no NUL character", REFUSED),
         row("`timestamp`: seconds ahead of the server's clock", TIMESTAMP_AHEAD_SECONDS, REFUSED),
         row("`timestamp`: year", "1 or later", REFUSED),
-        row("`first`, `last`", format!("0 to {PAGE_SIZE}, {DEFAULT_PAGE_SIZE} if left out"), REFUSED),
-        row("Records of a batch", format!("1 to {BATCH_RECORDS}"), REFUSED),
+        row(
+            "`first`, `last` (`--max-page-size`)",
+            format!("0 to {PAGE_SIZE}, {DEFAULT_PAGE_SIZE} if left out"),
+            REFUSED,
+        ),
+        row("Records of a batch (`--max-batch-records`)", format!("1 to {BATCH_RECORDS}"), REFUSED),
         row("Entries of a list in a filter", FILTER_VALUES, REFUSED),
         row("`count(limit:)`", format!("0 to {COUNT}"), REFUSED),
         row("`cancelTasks(limit:)`", format!("1 to {CANCEL_TASKS}"), REFUSED),
@@ -169,6 +173,7 @@ fn of_operations() -> Vec<Limit> {
             config.operation_timeout.as_secs(),
             "TIMEOUT, try again",
         ),
+        row("A maintenance mutation: seconds", config.maintenance_time.as_secs(), "TIMEOUT, try again"),
         row("Queries and mutations at the same time", config.max_concurrent_operations, "OVERLOADED, try again"),
         row("Operations of one viewer in a second", "no limit until set", "RATE_LIMITED, try again"),
         row("Cost of one viewer's operations in a second", "no limit until set", "RATE_LIMITED, try again"),
@@ -229,6 +234,19 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// The same, with these sizes: of a page, of a batch, and of a result in bytes. None is beyond the constant that stands
+    /// for it here.
+    #[must_use]
+    pub fn sizes(self, page: u32, batch: u32, result: usize) -> Self {
+        let of = |asked: u32| i32::try_from(asked).unwrap_or(i32::MAX);
+        Self {
+            page_size: of(page).min(PAGE_SIZE),
+            batch_records: of(batch).min(whole(BATCH_RECORDS)),
+            result_bytes: whole(result.min(RESULT_BYTES)),
+            ..self
+        }
+    }
+
     /// The same, with bodies of so many bytes: a user's, and a worker's or an admin's.
     #[must_use]
     pub fn bodies(self, user: usize, others: usize) -> Self {

@@ -152,6 +152,44 @@ async fn a_variable_within_an_input_counts_as_much_as_one_of_all_of_it() {
 }
 
 #[tokio::test]
+async fn pages_batches_and_results_are_as_large_as_the_operator_says() {
+    let server = ApiServer::configured(|config| {
+        config.graphql.max_page_size = 20;
+        config.graphql.max_batch_records = 2;
+        config.graphql.max_result_bytes = 100;
+    })
+    .await;
+    let told = server.data("{ viewer { limits { pageSize batchRecords resultBytes } } }", json!({})).await;
+    assert_eq!(told["viewer"]["limits"], json!({ "pageSize": 20, "batchRecords": 2, "resultBytes": 100 }));
+    let over = async |query: &str, variables: Value| {
+        let extensions = server.error(query, variables).await["extensions"].clone();
+        assert_eq!(extensions["code"], "BAD_USER_INPUT", "{extensions}");
+        let number = |name: &str| extensions[name].as_i64().unwrap();
+        (extensions["field"].as_str().unwrap().to_owned(), number("limit"), number("value"))
+    };
+    let pages = "query($n: Int) { tasks(userId: \"u\", first: $n) { nodes { taskId } } }";
+    server.data(pages, json!({ "n": 20 })).await;
+    assert_eq!(over(pages, json!({ "n": 21 })).await, ("first".into(), 20, 21));
+    let batch = "mutation($input: SaveTaskHistoryBatchInput!) { saveTaskHistoryBatch(input: $input) { savedCount } }";
+    let records = |count: usize| {
+        let record = |n| report("u", &format!("t{n}"), 1, "RUNNING", json!({}));
+        json!({ "input": { "records": (0..count).map(record).collect::<Vec<_>>() } })
+    };
+    server.data(batch, records(2)).await;
+    assert_eq!(over(batch, records(3)).await, ("input.records".into(), 2, 3));
+    let result = |length: usize| json!({ "stepResult": { "result": "x".repeat(length - 2) } });
+    server.save("u", "t", 1, "RUNNING", result(100)).await;
+    let large = json!({ "input": report("u", "t", 2, "RUNNING", result(101)) });
+    assert_eq!(over(SAVE, large).await, ("input.stepResult.result".into(), 100, 101));
+    // Where no size is asked for, a page is no larger either.
+    for n in 0..20 {
+        server.save("u", &format!("more{n}"), 1, "RUNNING", json!({})).await;
+    }
+    let left_out = server.data(pages, json!({})).await;
+    assert_eq!(left_out["tasks"]["nodes"].as_array().map(Vec::len), Some(20));
+}
+
+#[tokio::test]
 async fn what_graphql_cop_sends_is_refused_soon() {
     let server = ApiServer::start().await;
     let begin = Instant::now();

@@ -108,6 +108,10 @@ async fn what_cannot_be_executed_is_told_in_the_stream() {
     for (query, code) in [
         ("subscription {", "GRAPHQL_PARSE_FAILED"),
         ("subscription { nothing }", "GRAPHQL_VALIDATION_FAILED"),
+        (
+            r#"subscription { a: taskEvents(userId: "u") { feedCursor } b: taskEvents(userId: "u") { feedCursor } }"#,
+            "GRAPHQL_VALIDATION_FAILED",
+        ),
         ("{ nothing }", "GRAPHQL_VALIDATION_FAILED"),
         ("", "BAD_USER_INPUT"),
     ] {

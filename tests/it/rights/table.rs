@@ -33,6 +33,8 @@ const UNAUTHENTICATED: &str = "UNAUTHENTICATED";
 const FORBIDDEN: &str = "FORBIDDEN";
 /// Who acts for everyone has to say for whom.
 const NAME_ONE: &str = "BAD_USER_INPUT";
+/// Nothing is asked for.
+const EMPTY: &str = "BAD_USER_INPUT";
 
 const fn row(about: &'static str, ask: &'static str, answers: [&'static str; 5]) -> Row {
     Row { about, before: Nothing, ask, answers }
@@ -268,6 +270,12 @@ pub(crate) const TABLE: &[Row] = &[
         r#"mutation { saveTaskHistoryBatch(input: { records: [{ userId: "anna", taskId: "{task}", step: 2,
             stepResult: { stepName: "s", status: RUNNING } }] }) { savedCount } }"#,
         [UNAUTHENTICATED, FORBIDDEN, FORBIDDEN, r#"{"savedCount":1}"#, r#"{"savedCount":1}"#],
+    ),
+    on(
+        "Mutation.saveTaskHistoryBatch",
+        Running,
+        "mutation { saveTaskHistoryBatch(input: { records: [] }) { savedCount } }",
+        [UNAUTHENTICATED, FORBIDDEN, FORBIDDEN, EMPTY, EMPTY],
     ),
     on(
         "Mutation.cancelTask",
