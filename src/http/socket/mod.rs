@@ -28,6 +28,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
 use hyper::upgrade::OnUpgrade;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tracing::Instrument as _;
 
 use super::answer::Refusal;
 use super::connections::{Connections, Seat};
@@ -49,7 +50,7 @@ pub(super) async fn upgrade(shared: &Shared, request: Request) -> Result<Respons
     let peer = Some(Peer::of(&parts.extensions).0);
     let authorization = parts.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).map(str::to_owned);
 
-    let task = serve(shared.clone(), upgrade, protocol, peer, authorization);
+    let task = serve(shared.clone(), upgrade, protocol, peer, authorization).in_current_span();
     tokio::spawn(shared.sockets.open.track_future(task));
 
     let mut response = Response::new(Body::empty());

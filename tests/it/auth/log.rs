@@ -61,3 +61,27 @@ async fn a_token_is_not_in_the_log_however_much_is_logged() {
         }
     }
 }
+
+#[tokio::test]
+async fn the_log_says_for_whom_a_trusted_proxy_asks() {
+    let database = TestDatabase::new().await;
+    let variables = [("TASKWIRE_LOG", "debug"), ("TASKWIRE_TRUSTED_PROXY", "127.0.0.0/8")];
+    let server = Logging::start(&database.url, &[], &variables).await;
+    let refused = reqwest::Client::new()
+        .get(format!("http://{}/graphql", server.address))
+        .header("origin", "https://evil.example")
+        .header("x-forwarded-for", "203.0.113.9")
+        .header("x-request-id", "from-nginx-1")
+        .send();
+    assert_eq!(refused.await.unwrap().status(), 403);
+    let line = server.told("refused a request from a foreign origin").await;
+    assert!(line.contains("203.0.113.9") && line.contains("from-nginx-1"), "{line}");
+
+    let mut request = format!("ws://{}/graphql", server.address).into_client_request().unwrap();
+    request.headers_mut().insert("x-forwarded-for", "203.0.113.10".parse().unwrap());
+    let (mut socket, _) = connect_async(request).await.unwrap();
+    while socket.next().await.is_some_and(|message| message.is_ok()) {}
+    let line = server.told("closing a socket").await;
+    assert!(line.contains("203.0.113.10"), "{line}");
+    server.end().await;
+}
