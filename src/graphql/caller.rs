@@ -23,6 +23,7 @@ use super::session::Session;
 use super::{Schema, schema};
 use crate::auth::Viewer;
 use crate::config::GraphqlConfig;
+use crate::service::limits::FRAGMENT_LEVELS;
 use crate::service::rate::Rates;
 use crate::service::{Service, ServiceError};
 
@@ -30,8 +31,6 @@ use crate::service::{Service, ServiceError};
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// A field that has to stop in time says more than we do: it gets so much longer to say it.
 const GRACE: Duration = Duration::from_millis(100);
-/// How deep the library follows fragments within fragments; fields are counted by ourselves.
-const FRAGMENT_LEVELS: usize = 48;
 
 /// The schema over a service. Cheap to clone.
 #[derive(Clone)]

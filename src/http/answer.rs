@@ -5,7 +5,7 @@
 
 use async_graphql::{ServerError, Value};
 use axum::body::Body;
-use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
 use serde::Serialize;
@@ -33,11 +33,13 @@ pub(super) fn respond(mut answer: async_graphql::Response, headers: &HeaderMap) 
     json(status, media_type, &Answer { errors, data })
 }
 
-/// The status where the request was good and the server had no room for it: proxies and clients act on these.
+/// The status where the request was good and the server could not do it, or not now: proxies and clients act on these.
 fn busy(errors: &[ServerError]) -> Option<StatusCode> {
     match text_of(errors.first()?, "code")? {
         "RATE_LIMITED" => Some(StatusCode::TOO_MANY_REQUESTS),
         "OVERLOADED" | "DATABASE_UNAVAILABLE" => Some(StatusCode::SERVICE_UNAVAILABLE),
+        "TIMEOUT" => Some(StatusCode::GATEWAY_TIMEOUT),
+        "INTERNAL_SERVER_ERROR" => Some(StatusCode::INTERNAL_SERVER_ERROR),
         _ => None,
     }
 }
@@ -67,6 +69,9 @@ fn json(status: StatusCode, media_type: MediaType, answer: &Answer<'_>) -> Respo
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, media_type.header());
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // A GET can be in a foreign page as if it were a script or an image: no browser hands its answer over.
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin"));
     if let Some(seconds) = answer.errors.first().and_then(retry_after).filter(|_| !status.is_success()) {
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
     }

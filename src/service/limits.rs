@@ -57,6 +57,8 @@ pub const CURSOR_CHARACTERS: usize = 2_000;
 pub const FEED_CURSOR_CHARACTERS: usize = 300;
 /// Fields and fragments of a document, with its fragments in place.
 pub const SELECTIONS: usize = 10_000;
+/// Fragments within each other that hang on a condition or a type, with the fields around them.
+pub const FRAGMENT_LEVELS: usize = 48;
 /// Lists of introspection that may stand within each other and lead in circles; graphql-js draws the line there too.
 pub const CIRCULAR_LISTS: u64 = 2;
 /// Tasks that a page or a count under a filter looks at.
@@ -118,6 +120,8 @@ pub fn table() -> Vec<Limit> {
         row("A user's request's body: bytes (`--user-body-limit`)", USER_REQUEST_BYTES, TOO_LARGE),
         row("A worker's or an admin's request's body: bytes (`--body-limit`)", REQUEST_BYTES, TOO_LARGE),
         row("Connections at the same time", listen.connections, "closed at once"),
+        row("Requests at the same time on an HTTP/2 connection", 100, "they wait, or are refused by HTTP/2's means"),
+        row("A token: bytes", 8 << 10, "UNAUTHENTICATED"),
         row("A request's header: bytes", listen.header_bytes, "HTTP 431"),
         row("A request's header: seconds to send it", listen.header_timeout.as_secs(), "closed"),
         row("A request's body: seconds to send it", listen.body_timeout.as_secs(), "TIMEOUT, HTTP 408"),
@@ -159,6 +163,11 @@ fn of_operations() -> Vec<Limit> {
         row("Directives (`directives`)", config.max_directives, EXCEEDED),
         row("Fields at the root (`rootFields`)", config.max_root_fields, EXCEEDED),
         row("Fields and fragments, with the fragments in place (`selections`)", SELECTIONS, EXCEEDED),
+        row(
+            "Levels of fields and of fragments that hang on a condition or a type (`fragmentDepth`)",
+            FRAGMENT_LEVELS,
+            EXCEEDED,
+        ),
         row("Tokens of a document (`tokens`)", config.max_tokens, EXCEEDED),
         row("A document's bytes (`documentBytes`)", config.max_document_bytes, EXCEEDED),
         row("Bytes of the variables as JSON (`variablesBytes`)", config.max_variables_bytes, EXCEEDED),
@@ -197,9 +206,9 @@ fn connections() -> impl Iterator<Item = Limit> {
             config.connections_per_address,
             TRY_AGAIN,
         ),
-        row("Operations on a socket", config.operations, "LIMIT_EXCEEDED in `error`; the others go on"),
+        row("Operations on a socket (`operations`)", config.operations, "LIMIT_EXCEEDED in `error`; the others go on"),
         row(
-            "Messages of all operations on a socket: bytes",
+            "Messages of all operations on a socket: bytes (`operationBytes`)",
             config.operation_bytes(),
             "LIMIT_EXCEEDED in `error`; the others go on",
         ),

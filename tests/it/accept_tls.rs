@@ -27,14 +27,14 @@ use super::support::process::{kill, taskwire};
 use super::support::{Folder, TestDatabase, eventually};
 
 /// A new certificate in the folder's files.
-fn write_pair(folder: &Folder) -> CertificateDer<'static> {
+pub(crate) fn write_pair(folder: &Folder) -> CertificateDer<'static> {
     let CertifiedKey { cert, signing_key } = generate_simple_self_signed(vec!["localhost".into()]).unwrap();
     std::fs::write(folder.join("cert.pem"), cert.pem()).unwrap();
     std::fs::write(folder.join("key.pem"), signing_key.serialize_pem()).unwrap();
     cert.der().clone()
 }
 
-fn files(folder: &Folder) -> TlsFiles {
+pub(crate) fn files(folder: &Folder) -> TlsFiles {
     TlsFiles { cert: folder.join("cert.pem"), key: folder.join("key.pem") }
 }
 

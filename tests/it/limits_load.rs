@@ -83,6 +83,8 @@ async fn beyond_the_operations_at_work_the_server_is_overloaded() {
         let error = server.error(ME, json!({})).await;
         assert_eq!(error["extensions"]["code"], "OVERLOADED", "{error}");
         assert!(error["extensions"]["retryAfterMs"].as_u64().unwrap() > 0);
+        let again = server.client.post(server.url()).json(&json!({ "query": ME })).send().await.unwrap();
+        assert_eq!((again.status().as_u16(), again.headers()["retry-after"].to_str().unwrap()), (503, "1"));
         psql.execute("ROLLBACK").await.unwrap();
     };
     let (one, other, ()) = tokio::join!(held(), held(), rest);

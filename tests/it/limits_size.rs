@@ -190,6 +190,17 @@ async fn pages_batches_and_results_are_as_large_as_the_operator_says() {
 }
 
 #[tokio::test]
+async fn fragments_within_each_other_have_their_depth() {
+    let server = ApiServer::configured(|config| config.graphql.max_directives = 100).await;
+    let nested = |count: usize| {
+        let one = |n: usize| format!("fragment F{n} on Viewer {{ ...F{} @include(if: true) }}", n + 1);
+        format!("{{ viewer {{ ...F0 }} }} {} fragment F{count} on Viewer {{ role }}", many(count, one))
+    };
+    server.data(&nested(40), json!({})).await;
+    assert_eq!(refused(&server, &nested(52), json!({})).await, found("fragmentDepth", 48, 49));
+}
+
+#[tokio::test]
 async fn what_graphql_cop_sends_is_refused_soon() {
     let server = ApiServer::start().await;
     let begin = Instant::now();
@@ -206,6 +217,10 @@ async fn what_graphql_cop_sends_is_refused_soon() {
     let body = json!([{ "query": "{ __typename }" }, { "query": "{ __typename }" }]);
     let batch = server.client.post(server.url()).json(&body).send().await.unwrap();
     assert_eq!(batch.status(), 400);
+    // A header for a debugger brings nothing more, to those either who are let in.
+    let traced = server.client.post(server.url()).header("x-apollo-tracing", "1");
+    let traced = traced.json(&json!({ "query": "{ __typename }" })).send().await.unwrap();
+    assert_eq!(traced.json::<Value>().await.unwrap(), json!({ "data": { "__typename": "Query" } }));
     assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
 }
 
@@ -227,9 +242,9 @@ async fn bombs_of_fragments_cost_no_more_than_their_length() {
 #[tokio::test]
 async fn a_save_of_the_largest_batch_is_within_the_defaults() {
     let server = ApiServer::start().await;
-    let records: Vec<Value> = (0..2_000).map(|n| report("u", &format!("t{n}"), 1, "RUNNING", json!({}))).collect();
+    let records: Vec<Value> = (0..10_000).map(|n| report("u", &format!("t{n}"), 1, "RUNNING", json!({}))).collect();
     let query = "mutation($input: SaveTaskHistoryBatchInput!) { saveTaskHistoryBatch(input: $input) { savedCount } }";
     let data = server.data(query, json!({ "input": { "records": records } })).await;
-    assert_eq!(data["saveTaskHistoryBatch"]["savedCount"], 2_000);
+    assert_eq!(data["saveTaskHistoryBatch"]["savedCount"], 10_000);
     assert!(server.data(SAVE, json!({ "input": report("u", "t", 1, "RUNNING", json!({})) })).await.is_object());
 }

@@ -85,3 +85,22 @@ async fn the_log_says_for_whom_a_trusted_proxy_asks() {
     assert!(line.contains("203.0.113.10"), "{line}");
     server.end().await;
 }
+
+#[tokio::test]
+async fn a_server_that_is_left_open_says_so_where_everybody_reads_it() {
+    let database = TestDatabase::new().await;
+    let quiet = [("TASKWIRE_LOG", "error")];
+    for (arguments, is_open) in [
+        (&["--listen", "0.0.0.0:0", "--insecure"][..], true),
+        (&["--public-host", "tasks.example.com"], true),
+        (&[], false),
+        (&["--listen", "0.0.0.0:0", "--jwt-secret", SECRET], false),
+    ] {
+        let server = Logging::start(&database.url, arguments, &quiet).await;
+        assert_eq!(server.greeting.contains("INSECURE   nobody has to sign in"), is_open, "{}", server.greeting);
+        server.end().await;
+    }
+    let loud = [("TASKWIRE_LOG", "warn")];
+    let server = Logging::start(&database.url, &["--listen", "0.0.0.0:0", "--insecure"], &loud).await;
+    assert!(server.end().await.contains("INSECURE: nobody has to sign in"));
+}

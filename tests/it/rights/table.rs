@@ -103,6 +103,18 @@ pub(crate) const TABLE: &[Row] = &[
         ],
     ),
     hers(
+        "Task.cancellation",
+        r#"{ task(userId: "anna", taskId: "stop") { cancellation { requestedAt } } }"#,
+        r#"{"cancellation":{"requestedAt":"*"}}"#,
+        "null",
+    ),
+    hers(
+        "TaskStep.record",
+        r#"{ task(userId: "anna", taskId: "t") { steps(first: 1) { nodes { record { step } } } } }"#,
+        r#"{"steps":{"nodes":[{"record":{"step":1}}]}}"#,
+        "null",
+    ),
+    hers(
         "TaskConnection.count",
         r#"{ tasks(userId: "anna", first: 0) { count { value isExact } } }"#,
         r#"{"count":{"value":2,"isExact":true}}"#,
