@@ -73,15 +73,13 @@ async fn run(
             },
         }
     }
-    match timeout(common.handler_timeout, handler).await {
-        Ok(answer) => answer.map_err(|never| match never {}),
-        Err(_) => {
-            let told = common.handler_timeout.as_secs_f64();
-            let tell = || tracing::warn!(seconds = told, "gave up a request (--handler-timeout)");
-            request_id::span(&headers, peer).in_scope(tell);
-            Err(TooLong::handler(common.handler_timeout, headers))
-        }
+    if let Ok(answer) = timeout(common.handler_timeout, handler).await {
+        return answer.map_err(|never| match never {});
     }
+    let told = common.handler_timeout.as_secs_f64();
+    let tell = || tracing::warn!(seconds = told, "gave up a request (--handler-timeout)");
+    request_id::span(&headers, peer).in_scope(tell);
+    Err(TooLong::handler(common.handler_timeout, headers))
 }
 
 fn is_stream(headers: &HeaderMap) -> bool {
