@@ -44,6 +44,10 @@ const CLOSE: Duration = Duration::from_millis(500);
 /// The same where PostgreSQL ends with us, and with it whatever goes on there.
 const CLOSE_OWN: Duration = Duration::from_millis(200);
 
+/// To who leaves a server open.
+const INSECURE: &str = "nobody has to sign in, and everybody who can reach this server may read, change and cancel \
+                        everybody's tasks; give a key by --jwt-secret-file, --jwks-file or --jwks-url";
+
 /// What the whole end may take, all but a little for PostgreSQL to be cut short.
 const ALL: Duration = Duration::from_secs(9);
 /// What PostgreSQL has for its own end, whatever else was slow: cut short, it has to recover at the next start.
@@ -100,6 +104,7 @@ pub struct App {
     shutdown: Shutdown,
     listening: Listening,
     is_encrypted: bool,
+    is_exposed: bool,
 }
 
 impl App {
@@ -145,6 +150,7 @@ impl App {
         let sockets = Sockets { connections: connections.clone(), open: shutdown.sockets.clone() };
         let router = http::router(parts.api(), parts.authenticator().clone(), config, sockets);
         let is_encrypted = tls.is_some();
+        let is_exposed = is_exposed(parts.authenticator(), config);
         let stop = shutdown.accepting.clone();
         let listening = Listening::start(listener, router, &config.listen, tls, &telemetry, stop);
         Ok(Self {
@@ -158,6 +164,7 @@ impl App {
             shutdown,
             listening,
             is_encrypted,
+            is_exposed,
         })
     }
 
@@ -248,8 +255,10 @@ impl App {
             .cluster
             .as_ref()
             .map_or_else(String::new, |cluster| format!("\n  psql       {}", cluster.psql_command()));
+        // Here too, since a log can be turned down.
+        let warning = if self.is_exposed { format!("\n  INSECURE   {INSECURE}") } else { String::new() };
         format!(
-            "taskwire {VERSION} is ready\n  GraphQL    {url} (subscriptions: {socket}://{}/graphql)\n  database   {}{psql}\n  \
+            "taskwire {VERSION} is ready{warning}\n  GraphQL    {url} (subscriptions: {socket}://{}/graphql)\n  database   {}{psql}\n  \
              try first  curl -s {url} -H 'content-type: application/json' -d '{{\"query\": \"{{ tasks(first: 3) {{ nodes \
              {{ userId taskId status }} }} }}\"}}'",
             self.address, self.database_line
@@ -309,14 +318,17 @@ async fn authenticator(config: &Config) -> Result<Authenticator, StartError> {
     let authenticator = Authenticator::new(&config.auth, Clock::system())
         .await
         .map_err(|error| StartError::Keys { cause: error.to_string() })?;
-    if authenticator.is_open() && !config.http.listen.ip().to_canonical().is_loopback() {
-        tracing::warn!(
-            listen = %config.http.listen,
-            "INSECURE: nobody has to sign in, and everybody who can reach this address may read, change and cancel \
-             everybody's tasks (--insecure); give a key by --jwt-secret-file, --jwks-file or --jwks-url"
-        );
+    if is_exposed(&authenticator, config) {
+        tracing::warn!(listen = %config.http.listen, "INSECURE: {INSECURE}");
     }
     Ok(authenticator)
+}
+
+/// Whether others than this machine's people are let in without a token: they reach it by its address, or by a proxy
+/// that speaks for a public host.
+fn is_exposed(authenticator: &Authenticator, config: &Config) -> bool {
+    let is_reached = !config.http.listen.ip().to_canonical().is_loopback() || !config.http.public_hosts.is_empty();
+    authenticator.is_open() && is_reached
 }
 
 fn tls(config: &Config) -> Result<Option<Tls>, StartError> {

@@ -16,7 +16,14 @@ use prometheus_client::{
     },
     registry::Registry,
 };
-use tracing_subscriber::{EnvFilter, fmt, util::SubscriberInitExt};
+use tracing::{Level, Metadata};
+use tracing_subscriber::{
+    EnvFilter,
+    filter::filter_fn,
+    fmt,
+    layer::SubscriberExt as _,
+    util::{SubscriberInitExt, TryInitError},
+};
 
 /// Libraries that tell more than anybody wants to know.
 const QUIET: &str = "sqlx=warn,sea_orm_migration=warn";
@@ -25,9 +32,15 @@ const QUIET: &str = "sqlx=warn,sea_orm_migration=warn";
 /// The first call counts: a test process may start several servers.
 pub fn init_logging(filter: &str) {
     let filter = EnvFilter::try_new(format!("{QUIET},{filter}")).unwrap_or_else(|_| EnvFilter::new("info"));
+    let lines = fmt().with_env_filter(filter).with_ansi(io::stderr().is_terminal()).with_writer(io::stderr).finish();
     // A second call fails since there is a subscriber already, which is all that is wanted.
-    let _ =
-        fmt().with_env_filter(filter).with_ansi(io::stderr().is_terminal()).with_writer(io::stderr).finish().try_init();
+    let _: Result<(), TryInitError> = lines.with(filter_fn(keeps_secrets)).try_init();
+}
+
+/// The WebSocket library traces every message and frame whole, and with them the token of `connection_init`: no filter of
+/// the operator's lets that through.
+fn keeps_secrets(metadata: &Metadata<'_>) -> bool {
+    !(*metadata.level() == Level::TRACE && metadata.target().starts_with("tungstenite"))
 }
 
 /// All metrics. Cheap to clone: the clones count together.

@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::Authenticator;
-use crate::config::Config;
+use crate::config::{Config, GraphqlConfig};
 use crate::db::Database;
 use crate::feed::{self, FeedSettings, Hub};
 use crate::graphql::Api;
@@ -65,10 +65,16 @@ impl Parts {
         let (background, tracker) = (CancellationToken::new(), TaskTracker::new());
         feed::start(&hub, database.options.clone(), &tracker, &background);
         maintenance::start(&store, database, &tracker, &background);
+        let GraphqlConfig { max_page_size, max_batch_records, max_result_bytes, .. } = config.graphql;
+        let limits = Limits::default().bodies(config.http.user_body_limit, config.http.body_limit).sizes(
+            max_page_size,
+            max_batch_records,
+            max_result_bytes,
+        );
         let service = Service::new(store, lanes.clone(), hub, config.task.settle)
             .users_may_save(config.auth.users_may_save)
             .with_batch_bytes(config.write.queue_bytes)
-            .with_limits(Limits::default().bodies(config.http.user_body_limit, config.http.body_limit));
+            .with_limits(limits);
         let api = Api::new(service.clone(), &config.graphql);
         Self { service, api, authenticator, lanes, subscriptions, background, tracker }
     }

@@ -37,12 +37,24 @@ pub struct GraphqlFlags {
     /// Size of one answer, as JSON [default: 32MiB]
     #[arg(long, env = "TASKWIRE_MAX_ANSWER_BYTES", value_name = "SIZE", value_parser = humane::bytes, help_heading = "Operations")]
     pub max_answer_bytes: Option<usize>,
+    /// Entries of one page of a list, up to 500 [default: 500]
+    #[arg(long, env = "TASKWIRE_MAX_PAGE_SIZE", value_name = "NUMBER", help_heading = "Operations")]
+    pub max_page_size: Option<u32>,
+    /// Records of one batch, up to 10000 [default: 10000]
+    #[arg(long, env = "TASKWIRE_MAX_BATCH_RECORDS", value_name = "NUMBER", help_heading = "Operations")]
+    pub max_batch_records: Option<u32>,
+    /// Size of a step's result, as JSON, up to 256KiB [default: 256KiB]
+    #[arg(long, env = "TASKWIRE_MAX_RESULT_BYTES", value_name = "SIZE", value_parser = humane::bytes, help_heading = "Operations")]
+    pub max_result_bytes: Option<usize>,
     /// Whether the schema tells what it consists of, and names like a misspelt one are suggested [default: on]
     #[arg(long, env = "TASKWIRE_INTROSPECTION", value_name = "ON|OFF", help_heading = "Operations")]
     pub introspection: Option<Switch>,
     /// How long one operation may take; of a subscription, its start [default: 30s]
     #[arg(long, env = "TASKWIRE_OPERATION_TIMEOUT", value_name = "DURATION", value_parser = humane::duration, help_heading = "Operations")]
     pub operation_timeout: Option<Duration>,
+    /// The same for maintenance: cleaning up, optimising, erasing a user [default: 10min]
+    #[arg(long, env = "TASKWIRE_MAINTENANCE_TIME", value_name = "DURATION", value_parser = humane::duration, help_heading = "Operations")]
+    pub maintenance_time: Option<Duration>,
     /// Queries and mutations at work at the same time; beyond it they are refused as OVERLOADED [default: 4096]
     #[arg(long, env = "TASKWIRE_MAX_CONCURRENT_OPERATIONS", value_name = "NUMBER", help_heading = "Operations")]
     pub max_concurrent_operations: Option<u32>,
@@ -87,10 +99,18 @@ pub struct GraphqlConfig {
     pub max_variables_bytes: usize,
     /// Bytes of an answer, as JSON.
     pub max_answer_bytes: usize,
+    /// Entries of a page.
+    pub max_page_size: u32,
+    /// Records of a batch.
+    pub max_batch_records: u32,
+    /// Bytes of a result, as JSON.
+    pub max_result_bytes: usize,
     /// Whether `__schema` and `__type` are answered, and misspelt names get suggestions.
     pub introspection: bool,
     /// How long an operation may take; of a subscription, its start.
     pub operation_timeout: Duration,
+    /// How long maintenance may take.
+    pub maintenance_time: Duration,
     /// Queries and mutations at the same time.
     pub max_concurrent_operations: u32,
     /// Operations of one viewer in a second.
@@ -113,8 +133,12 @@ impl Default for GraphqlConfig {
             max_document_bytes: 512 << 10,
             max_variables_bytes: 16 << 20,
             max_answer_bytes: 32 << 20,
+            max_page_size: 500,
+            max_batch_records: 10_000,
+            max_result_bytes: 256 << 10,
             introspection: true,
             operation_timeout: Duration::from_secs(30),
+            maintenance_time: Duration::from_mins(10),
             max_concurrent_operations: 4_096,
             max_operations_per_second: None,
             max_cost_per_second: None,
@@ -136,8 +160,12 @@ impl GraphqlConfig {
             max_document_bytes: flags.max_document_bytes.unwrap_or(default.max_document_bytes),
             max_variables_bytes: flags.max_variables_bytes.unwrap_or(default.max_variables_bytes),
             max_answer_bytes: flags.max_answer_bytes.unwrap_or(default.max_answer_bytes),
+            max_page_size: flags.max_page_size.unwrap_or(default.max_page_size),
+            max_batch_records: flags.max_batch_records.unwrap_or(default.max_batch_records),
+            max_result_bytes: flags.max_result_bytes.unwrap_or(default.max_result_bytes),
             introspection: flags.introspection.map_or(default.introspection, |switch| switch == Switch::On),
             operation_timeout: flags.operation_timeout.unwrap_or(default.operation_timeout),
+            maintenance_time: flags.maintenance_time.unwrap_or(default.maintenance_time),
             max_concurrent_operations: flags.max_concurrent_operations.unwrap_or(default.max_concurrent_operations),
             max_operations_per_second: flags.max_operations_per_second,
             max_cost_per_second: flags.max_cost_per_second,
@@ -161,8 +189,22 @@ impl GraphqlConfig {
         if let Some((setting, _)) = at_least_one.into_iter().find(|(_, is_zero)| *is_zero) {
             return Err(ConfigError::new(setting, "must be at least 1"));
         }
+        // The hard ones: what is stored, and what an operation costs, is reckoned with them.
+        let (page, batch, result) = (self.max_page_size, self.max_batch_records, self.max_result_bytes);
+        for (setting, is_within, bounds) in [
+            ("--max-page-size", (1..=500).contains(&page), "1 to 500"),
+            ("--max-batch-records", (1..=10_000).contains(&batch), "1 to 10000"),
+            ("--max-result-bytes", (1..=256 << 10).contains(&result), "1B to 256KiB"),
+        ] {
+            if !is_within {
+                return Err(ConfigError::new(setting, format!("must be {bounds}")));
+            }
+        }
         if self.operation_timeout < Duration::from_millis(10) || self.operation_timeout > Duration::from_hours(1) {
             return Err(ConfigError::new("--operation-timeout", "must be 10ms to 1h"));
+        }
+        if self.maintenance_time < self.operation_timeout || self.maintenance_time > Duration::from_hours(12) {
+            return Err(ConfigError::new("--maintenance-time", "must be --operation-timeout or more, and at most 12h"));
         }
         Ok(())
     }

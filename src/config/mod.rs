@@ -158,6 +158,21 @@ impl Config {
         self.documents.validate()?;
         self.feed.validate()?;
         self.write.validate()?;
-        self.task.validate()
+        self.task.validate()?;
+        self.validate_together()
+    }
+
+    fn validate_together(&self) -> Result<(), ConfigError> {
+        // Who is given up from outside is told less than whose operation ends by itself: not even a save's recordId.
+        if self.listen.handler_timeout <= self.graphql.operation_timeout.max(self.graphql.maintenance_time) {
+            return Err(ConfigError::new(
+                "--handler-timeout",
+                "must be more than --operation-timeout and --maintenance-time: set these lower, or it higher",
+            ));
+        }
+        if self.http.user_body_limit > self.http.body_limit {
+            return Err(ConfigError::new("--user-body-limit", "must be at most --body-limit, that of workers"));
+        }
+        Ok(())
     }
 }

@@ -3,6 +3,8 @@
 
 use std::{error::Error, time::Duration};
 
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
@@ -91,10 +93,18 @@ struct Extensions {
 
 impl Client {
     /// For a server's GraphQL address. Once `stop` is cancelled nothing is tried again.
-    pub(super) fn new(url: &str, stop: CancellationToken) -> Result<Self, DemoError> {
+    pub(super) fn new(url: &str, token: Option<&SecretString>, stop: CancellationToken) -> Result<Self, DemoError> {
+        let mut headers = HeaderMap::new();
+        if let Some(token) = token {
+            let value = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret()));
+            let mut value = value.map_err(|_| DemoError::System("the token cannot stand in a header".into()))?;
+            value.set_sensitive(true);
+            headers.insert(AUTHORIZATION, value);
+        }
         // The demo plays beside the server: a proxy of the environment has no part in it.
         let http = reqwest::Client::builder()
             .timeout(REQUEST)
+            .default_headers(headers)
             .no_proxy()
             .build()
             .map_err(|error| DemoError::System(error.to_string()))?;
@@ -200,7 +210,7 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/graphql", listener.local_addr().unwrap());
         tokio::spawn(async { axum::serve(listener, Router::new().route("/graphql", post(answer))).await });
-        (Client::new(&url, CancellationToken::new()).unwrap(), sent)
+        (Client::new(&url, None, CancellationToken::new()).unwrap(), sent)
     }
 
     #[tokio::test]

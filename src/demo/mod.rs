@@ -17,6 +17,7 @@ mod worker;
 use std::{sync::Arc, time::Duration};
 
 use clap::Args;
+use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::json;
 use tokio::{
@@ -33,13 +34,14 @@ use worker::Worker;
 /// The users whose workers are played. `--clean` looks after the same ones.
 const USERS: [&str; 5] = ["demo-anna", "demo-ben", "demo-chen", "demo-dora", "demo-emil"];
 
+const MAKE_ONE: &str = "taskwire token --sub demo --role worker";
 /// Above so many reports a second nobody could read a line each.
 const READABLE_RATE: f64 = 50.0;
 
 /// What `taskwire demo` can be told.
 #[derive(Debug, Clone, Args)]
 pub struct DemoArgs {
-    /// GraphQL address of the running server; plain HTTP
+    /// GraphQL address of the running server; plain HTTP, so not one with --tls-cert
     #[arg(
         long,
         env = "TASKWIRE_DEMO_URL",
@@ -48,6 +50,10 @@ pub struct DemoArgs {
         value_parser = plain_http
     )]
     pub url: String,
+    /// A worker's or an admin's token, where the server wants one, as `taskwire token --sub demo --role worker` makes it; on a
+    /// command line other users can read it
+    #[arg(long, env = "TASKWIRE_DEMO_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    pub token: Option<SecretString>,
     /// Reports per second of all workers together
     #[arg(long, env = "TASKWIRE_DEMO_RATE", value_name = "NUMBER", default_value_t = 5.0, value_parser = usable_rate)]
     pub rate: f64,
@@ -105,7 +111,7 @@ pub enum DemoError {
 pub async fn run(args: DemoArgs) -> Result<(), DemoError> {
     let mut signals = Signals::new()?;
     let stop = CancellationToken::new();
-    let client = Arc::new(Client::new(&args.url, stop.clone())?);
+    let client = Arc::new(Client::new(&args.url, args.token.as_ref(), stop.clone())?);
     greet(&client).await?;
     if args.clean {
         return tokio::select! {
@@ -187,9 +193,16 @@ async fn greet(client: &Client) -> Result<(), DemoError> {
     }
     let data: Data = client.call("{ viewer { maySave } }", &json!({})).await.map_err(|error| match error {
         CallError::NoAnswer(cause) => DemoError::Unreachable { url: client.url().to_owned(), cause },
+        CallError::Refused { code, message, .. } if code == "UNAUTHENTICATED" => {
+            DemoError::Refused(format!("{message} Give TASKWIRE_DEMO_TOKEN or --token: {MAKE_ONE}"))
+        }
         other => other.into(),
     })?;
-    if data.viewer.may_save { Ok(()) } else { Err(DemoError::Refused("this viewer may not save task history".into())) }
+    if data.viewer.may_save {
+        Ok(())
+    } else {
+        Err(DemoError::Refused(format!("this viewer may not save task history; try one of: {MAKE_ONE}")))
+    }
 }
 
 /// So many that a task reports every second or two, and that a high rate does not wait for answers.

@@ -23,6 +23,7 @@ use super::session::Session;
 use super::{Schema, schema};
 use crate::auth::Viewer;
 use crate::config::GraphqlConfig;
+use crate::service::limits::FRAGMENT_LEVELS;
 use crate::service::rate::Rates;
 use crate::service::{Service, ServiceError};
 
@@ -30,8 +31,6 @@ use crate::service::{Service, ServiceError};
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// A field that has to stop in time says more than we do: it gets so much longer to say it.
 const GRACE: Duration = Duration::from_millis(100);
-/// How deep the library follows fragments within fragments; fields are counted by ourselves.
-const FRAGMENT_LEVELS: usize = 48;
 
 /// The schema over a service. Cheap to clone.
 #[derive(Clone)]
@@ -46,6 +45,7 @@ struct Shared {
     limits: OperationLimits,
     introspection: bool,
     operation_timeout: Duration,
+    maintenance_time: Duration,
     rates: Rates,
     running: Semaphore,
     service: Service,
@@ -69,6 +69,7 @@ impl Api {
             limits: OperationLimits::new(config),
             introspection: config.introspection,
             operation_timeout: config.operation_timeout,
+            maintenance_time: config.maintenance_time,
             rates: Rates::new(config),
             running: Semaphore::new(running.min(Semaphore::MAX_PERMITS)),
             service,
@@ -84,8 +85,8 @@ impl Api {
     /// The schema as this viewer may use it.
     #[must_use]
     pub fn caller(&self, viewer: Viewer) -> Caller {
-        let session = Session::new(self.0.service.clone(), viewer, self.0.operation_timeout);
-        Caller { shared: Arc::clone(&self.0), session }
+        let session = Session::new(self.0.service.clone(), viewer);
+        Caller { shared: Arc::clone(&self.0), session, is_admitted: false }
     }
 
     /// What sort of operation a request asks for; none where it names one that its document does not have.
@@ -110,6 +111,8 @@ fn without_introspection<Q, M, S>(builder: SchemaBuilder<Q, M, S>) -> SchemaBuil
 pub struct Caller {
     shared: Arc<Shared>,
     session: Session,
+    /// Its next operation has been counted.
+    is_admitted: bool,
 }
 
 /// A request that may be executed.
@@ -119,9 +122,17 @@ struct Prepared {
     /// Its document has passed validation, and would pass it again.
     is_valid: bool,
     deadline: Instant,
+    /// How long that is.
+    limit: Duration,
 }
 
 impl Caller {
+    /// The caller of one operation that is counted now, before anything has been read of it; or why there may be none.
+    pub fn admitted(self) -> Result<Self, ServerError> {
+        self.shared.rates.admit_operation(&self.session.viewer).map_err(whole_request)?;
+        Ok(Self { is_admitted: true, ..self })
+    }
+
     /// What sort of operation a request asks for; none where it names one that its document does not have.
     pub fn operation_type(&self, request: &Request) -> Result<Option<OperationType>, ServerError> {
         self.shared.operation_type(request)
@@ -130,6 +141,9 @@ impl Caller {
     /// The request within its limits, with its document and its session; or why it is refused.
     fn prepare(&self, mut request: Request) -> Result<Prepared, ServerError> {
         let shared = &*self.shared;
+        if !self.is_admitted {
+            shared.rates.admit_operation(&self.session.viewer).map_err(whole_request)?;
+        }
         shared.limits.check_variables(&request.variables)?;
         let document = shared.documents.get(&request.query, &shared.limits)?;
         // One that is not there is the library's to refuse.
@@ -139,14 +153,16 @@ impl Caller {
         }
         let cost = operation.map_or(1, |operation| shared.documents.cost(&document, operation, &request.variables));
         shared.limits.check_cost(cost)?;
-        shared.rates.admit(&self.session.viewer, cost).map_err(whole_request)?;
+        shared.rates.admit_cost(&self.session.viewer, cost).map_err(whole_request)?;
         let ty = operation.map(|operation| operation.ty);
         let is_valid = operation.is_some() && shared.documents.is_valid(&document, &request.variables);
         request.set_parsed_query(document.copy());
-        let deadline = Instant::now() + shared.operation_timeout;
-        let request = request.data(self.session.until(deadline));
+        let is_maintenance = operation.is_some_and(|operation| operation.is_maintenance);
+        let limit = if is_maintenance { shared.maintenance_time } else { shared.operation_timeout };
+        let deadline = Instant::now() + limit;
+        let request = request.data(self.session.until(deadline, limit));
         let request = if is_valid { request } else { request.data(document) };
-        Ok(Prepared { request, ty, is_valid, deadline })
+        Ok(Prepared { request, ty, is_valid, deadline, limit })
     }
 
     fn schema(&self, prepared: &Prepared) -> &Schema {
@@ -158,10 +174,10 @@ impl Caller {
         let Ok(_running) = shared.running.try_acquire() else {
             return Err(whole_request(ServiceError::overloaded(RETRY_AFTER)));
         };
-        let (schema, deadline) = (self.schema(&prepared), prepared.deadline + GRACE);
+        let (schema, deadline, limit) = (self.schema(&prepared), prepared.deadline + GRACE, prepared.limit);
         // Boxed, as the resolvers' verbs are: every layer around copies a future as large as all that may run in it.
         let answer = timeout_at(deadline, Box::pin(schema.execute(prepared.request))).await;
-        let answer = answer.map_err(|_| whole_request(ServiceError::timeout(shared.operation_timeout)))?;
+        let answer = answer.map_err(|_| whole_request(ServiceError::timeout(limit)))?;
         shared.limits.check_answer(&answer.data)?;
         Ok(coded(answer))
     }

@@ -101,6 +101,14 @@ pub(crate) fn too_many_selections(max: usize, value: u64) -> ServerError {
     limit_exceeded("selections", u64::try_from(max).unwrap_or(u64::MAX), value)
 }
 
+/// The specification's rule, which the library does not know.
+pub(crate) fn several_subscriptions() -> ServerError {
+    let message = "A subscription asks for one field, and not for `__typename`. Start one operation for each.";
+    let mut error = ServerError::new(message, None);
+    set_code(&mut error, "GRAPHQL_VALIDATION_FAILED");
+    error
+}
+
 /// The operation, or its answer, is beyond a limit.
 pub(crate) fn limit_exceeded(limit: &'static str, max: u64, value: u64) -> ServerError {
     let mut error = ServerError::new(format!("The limit {limit} is {max}; this is {value}."), None);

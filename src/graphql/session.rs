@@ -20,21 +20,20 @@ pub(crate) struct Session {
     /// Who is asking.
     pub(crate) viewer: Viewer,
     records: Arc<RecordLoader>,
-    operation_timeout: Duration,
-    /// When the operation's time is over.
-    deadline: Option<Instant>,
+    /// When the operation's time is over, and how long that is.
+    time: Option<(Instant, Duration)>,
 }
 
 impl Session {
     /// The session of this viewer.
     #[must_use]
-    pub(crate) fn new(service: Service, viewer: Viewer, operation_timeout: Duration) -> Self {
-        Self { service, viewer, records: Arc::default(), operation_timeout, deadline: None }
+    pub(crate) fn new(service: Service, viewer: Viewer) -> Self {
+        Self { service, viewer, records: Arc::default(), time: None }
     }
 
-    /// The session of an operation that ends then.
-    pub(crate) fn until(&self, deadline: Instant) -> Self {
-        Self { deadline: Some(deadline), ..self.clone() }
+    /// The session of an operation that ends then, after so long.
+    pub(crate) fn until(&self, deadline: Instant, limit: Duration) -> Self {
+        Self { time: Some((deadline, limit)), ..self.clone() }
     }
 
     /// What a verb gives, if it gives it before the operation's time is over. For verbs whose failure says more than that
@@ -43,8 +42,8 @@ impl Session {
         &self,
         verb: impl Future<Output = Result<T, ServiceError>>,
     ) -> Result<T, ServiceError> {
-        let Some(deadline) = self.deadline else { return verb.await };
-        timeout_at(deadline, verb).await.unwrap_or_else(|_| Err(ServiceError::timeout(self.operation_timeout)))
+        let Some((deadline, limit)) = self.time else { return verb.await };
+        timeout_at(deadline, verb).await.unwrap_or_else(|_| Err(ServiceError::timeout(limit)))
     }
 
     /// The session that [`Caller`](super::Caller) put into the request.

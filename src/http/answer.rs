@@ -5,7 +5,7 @@
 
 use async_graphql::{ServerError, Value};
 use axum::body::Body;
-use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
 use serde::Serialize;
@@ -33,11 +33,13 @@ pub(super) fn respond(mut answer: async_graphql::Response, headers: &HeaderMap) 
     json(status, media_type, &Answer { errors, data })
 }
 
-/// The status where the request was good and the server had no room for it: proxies and clients act on these.
+/// The status where the request was good and the server could not do it, or not now: proxies and clients act on these.
 fn busy(errors: &[ServerError]) -> Option<StatusCode> {
     match text_of(errors.first()?, "code")? {
         "RATE_LIMITED" => Some(StatusCode::TOO_MANY_REQUESTS),
         "OVERLOADED" | "DATABASE_UNAVAILABLE" => Some(StatusCode::SERVICE_UNAVAILABLE),
+        "TIMEOUT" => Some(StatusCode::GATEWAY_TIMEOUT),
+        "INTERNAL_SERVER_ERROR" => Some(StatusCode::INTERNAL_SERVER_ERROR),
         _ => None,
     }
 }
@@ -67,6 +69,9 @@ fn json(status: StatusCode, media_type: MediaType, answer: &Answer<'_>) -> Respo
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, media_type.header());
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // A GET can be in a foreign page as if it were a script or an image: no browser hands its answer over.
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin"));
     if let Some(seconds) = answer.errors.first().and_then(retry_after).filter(|_| !status.is_success()) {
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
@@ -91,7 +96,7 @@ fn text_of<'a>(error: &'a ServerError, name: &str) -> Option<&'a str> {
 /// Why a request is not even executed.
 #[derive(Debug)]
 pub(super) struct Refusal {
-    /// None: as the media type has it for a request that is one, but is not executed.
+    /// None: as the error's code or the media type has it for a request that is one, but is not executed.
     status: Option<StatusCode>,
     error: Box<ServerError>,
     header: Option<(HeaderName, HeaderValue)>,
@@ -145,8 +150,9 @@ impl Refusal {
     pub(super) fn respond(mut self, headers: &HeaderMap) -> Response {
         request_id::mark(std::slice::from_mut(&mut *self.error), headers);
         let media_type = MediaType::of(headers);
-        let answer = Answer { errors: std::slice::from_ref(&*self.error), data: None };
-        let mut response = json(self.status.unwrap_or(media_type.refused()), media_type, &answer);
+        let errors = std::slice::from_ref(&*self.error);
+        let status = self.status.or_else(|| busy(errors)).unwrap_or(media_type.refused());
+        let mut response = json(status, media_type, &Answer { errors, data: None });
         if let Some((name, value)) = self.header {
             response.headers_mut().insert(name, value);
         }

@@ -45,7 +45,7 @@ use axum::response::Response;
 use axum::routing::{any, get};
 use tokio_util::task::TaskTracker;
 
-use crate::auth::Authenticator;
+use crate::auth::{Authenticator, Viewer};
 use crate::config::Config;
 use crate::graphql::Api;
 use answer::Refusal;
@@ -78,7 +78,7 @@ struct Shared {
 /// The routes: `/graphql` for queries, mutations and, over WebSocket, subscriptions; `/health`.
 pub fn router(api: Api, authenticator: Authenticator, config: &Config, sockets: Sockets) -> Router {
     let guard = Arc::new(Guard::new(&config.http));
-    let persisted = Arc::new(Persisted::new(&config.documents));
+    let persisted = Arc::new(Persisted::new(&config.documents, api.clone()));
     let shared = Shared { api, authenticator, guard, persisted, sockets };
     let routes = Router::new().route("/graphql", any(graphql)).route("/health", get(health)).with_state(shared);
     routes.layer(compression::layer()).layer(middleware::from_fn(request_id::attach))
@@ -113,19 +113,16 @@ async fn execute(shared: &Shared, request: Request, headers: &HeaderMap) -> Resu
     let viewer = viewer::of_request(&shared.authenticator, request.method(), request.uri(), headers).await;
     let viewer = viewer.map_err(SignInError::refusal)?;
     let peer = Peer::of(request.extensions());
-    let request = if *request.method() == Method::GET {
-        request::from_query_string(request.uri(), &shared.persisted, &shared.api)
-    } else {
-        let limit = shared.api.service().limits().request_bytes_of(&viewer);
-        request::from_body(request, limit, &shared.persisted).await
+    let asked = match shared.api.caller(viewer.clone()).admitted() {
+        Ok(caller) => read(shared, &viewer, request).await.map(|asked| (caller, asked)),
+        Err(limited) => Err(Refusal::of(limited)),
     };
-    let request = match (request, stream::refused(headers)) {
+    let (caller, (request, operation)) = match (asked, stream::refused(headers)) {
         (Err(refusal), Some(format)) => {
             return Ok(stream::refuse(format, refusal.into_request_error()?, headers.get(REQUEST_ID)));
         }
-        (request, _) => request?,
+        (asked, _) => asked?,
     };
-    let operation = shared.api.operation_type(&request).ok().flatten();
     if let Some(format) = stream::chosen(headers, operation) {
         let is_subscription = operation == Some(OperationType::Subscription);
         let service = shared.api.service();
@@ -135,13 +132,21 @@ async fn execute(shared: &Shared, request: Request, headers: &HeaderMap) -> Resu
             return Err(SignInError::Disconnected.refusal());
         }
         let remaining = shared.authenticator.remaining(&viewer);
-        let (caller, request_id) = (shared.api.caller(viewer), headers.get(REQUEST_ID).cloned());
+        let request_id = headers.get(REQUEST_ID).cloned();
         let operation = stream::Operation { caller, request, is_subscription, remaining, request_id };
         return Ok(stream::open(format, operation, seat, &shared.sockets));
     }
     MediaType::check(headers)?;
-    let answer = Box::pin(shared.api.caller(viewer).execute(request)).await;
+    let answer = Box::pin(caller.execute(request)).await;
     Ok(answer::respond(answer, headers))
+}
+
+async fn read(shared: &Shared, viewer: &Viewer, request: Request) -> Result<request::Asked, Refusal> {
+    if *request.method() == Method::GET {
+        return request::from_query_string(request.uri(), &shared.persisted, &shared.api);
+    }
+    let limit = shared.api.service().limits().request_bytes_of(viewer);
+    request::from_body(request, limit, &shared.persisted, &shared.api).await
 }
 
 fn is_upgrade(headers: &HeaderMap) -> bool {

@@ -12,6 +12,7 @@ use async_graphql::{Request, ServerError, Value};
 use sha2::{Digest as _, Sha256};
 
 use crate::config::DocumentsConfig;
+use crate::graphql::Api;
 
 /// A part of the memory that one document may take, so that a single client does not push out all others at once.
 const SHARE: usize = 64;
@@ -25,8 +26,8 @@ const PERSISTED_QUERY: &str = "persistedQuery";
 type Hash = [u8; 32];
 
 /// Documents by their names.
-#[derive(Debug)]
 pub(super) struct Persisted {
+    api: Api,
     trusted: HashMap<String, Arc<str>>,
     trusted_only: bool,
     seen: Mutex<Seen>,
@@ -41,10 +42,10 @@ struct Asked {
 }
 
 impl Persisted {
-    pub(super) fn new(config: &DocumentsConfig) -> Self {
+    pub(super) fn new(config: &DocumentsConfig, api: Api) -> Self {
         let trusted = config.trusted.iter().map(|(id, text)| (id.clone(), Arc::from(text.as_str()))).collect();
         let seen = Seen { room: config.persisted_bytes, ..Seen::default() };
-        Self { trusted, trusted_only: config.trusted_only, seen: Mutex::new(seen) }
+        Self { api, trusted, trusted_only: config.trusted_only, seen: Mutex::new(seen) }
     }
 
     /// Puts the document that a request asks for into it; or says why it may not be executed.
@@ -70,8 +71,9 @@ impl Persisted {
         if Hash::from(Sha256::digest(&request.query)) != hash {
             return Err(not_its_hash());
         }
-        // What is not GraphQL is not worth remembering, and is refused with its own error later.
-        if request.parsed_query().is_ok() {
+        // What is not GraphQL, or beyond a limit, is not worth remembering, and is refused with its own error later. The
+        // schema's door reads it, since that looks at its length first.
+        if self.api.operation_type(request).is_ok() {
             self.seen.lock().unwrap_or_else(PoisonError::into_inner).put(hash, &request.query);
         }
         Ok(())

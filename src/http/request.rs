@@ -62,8 +62,11 @@ struct Got {
     document_id: Option<String>,
 }
 
+/// A request, and what sort of operation it asks for: none where its document has no such one.
+pub(super) type Asked = (Request, Option<OperationType>);
+
 /// Of a GET: a query, never a mutation.
-pub(super) fn from_query_string(uri: &Uri, persisted: &Persisted, api: &Api) -> Result<Request, Refusal> {
+pub(super) fn from_query_string(uri: &Uri, persisted: &Persisted, api: &Api) -> Result<Asked, Refusal> {
     let Query(got) = Query::<Got>::try_from_uri(uri)
         .map_err(|error| Refusal::bad_request(format!("The query string cannot be read: {error}")))?;
     let given = |text: Option<String>| text.filter(|text| !text.is_empty());
@@ -79,7 +82,7 @@ pub(super) fn from_query_string(uri: &Uri, persisted: &Persisted, api: &Api) -> 
         Some(OperationType::Mutation) => {
             Err(Refusal::method_not_allowed("POST", "A mutation is sent by POST, with application/json."))
         }
-        _ => Ok(request),
+        operation => Ok((request, operation)),
     }
 }
 
@@ -88,7 +91,8 @@ pub(super) async fn from_body(
     request: axum::extract::Request,
     limit: u64,
     persisted: &Persisted,
-) -> Result<Request, Refusal> {
+    api: &Api,
+) -> Result<Asked, Refusal> {
     let (parts, body) = request.into_parts();
     if !is_json(&parts.headers) {
         return Err(Refusal::new(
@@ -111,7 +115,10 @@ pub(super) async fn from_body(
     }
     let params: Params = serde_json::from_slice(&body)
         .map_err(|error| Refusal::bad_request(format!("The body is not a GraphQL request in JSON: {error}")))?;
-    params.into_request(persisted)
+    let request = params.into_request(persisted)?;
+    // A document that cannot be read is refused here: it is not kept, and would only be read once more.
+    let operation = api.operation_type(&request).map_err(Refusal::of)?;
+    Ok((request, operation))
 }
 
 fn parse<T: serde::de::DeserializeOwned>(name: &str, text: Option<String>) -> Result<Option<T>, Refusal> {

@@ -6,8 +6,10 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::middleware::Next;
 use axum::response::Response;
-use tracing::Instrument as _;
+use tracing::{Instrument as _, Span};
 use uuid::Uuid;
+
+use super::Peer;
 
 /// The header, in and out.
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -15,13 +17,25 @@ pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id"
 const LONGEST: usize = 128;
 
 /// Gives a request its id. Handlers find it in the request's headers, whether or not it came with one.
+pub(super) fn give(headers: &mut HeaderMap) -> HeaderValue {
+    let id = given(headers).unwrap_or_else(new);
+    headers.insert(REQUEST_ID, id.clone());
+    id
+}
+
+/// Gives a request its id, where the listener has not, and its answer too.
 pub(super) async fn attach(mut request: Request, next: Next) -> Response {
-    let id = given(request.headers()).unwrap_or_else(new);
-    request.headers_mut().insert(REQUEST_ID, id.clone());
-    let span = tracing::info_span!("request", id = id.to_str().unwrap_or_default());
+    let id = give(request.headers_mut());
+    let span = span(request.headers(), Peer::of(request.extensions()));
     let mut response = next.run(request).instrument(span).await;
     response.headers_mut().insert(REQUEST_ID, id);
     response
+}
+
+/// What the log's lines about a request name: its id, and whose it is.
+pub(super) fn span(headers: &HeaderMap, peer: Peer) -> Span {
+    let id = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default();
+    tracing::info_span!("request", id, peer = %peer.0)
 }
 
 /// Writes the request's id into errors.

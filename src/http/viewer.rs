@@ -5,7 +5,7 @@
 //! has to sign in none is looked for.
 
 use axum::extract::Query;
-use axum::http::header::{ACCEPT, AUTHORIZATION, WWW_AUTHENTICATE};
+use axum::http::header::{ACCEPT, AUTHORIZATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use serde::Deserialize;
 use serde_json::Value;
@@ -40,6 +40,11 @@ impl SignInError {
         if self == Self::Unavailable {
             let refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "DATABASE_UNAVAILABLE", self.to_string());
             return refusal.with("retryable", true);
+        }
+        if self == Self::Token(AuthError::NoKeys) {
+            // Nothing is wrong with the token: front ends must not sign their people out.
+            let refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, AuthError::CODE, self.to_string());
+            return refusal.with("retryable", true).headed(RETRY_AFTER, HeaderValue::from_static("2"));
         }
         let challenge = if self == Self::Missing { NO_TOKEN } else { BAD_TOKEN };
         Refusal::new(StatusCode::UNAUTHORIZED, AuthError::CODE, self.to_string()).headed(WWW_AUTHENTICATE, challenge)

@@ -37,7 +37,7 @@ impl Service {
         input::id("taskId", &task_id)?;
         let named = user_id.clone().or_else(|| viewer.user_id.clone()).unwrap_or_default();
         let user_id = readable_user(viewer, user_id)?;
-        let asked: Asked<i64> = Asked::read(page, list_number(&["history", &named, &task_id]))?;
+        let asked: Asked<i64> = Asked::read(page, list_number(&["history", &named, &task_id]), self.limits())?;
         let Some(user_id) = user_id else {
             let feed_cursor = FeedCursor::new(&named, &Head::START).to_string();
             return Ok(asked.page(Vec::new(), false, None, Some(feed_cursor), position));
@@ -66,7 +66,8 @@ impl Service {
         task: &task::Model,
         page: PageArgs,
     ) -> Result<Page<TaskStep>, ServiceError> {
-        let asked: Asked<i32> = Asked::read(page, list_number(&["steps", &task.user_id, &task.task_id]))?;
+        let asked: Asked<i32> =
+            Asked::read(page, list_number(&["steps", &task.user_id, &task.task_id]), self.limits())?;
         let number = |step: &TaskStep| step.step;
         if !may_read(viewer, &task.user_id) {
             return Ok(asked.page(Vec::new(), false, None, None, number));

@@ -109,10 +109,10 @@ fn tags(field: &str, tags: &[String], limit: usize) -> Result<(), ServiceError> 
 
 /// A worker's own value: its levels, its numbers, its texts, and the length of its JSON text with numbers spelt out, as
 /// `PostgreSQL` gives it back.
-pub(super) fn result(field: &str, value: &Value) -> Result<(), ServiceError> {
+pub(super) fn result(field: &str, value: &Value, limit: usize) -> Result<(), ServiceError> {
     let bytes = spelt_out(field, value, 1)?;
-    if bytes > limits::RESULT_BYTES {
-        return Err(beyond(field, "bytes of JSON text", limits::RESULT_BYTES, bytes));
+    if bytes > limit {
+        return Err(beyond(field, "bytes of JSON text", limit, bytes));
     }
     Ok(())
 }

@@ -58,6 +58,8 @@ pub const CURSOR_CHARACTERS: usize = 6_000;
 pub const FEED_CURSOR_CHARACTERS: usize = 300;
 /// Fields and fragments of a document, with its fragments in place.
 pub const SELECTIONS: usize = 10_000;
+/// Fragments within each other that hang on a condition or a type, with the fields around them.
+pub const FRAGMENT_LEVELS: usize = 48;
 /// Lists of introspection that may stand within each other and lead in circles; graphql-js draws the line there too.
 pub const CIRCULAR_LISTS: u64 = 2;
 /// Tasks that a page or a count under a filter looks at.
@@ -93,14 +95,18 @@ pub fn table() -> Vec<Limit> {
         row("`step`", format!("0 to {STEP}"), REFUSED),
         row("`totalSteps`", format!("1 to {TOTAL_STEPS}"), REFUSED),
         row("`progress`", "0 to 1", REFUSED),
-        row("`result`: bytes of its JSON text, numbers spelt out", RESULT_BYTES, REFUSED),
+        row("`result`: bytes of its JSON text, numbers spelt out (`--max-result-bytes`)", RESULT_BYTES, REFUSED),
         row("`result`: levels of nesting", RESULT_LEVELS, REFUSED),
         row("`result`: numbers", format!("between -{RESULT_NUMBER:e} and {RESULT_NUMBER:e}"), REFUSED),
         row("Any text", "no NUL character", REFUSED),
         row("`timestamp`: seconds ahead of the server's clock", TIMESTAMP_AHEAD_SECONDS, REFUSED),
         row("`timestamp`: year", "1 or later", REFUSED),
-        row("`first`, `last`", format!("0 to {PAGE_SIZE}, {DEFAULT_PAGE_SIZE} if left out"), REFUSED),
-        row("Records of a batch", format!("1 to {BATCH_RECORDS}"), REFUSED),
+        row(
+            "`first`, `last` (`--max-page-size`)",
+            format!("0 to {PAGE_SIZE}, {DEFAULT_PAGE_SIZE} if left out"),
+            REFUSED,
+        ),
+        row("Records of a batch (`--max-batch-records`)", format!("1 to {BATCH_RECORDS}"), REFUSED),
         row("Entries of a list in a filter", FILTER_VALUES, REFUSED),
         row("`count(limit:)`", format!("0 to {COUNT}"), REFUSED),
         row("`cancelTasks(limit:)`", format!("1 to {CANCEL_TASKS}"), REFUSED),
@@ -115,6 +121,8 @@ pub fn table() -> Vec<Limit> {
         row("A user's request's body: bytes (`--user-body-limit`)", USER_REQUEST_BYTES, TOO_LARGE),
         row("A worker's or an admin's request's body: bytes (`--body-limit`)", REQUEST_BYTES, TOO_LARGE),
         row("Connections at the same time", listen.connections, "closed at once"),
+        row("Requests at the same time on an HTTP/2 connection", 100, "they wait, or are refused by HTTP/2's means"),
+        row("A token: bytes", 8 << 10, "UNAUTHENTICATED"),
         row("A request's header: bytes", listen.header_bytes, "HTTP 431"),
         row("A request's header: seconds to send it", listen.header_timeout.as_secs(), "closed"),
         row("A request's body: seconds to send it", listen.body_timeout.as_secs(), "TIMEOUT, HTTP 408"),
@@ -156,6 +164,11 @@ fn of_operations() -> Vec<Limit> {
         row("Directives (`directives`)", config.max_directives, EXCEEDED),
         row("Fields at the root (`rootFields`)", config.max_root_fields, EXCEEDED),
         row("Fields and fragments, with the fragments in place (`selections`)", SELECTIONS, EXCEEDED),
+        row(
+            "Levels of fields and of fragments that hang on a condition or a type (`fragmentDepth`)",
+            FRAGMENT_LEVELS,
+            EXCEEDED,
+        ),
         row("Tokens of a document (`tokens`)", config.max_tokens, EXCEEDED),
         row("A document's bytes (`documentBytes`)", config.max_document_bytes, EXCEEDED),
         row("Bytes of the variables as JSON (`variablesBytes`)", config.max_variables_bytes, EXCEEDED),
@@ -170,6 +183,7 @@ fn of_operations() -> Vec<Limit> {
             config.operation_timeout.as_secs(),
             "TIMEOUT, try again",
         ),
+        row("A maintenance mutation: seconds", config.maintenance_time.as_secs(), "TIMEOUT, try again"),
         row("Queries and mutations at the same time", config.max_concurrent_operations, "OVERLOADED, try again"),
         row("Operations of one viewer in a second", "no limit until set", "RATE_LIMITED, try again"),
         row("Cost of one viewer's operations in a second", "no limit until set", "RATE_LIMITED, try again"),
@@ -200,12 +214,12 @@ fn connections() -> impl Iterator<Item = Limit> {
             OF_ONE,
         ),
         row(
-            "Operations on a socket (`--socket-operations`)",
+            "Operations on a socket (`operations`, `--socket-operations`)",
             config.operations,
             "LIMIT_EXCEEDED in `error`; the others go on",
         ),
         row(
-            "Messages of all operations on a socket: bytes (twice `--socket-message`)",
+            "Messages of all operations on a socket: bytes (`operationBytes`, twice `--socket-message`)",
             config.operation_bytes(),
             "LIMIT_EXCEEDED in `error`; the others go on",
         ),
@@ -257,6 +271,19 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// The same, with these sizes: of a page, of a batch, and of a result in bytes. None is beyond the constant that stands
+    /// for it here.
+    #[must_use]
+    pub fn sizes(self, page: u32, batch: u32, result: usize) -> Self {
+        let of = |asked: u32| i32::try_from(asked).unwrap_or(i32::MAX);
+        Self {
+            page_size: of(page).min(PAGE_SIZE),
+            batch_records: of(batch).min(whole(BATCH_RECORDS)),
+            result_bytes: whole(result.min(RESULT_BYTES)),
+            ..self
+        }
+    }
+
     /// The same, with bodies of so many bytes: a user's, and a worker's or an admin's.
     #[must_use]
     pub fn bodies(self, user: usize, others: usize) -> Self {

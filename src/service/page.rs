@@ -8,7 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::{ServiceError, input, limits};
+use super::{Limits, ServiceError, input, limits};
 use crate::store::Keyset;
 
 /// The four arguments of a connection.
@@ -81,13 +81,14 @@ pub(super) struct Asked<K> {
 
 impl<K: Serialize + DeserializeOwned> Asked<K> {
     /// Reads the arguments of a connection over the list that `list` stands for.
-    pub(super) fn read(args: PageArgs, list: u64) -> Result<Self, ServiceError> {
+    pub(super) fn read(args: PageArgs, list: u64, limits: &Limits) -> Result<Self, ServiceError> {
+        let most = limits.page_size;
         let (limit, backward) = match (args.first, args.last) {
             (Some(_), Some(_)) => {
                 return Err(ServiceError::bad_input("last", "Give first or last, not both."));
             }
-            (None, Some(count)) => (size("last", count)?, true),
-            (first, None) => (size("first", first.unwrap_or(limits::DEFAULT_PAGE_SIZE))?, false),
+            (None, Some(count)) => (size("last", count, most)?, true),
+            (first, None) => (size("first", first.unwrap_or(limits::DEFAULT_PAGE_SIZE.min(most)), most)?, false),
         };
         let after = args.after.map(|cursor| decode("after", &cursor, list)).transpose()?;
         let before = args.before.map(|cursor| decode("before", &cursor, list)).transpose()?;
@@ -122,8 +123,8 @@ impl<K: Serialize + DeserializeOwned> Asked<K> {
     }
 }
 
-fn size(field: &str, value: i32) -> Result<u64, ServiceError> {
-    input::between(field, value.into(), 0, limits::PAGE_SIZE.into())?;
+fn size(field: &str, value: i32, most: i32) -> Result<u64, ServiceError> {
+    input::between(field, value.into(), 0, most.into())?;
     Ok(u64::try_from(value).unwrap_or(0))
 }
 

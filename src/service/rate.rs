@@ -36,19 +36,21 @@ impl Rates {
         }
     }
 
+    /// Whether this viewer may have an operation now: asked before anything is done for it, so that what is refused later
+    /// counts too.
+    pub fn admit_operation(&self, viewer: &Viewer) -> Result<(), ServiceError> {
+        let Some(operations) = &self.operations else { return Ok(()) };
+        self.forget();
+        operations
+            .check_key(&key(viewer))
+            .map_err(|until| ServiceError::rate_limited("You ask too often. Try again later.", wait(&until)))
+    }
+
     /// Whether this viewer may have an operation of this cost now. Who is refused has not used up anything of the cost.
-    pub fn admit(&self, viewer: &Viewer, cost: u64) -> Result<(), ServiceError> {
-        if self.operations.is_none() && self.cost.is_none() {
-            return Ok(());
-        }
+    pub fn admit_cost(&self, viewer: &Viewer, cost: u64) -> Result<(), ServiceError> {
+        let Some((limiter, most)) = &self.cost else { return Ok(()) };
         self.forget();
         let key = key(viewer);
-        if let Some(operations) = &self.operations {
-            operations
-                .check_key(&key)
-                .map_err(|until| ServiceError::rate_limited("You ask too often. Try again later.", wait(&until)))?;
-        }
-        let Some((limiter, most)) = &self.cost else { return Ok(()) };
         let cost = u32::try_from(cost).unwrap_or(u32::MAX);
         let Some(cost) = NonZeroU32::new(cost) else { return Ok(()) };
         // What costs more than a second's worth is let through once a whole second's worth is there.
@@ -98,9 +100,9 @@ mod tests {
         let rates = rates(2, 0);
         let (anna, ben) = (Viewer::user("anna"), Viewer::user("ben"));
         for viewer in [&anna, &anna, &ben, &ben, &Viewer::worker("anna"), &Viewer::admin()] {
-            rates.admit(viewer, 1).unwrap();
+            rates.admit_operation(viewer).unwrap();
         }
-        let refused = rates.admit(&anna, 1).unwrap_err();
+        let refused = rates.admit_operation(&anna).unwrap_err();
         assert_eq!(refused.code(), "RATE_LIMITED");
         assert!(refused.is_retryable());
     }
@@ -108,10 +110,10 @@ mod tests {
     #[test]
     fn cost_is_counted_and_what_costs_more_than_all_is_let_through_alone() {
         let (rates, anna) = (rates(0, 100), Viewer::user("anna"));
-        rates.admit(&anna, 60).unwrap();
-        assert!(rates.admit(&anna, 60).is_err());
-        rates.admit(&Viewer::user("ben"), u64::MAX).unwrap();
-        assert!(rates.admit(&Viewer::user("ben"), 10).is_err());
-        assert!(super::Rates::new(&GraphqlConfig::default()).admit(&anna, u64::MAX).is_ok());
+        rates.admit_cost(&anna, 60).unwrap();
+        assert!(rates.admit_cost(&anna, 60).is_err());
+        rates.admit_cost(&Viewer::user("ben"), u64::MAX).unwrap();
+        assert!(rates.admit_cost(&Viewer::user("ben"), 10).is_err());
+        assert!(super::Rates::new(&GraphqlConfig::default()).admit_cost(&anna, u64::MAX).is_ok());
     }
 }

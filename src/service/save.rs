@@ -95,10 +95,13 @@ impl Service {
 
     /// Saves reports together or not at all. When it returns, all are committed.
     pub async fn save_batch(&self, viewer: &Viewer, inputs: Vec<SaveInput>) -> Result<SavedBatch, ServiceError> {
+        if !self.may_save(viewer) {
+            return Err(ServiceError::forbidden());
+        }
         if inputs.is_empty() {
             return Err(ServiceError::bad_input("input.records", "input.records must have at least 1 record."));
         }
-        input::entries("input.records", inputs.len(), limits::BATCH_RECORDS)?;
+        input::entries("input.records", inputs.len(), most(self.limits.batch_records))?;
         let records = inputs
             .into_iter()
             .enumerate()
@@ -126,7 +129,7 @@ impl Service {
         if let Some(timestamp) = input.timestamp {
             input::timestamp(&format!("{field}.timestamp"), timestamp, Utc::now())?;
         }
-        let result = store_result(&format!("{field}.stepResult"), &input.step_result)?;
+        let result = store_result(&format!("{field}.stepResult"), &input.step_result, most(self.limits.result_bytes))?;
         Ok(NewRecord {
             user_id,
             task_id: input.task_id,
@@ -173,7 +176,12 @@ fn conflict(field: &str) -> ServiceError {
     )
 }
 
-fn store_result(field: &str, result: &StepResult) -> Result<String, ServiceError> {
+/// A limit as clients are told it, for lengths.
+fn most(limit: i32) -> usize {
+    usize::try_from(limit).unwrap_or_default()
+}
+
+fn store_result(field: &str, result: &StepResult, most_bytes: usize) -> Result<String, ServiceError> {
     input::characters(&format!("{field}.stepName"), &result.step_name, limits::NAME_CHARACTERS)?;
     if let Some(progress) = result.progress {
         input::fraction(&format!("{field}.progress"), progress)?;
@@ -185,7 +193,7 @@ fn store_result(field: &str, result: &StepResult) -> Result<String, ServiceError
     let error_message = result.error_message.as_deref().filter(|message| !message.is_empty());
     input::bytes(&format!("{field}.errorMessage"), error_message.unwrap_or_default(), limits::MESSAGE_BYTES)?;
     let value = result.result.as_ref().unwrap_or(&Value::Null);
-    input::result(&format!("{field}.result"), value)?;
+    input::result(&format!("{field}.result"), value, most_bytes)?;
     let stored = Stored {
         step: &result.step_name,
         result: value,

@@ -70,7 +70,7 @@ impl Service {
     ) -> Result<Page<task::Model>, ServiceError> {
         input::filter("filter", &query.filter)?;
         let scope = readable_scope(viewer, query.user_id.clone())?;
-        let asked: Asked<Key> = Asked::read(page, list_of(scope.as_ref(), query))?;
+        let asked: Asked<Key> = Asked::read(page, list_of(scope.as_ref(), query), self.limits())?;
         let Some(scope) = scope else {
             let feed_cursor =
                 query.user_id.as_deref().map(|user_id| FeedCursor::new(user_id, &Head::START).to_string());

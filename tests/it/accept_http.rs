@@ -71,6 +71,8 @@ async fn a_body_that_drips_in_is_answered_408() {
         assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
         assert!(answer.contains(r#""code":"TIMEOUT""#) && answer.contains(r#""limit":"body time""#), "{answer}");
         assert!(answer.to_ascii_lowercase().contains("connection: close"), "{answer}");
+        let id = answer.split("x-request-id: ").nth(1).and_then(|rest| rest.split('\r').next()).expect("an id");
+        assert!(answer.contains(&format!(r#""requestId":"{id}""#)), "{answer}");
     }
     // A handler that wants no body is not held up by it.
     let (took, answer) = drip(&server, "POST /ignore HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n").await;
@@ -80,9 +82,11 @@ async fn a_body_that_drips_in_is_answered_408() {
 #[tokio::test]
 async fn a_handler_has_its_time_and_a_stream_or_socket_any() {
     let server = Accepting::start(ListenConfig { handler_timeout: SHORT, ..ListenConfig::default() }).await;
-    let mut stream = server.sent("GET /slow HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
+    let mut stream =
+        server.sent("GET /slow HTTP/1.1\r\nHost: x\r\nX-Request-Id: mine-1\r\nConnection: close\r\n\r\n").await;
     let answer = to_the_end(&mut stream).await;
     assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains(r#""limit":"handler time""#), "{answer}");
+    assert!(answer.contains("x-request-id: mine-1\r\n") && answer.contains(r#""requestId":"mine-1""#), "{answer}");
 
     let mut events = server.sent("GET /events HTTP/1.1\r\nHost: x\r\n\r\n").await;
     one_answer(&mut events, "data: first\n\n\r\n").await;

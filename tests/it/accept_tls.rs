@@ -27,14 +27,14 @@ use super::support::process::{kill, taskwire};
 use super::support::{Folder, TestDatabase, eventually};
 
 /// A new certificate in the folder's files.
-fn write_pair(folder: &Folder) -> CertificateDer<'static> {
+pub(crate) fn write_pair(folder: &Folder) -> CertificateDer<'static> {
     let CertifiedKey { cert, signing_key } = generate_simple_self_signed(vec!["localhost".into()]).unwrap();
     std::fs::write(folder.join("cert.pem"), cert.pem()).unwrap();
     std::fs::write(folder.join("key.pem"), signing_key.serialize_pem()).unwrap();
     cert.der().clone()
 }
 
-fn files(folder: &Folder) -> TlsFiles {
+pub(crate) fn files(folder: &Folder) -> TlsFiles {
     TlsFiles { cert: folder.join("cert.pem"), key: folder.join("key.pem") }
 }
 
@@ -95,6 +95,68 @@ async fn https_speaks_http_2_to_who_offers_it_and_http_1_1_to_the_others() {
     assert_eq!(text(slow.await.unwrap().unwrap()).await, "at last");
     timeout(PATIENCE, connection).await.expect("it stays open").unwrap().unwrap();
     timeout(PATIENCE, server.listening.finished()).await.unwrap();
+}
+
+/// An HTTP/2 client whose windows are so large, and that opens them only as it reads.
+async fn narrow(
+    server: &Accepting,
+    trusted: &CertificateDer<'static>,
+    stream_window: u32,
+    connection_window: u32,
+) -> http2::SendRequest<Body> {
+    let stream = connect(server.address, trusted, &["h2"]).await.unwrap();
+    let (client, connection) = http2::Builder::new(TokioExecutor::new())
+        .initial_stream_window_size(stream_window)
+        .initial_connection_window_size(connection_window)
+        .handshake(TokioIo::new(stream))
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    client
+}
+
+#[tokio::test]
+async fn who_takes_nothing_of_an_http_2_answer_is_cut_off() {
+    let folder = Folder::new();
+    let certificate = write_pair(&folder);
+    let short = Duration::from_millis(400);
+    let config = ListenConfig { answer_stall_timeout: short, ..ListenConfig::default() };
+    let server = Accepting::start(ListenConfig { tls: Some(files(&folder)), ..config }).await;
+    // Nothing at all, and a first byte: with that the whole answer is in our hands. A stream beside it changes nothing.
+    for window in [0, 1] {
+        let begin = Instant::now();
+        let mut client = narrow(&server, &certificate, window, 1 << 20).await;
+        let events = client.send_request(request("/events")).await.unwrap();
+        let answer = client.send_request(request("/large")).await.unwrap();
+        assert_eq!(answer.status(), 200);
+        eventually("its end", async || (server.telemetry.tcp_connections.get() == 0).then_some(())).await;
+        assert!(begin.elapsed() >= short, "{:?}", begin.elapsed());
+        drop((client, events, answer));
+    }
+}
+
+#[tokio::test]
+async fn who_reads_an_http_2_answer_slowly_gets_all_of_it() {
+    let folder = Folder::new();
+    let certificate = write_pair(&folder);
+    let short = Duration::from_millis(400);
+    let config = ListenConfig { answer_stall_timeout: short, idle_timeout: short, ..ListenConfig::default() };
+    let server = Accepting::start(ListenConfig { tls: Some(files(&folder)), ..config }).await;
+    let begin = Instant::now();
+    let mut client = narrow(&server, &certificate, 64 << 10, 64 << 10).await;
+    let mut body = client.send_request(request("/large")).await.unwrap().into_body();
+    let (mut length, mut rests) = (0, 0);
+    while let Some(frame) = body.frame().await {
+        length += frame.expect("it breaks off").into_data().unwrap().len();
+        if length >> 22 > rests {
+            rests += 1;
+            tokio::time::sleep(short / 4).await;
+        }
+    }
+    assert_eq!(length, 64 << 20);
+    assert!(begin.elapsed() > short * 3, "{:?}", begin.elapsed());
+    // Then it rests, and only so long.
+    eventually("its end", async || (server.telemetry.tcp_connections.get() == 0).then_some(())).await;
 }
 
 #[tokio::test]

@@ -145,6 +145,29 @@ fn hosts_and_origins_are_tidied_and_checked() {
     }
 }
 
+#[test]
+fn settings_that_do_not_go_together_are_refused() {
+    let refused = |change: fn(&mut Flags)| {
+        let mut flags = Flags::default();
+        change(&mut flags);
+        load(flags, &[]).unwrap_err().setting
+    };
+    let seconds = |seconds| Some(Duration::from_secs(seconds));
+    assert_eq!(refused(|flags| flags.listen.handler_timeout = Some(Duration::from_mins(10))), "--handler-timeout");
+    assert_eq!(refused(|flags| flags.graphql.maintenance_time = Some(Duration::from_mins(11))), "--handler-timeout");
+    assert_eq!(refused(|flags| flags.graphql.maintenance_time = Some(Duration::from_secs(9))), "--maintenance-time");
+    assert_eq!(refused(|flags| flags.http.user_body_limit = Some(32 << 20)), "--user-body-limit");
+    let mut flags = Flags::default();
+    flags.listen.handler_timeout = seconds(61);
+    flags.graphql.maintenance_time = seconds(60);
+    flags.http.body_limit = Some(1 << 20);
+    assert!(load(flags, &[]).is_ok());
+
+    assert_eq!(refused(|flags| flags.graphql.max_page_size = Some(501)), "--max-page-size");
+    assert_eq!(refused(|flags| flags.graphql.max_batch_records = Some(0)), "--max-batch-records");
+    assert_eq!(refused(|flags| flags.graphql.max_result_bytes = Some(1 << 20)), "--max-result-bytes");
+}
+
 #[tokio::test]
 async fn help_names_every_variable_and_a_wrong_value_its_option() {
     let (code, help, _) = run(taskwire(&[], ["--help"])).await;

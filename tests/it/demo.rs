@@ -5,10 +5,12 @@ use std::net::{Ipv4Addr, TcpListener};
 use sqlx::{Executor, Row};
 use taskwire::{
     app::App,
+    auth::Role,
     config::{Config, DatabaseSource},
     telemetry::Telemetry,
 };
 
+use crate::api_server::{ApiServer, token};
 use crate::support::{
     TestDatabase,
     process::{run, taskwire},
@@ -51,6 +53,29 @@ async fn what_the_demo_counts_is_in_the_table_and_clean_leaves_nothing_open() {
     assert_eq!((code, stderr.as_str()), (Some(0), ""), "{stdout}");
     assert_eq!(count(left).await, 0, "{stdout}");
     server.stop().await;
+}
+
+#[tokio::test]
+async fn where_people_sign_in_it_plays_with_a_token() {
+    let server = ApiServer::with_key().await;
+    let play = async |token: Option<&str>| {
+        let mut command = taskwire(&[], ["demo", "--url", &server.url(), "--rate", "50", "--seconds", "1"]);
+        command.envs(token.map(|token| ("TASKWIRE_DEMO_TOKEN", token)));
+        run(command).await
+    };
+    let worker = token("demo", Role::Worker);
+    let (code, stdout, stderr) = play(Some(&worker)).await;
+    assert_eq!((code, stderr.as_str()), (Some(0), ""), "{stdout}");
+    assert!(number(stdout.split("\n\n").last().unwrap(), "reports") > 0, "{stdout}");
+    for wrong in [None, Some("nonsense")] {
+        let (code, _, stderr) = play(wrong).await;
+        assert_eq!(code, Some(2));
+        assert!(stderr.contains("TASKWIRE_DEMO_TOKEN") && stderr.lines().count() == 1, "{stderr}");
+        assert!(!stderr.contains("nonsense"), "{stderr}");
+    }
+    let user = token("anna", Role::User);
+    let (code, _, stderr) = play(Some(&user)).await;
+    assert!(code == Some(2) && stderr.contains("--role worker"), "{stderr}");
 }
 
 #[tokio::test]

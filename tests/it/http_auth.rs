@@ -71,7 +71,9 @@ async fn a_token_in_the_url_is_taken_of_an_event_source_alone() {
     let posted = server.client.post(url.clone()).header(ACCEPT, "text/event-stream").json(&json!({ "query": ME }));
     assert_eq!(posted.send().await.unwrap().status(), StatusCode::UNAUTHORIZED);
     let events = server.client.get(url).header(ACCEPT, "text/event-stream").send().await.unwrap();
-    assert_ne!(events.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(events.status(), StatusCode::OK);
+    let text = events.text().await.unwrap();
+    assert!(text.contains(r#"data: {"data":{"viewer":{"userId":"anna","role":"USER"}}}"#), "{text}");
 }
 
 /// What a socket answers to a query after this `connection_init`: none where it is closed.

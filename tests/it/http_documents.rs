@@ -83,6 +83,20 @@ async fn a_hash_is_held_to_its_document() {
 }
 
 #[tokio::test]
+async fn a_document_beyond_a_limit_is_refused_by_it_and_not_remembered() {
+    let server = ApiServer::start().await;
+    let tokens = format!("{{ viewer {{ {} }} }}", "role ".repeat(9_996));
+    let long = format!("{{ viewer {{ role }} }}{}", " ".repeat(512 << 10));
+    for (document, limit) in [(tokens, "tokens"), (long, "documentBytes")] {
+        let (status, answer) = post(&server, json!({ "query": document, "extensions": persisted(&document) })).await;
+        assert_eq!((status, code(&answer)), (StatusCode::BAD_REQUEST, "LIMIT_EXCEEDED"));
+        assert_eq!(answer["errors"][0]["extensions"]["limit"], limit);
+        let (_, answer) = post(&server, json!({ "extensions": persisted(&document) })).await;
+        assert_eq!(code(&answer), "PERSISTED_QUERY_NOT_FOUND", "a document beyond {limit} was kept");
+    }
+}
+
+#[tokio::test]
 async fn a_persisted_mutation_still_needs_a_post() {
     let server = ApiServer::start().await;
     let done = json!({ "data": { "cancelTask": { "outcome": "NOT_FOUND" } } });

@@ -92,6 +92,8 @@ fn table() -> Vec<(&'static str, Vec<Value>)> {
         ("{ viewr { role } }", vec![json!({}), json!({ "x": 1 })]),
         ("query($n: Int) { viewer { role } }", vec![json!({ "n": 1 })]),
         ("{ viewer { role } ", vec![json!({})]),
+        // graphql-cop's "unhandled error".
+        ("qwerty cop { abc }", vec![json!({})]),
     ]
 }
 

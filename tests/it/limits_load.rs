@@ -33,6 +33,32 @@ async fn who_asks_too_often_is_told_when_to_ask_again() {
 }
 
 #[tokio::test]
+async fn what_is_refused_before_it_is_executed_counts_too() {
+    let server = ApiServer::configured(|config| config.graphql.max_operations_per_second = NonZeroU32::new(5)).await;
+    for wrong in ["{", "{ viewr }", "{ viewer { role } } fragment F on Nothing { a }"] {
+        let answers = join_all((0..30).map(|_| server.ask(wrong, json!({})))).await;
+        let refused = of(&answers, "RATE_LIMITED");
+        assert!(refused >= 20, "{wrong}: {refused} of 30 were refused");
+        sleep(Duration::from_secs(1)).await;
+    }
+    let by = |request: reqwest::RequestBuilder| async {
+        let accept = "application/graphql-response+json";
+        request.header("accept", accept).send().await.unwrap().status().as_u16()
+    };
+    let url = reqwest::Url::parse_with_params(&server.url(), [("query", "{")]).unwrap();
+    let mut statuses = join_all((0..30).map(|_| by(server.client.get(url.clone())))).await;
+    statuses.retain(|status| *status == 429);
+    assert!(statuses.len() >= 20, "{} of 30 were refused", statuses.len());
+    let mut socket = server.socket().await;
+    let mut limited = 0;
+    for id in 0..20 {
+        socket.subscribe(&id.to_string(), "{", json!({})).await;
+        limited += usize::from(socket.next().await.to_string().contains("RATE_LIMITED"));
+    }
+    assert!(limited >= 10, "{limited} of 20 were refused");
+}
+
+#[tokio::test]
 async fn cost_is_counted_by_the_second_too() {
     let server = ApiServer::configured(|config| config.graphql.max_cost_per_second = NonZeroU32::new(110)).await;
     let page = "{ tasks(userId: \"u\", first: 100) { nodes { taskId } } }";
@@ -58,6 +84,8 @@ async fn beyond_the_operations_at_work_the_server_is_overloaded() {
         let error = server.error(ME, json!({})).await;
         assert_eq!(error["extensions"]["code"], "OVERLOADED", "{error}");
         assert!(error["extensions"]["retryAfterMs"].as_u64().unwrap() > 0);
+        let again = server.client.post(server.url()).json(&json!({ "query": ME })).send().await.unwrap();
+        assert_eq!((again.status().as_u16(), again.headers()["retry-after"].to_str().unwrap()), (503, "1"));
         psql.execute("ROLLBACK").await.unwrap();
     };
     let (one, other, ()) = tokio::join!(held(), held(), rest);

@@ -127,6 +127,80 @@ async fn complexity_is_fields_by_pages_and_nothing_slips_under_it() {
 }
 
 #[tokio::test]
+async fn a_variable_within_an_input_counts_as_much_as_one_of_all_of_it() {
+    let server = ApiServer::configured(|config| config.graphql.max_complexity = 300).await;
+    let records: Vec<Value> = (0..200).map(|n| report("u", &format!("t{n}"), 1, "RUNNING", json!({}))).collect();
+    let save = |variable: &str, input: &str| {
+        format!("mutation({variable}) {{ saveTaskHistoryBatch(input: {input}) {{ records {{ id step }} }} }}")
+    };
+    let whole = save("$input: SaveTaskHistoryBatchInput!", "$input");
+    let expected = found("complexity", 300, 402);
+    assert_eq!(refused(&server, &whole, json!({ "input": { "records": records } })).await, expected);
+    let nested = save("$r: [SaveTaskHistoryInput!]!", "{ records: $r }");
+    assert_eq!(refused(&server, &nested, json!({ "r": records })).await, expected);
+    server.data(&nested, json!({ "r": records[..149] })).await;
+    let cancel = |variable: &str, input: &str| {
+        format!("mutation({variable}) {{ cancelTasks(input: {input}) {{ tasks {{ taskId }} }} }}")
+    };
+    for (query, variables) in [
+        (cancel("$input: CancelTasksInput!", "$input"), json!({ "input": { "filter": {}, "limit": 500 } })),
+        (cancel("$n: Int", "{ filter: {}, limit: $n }"), json!({ "n": 500 })),
+        (cancel("$f: TaskFilter!", "{ filter: $f, limit: 500 }"), json!({ "f": {} })),
+    ] {
+        assert_eq!(refused(&server, &query, variables).await, found("complexity", 300, 502), "{query}");
+    }
+}
+
+#[tokio::test]
+async fn pages_batches_and_results_are_as_large_as_the_operator_says() {
+    let server = ApiServer::configured(|config| {
+        config.graphql.max_page_size = 20;
+        config.graphql.max_batch_records = 2;
+        config.graphql.max_result_bytes = 100;
+    })
+    .await;
+    let told = server.data("{ viewer { limits { pageSize batchRecords resultBytes } } }", json!({})).await;
+    assert_eq!(told["viewer"]["limits"], json!({ "pageSize": 20, "batchRecords": 2, "resultBytes": 100 }));
+    let over = async |query: &str, variables: Value| {
+        let extensions = server.error(query, variables).await["extensions"].clone();
+        assert_eq!(extensions["code"], "BAD_USER_INPUT", "{extensions}");
+        let number = |name: &str| extensions[name].as_i64().unwrap();
+        (extensions["field"].as_str().unwrap().to_owned(), number("limit"), number("value"))
+    };
+    let pages = "query($n: Int) { tasks(userId: \"u\", first: $n) { nodes { taskId } } }";
+    server.data(pages, json!({ "n": 20 })).await;
+    assert_eq!(over(pages, json!({ "n": 21 })).await, ("first".into(), 20, 21));
+    let batch = "mutation($input: SaveTaskHistoryBatchInput!) { saveTaskHistoryBatch(input: $input) { savedCount } }";
+    let records = |count: usize| {
+        let record = |n| report("u", &format!("t{n}"), 1, "RUNNING", json!({}));
+        json!({ "input": { "records": (0..count).map(record).collect::<Vec<_>>() } })
+    };
+    server.data(batch, records(2)).await;
+    assert_eq!(over(batch, records(3)).await, ("input.records".into(), 2, 3));
+    let result = |length: usize| json!({ "stepResult": { "result": "x".repeat(length - 2) } });
+    server.save("u", "t", 1, "RUNNING", result(100)).await;
+    let large = json!({ "input": report("u", "t", 2, "RUNNING", result(101)) });
+    assert_eq!(over(SAVE, large).await, ("input.stepResult.result".into(), 100, 101));
+    // Where no size is asked for, a page is no larger either.
+    for n in 0..20 {
+        server.save("u", &format!("more{n}"), 1, "RUNNING", json!({})).await;
+    }
+    let left_out = server.data(pages, json!({})).await;
+    assert_eq!(left_out["tasks"]["nodes"].as_array().map(Vec::len), Some(20));
+}
+
+#[tokio::test]
+async fn fragments_within_each_other_have_their_depth() {
+    let server = ApiServer::configured(|config| config.graphql.max_directives = 100).await;
+    let nested = |count: usize| {
+        let one = |n: usize| format!("fragment F{n} on Viewer {{ ...F{} @include(if: true) }}", n + 1);
+        format!("{{ viewer {{ ...F0 }} }} {} fragment F{count} on Viewer {{ role }}", many(count, one))
+    };
+    server.data(&nested(40), json!({})).await;
+    assert_eq!(refused(&server, &nested(52), json!({})).await, found("fragmentDepth", 48, 49));
+}
+
+#[tokio::test]
 async fn what_graphql_cop_sends_is_refused_soon() {
     let server = ApiServer::start().await;
     let begin = Instant::now();
@@ -143,6 +217,10 @@ async fn what_graphql_cop_sends_is_refused_soon() {
     let body = json!([{ "query": "{ __typename }" }, { "query": "{ __typename }" }]);
     let batch = server.client.post(server.url()).json(&body).send().await.unwrap();
     assert_eq!(batch.status(), 400);
+    // A header for a debugger brings nothing more, to those either who are let in.
+    let traced = server.client.post(server.url()).header("x-apollo-tracing", "1");
+    let traced = traced.json(&json!({ "query": "{ __typename }" })).send().await.unwrap();
+    assert_eq!(traced.json::<Value>().await.unwrap(), json!({ "data": { "__typename": "Query" } }));
     assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
 }
 
@@ -164,9 +242,9 @@ async fn bombs_of_fragments_cost_no_more_than_their_length() {
 #[tokio::test]
 async fn a_save_of_the_largest_batch_is_within_the_defaults() {
     let server = ApiServer::start().await;
-    let records: Vec<Value> = (0..2_000).map(|n| report("u", &format!("t{n}"), 1, "RUNNING", json!({}))).collect();
+    let records: Vec<Value> = (0..10_000).map(|n| report("u", &format!("t{n}"), 1, "RUNNING", json!({}))).collect();
     let query = "mutation($input: SaveTaskHistoryBatchInput!) { saveTaskHistoryBatch(input: $input) { savedCount } }";
     let data = server.data(query, json!({ "input": { "records": records } })).await;
-    assert_eq!(data["saveTaskHistoryBatch"]["savedCount"], 2_000);
+    assert_eq!(data["saveTaskHistoryBatch"]["savedCount"], 10_000);
     assert!(server.data(SAVE, json!({ "input": report("u", "t", 1, "RUNNING", json!({})) })).await.is_object());
 }

@@ -34,6 +34,10 @@ async fn a_query_that_takes_too_long_is_told_and_ended_in_postgresql() {
         assert!(begin.elapsed() < Duration::from_secs(8), "the statement waits on");
         sleep(Duration::from_millis(50)).await;
     }
+    // Proxies and clients see whose fault it was.
+    let again = server.client.post(server.url()).header("accept", "application/graphql-response+json");
+    let again = again.json(&json!({ "query": "{ tasks(userId: \"u\") { nodes { taskId } } }" })).send().await.unwrap();
+    assert_eq!(again.status(), 504);
     psql.execute("ROLLBACK").await.unwrap();
     server.data("{ tasks(userId: \"u\") { nodes { taskId } } }", json!({})).await;
 }

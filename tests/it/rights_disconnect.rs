@@ -5,10 +5,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use sqlx::Executor as _;
+use taskwire::app::App;
 use taskwire::auth::{Role, Viewer};
+use taskwire::config::DatabaseSource;
 use taskwire::service::Service;
+use taskwire::telemetry::Telemetry;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 
 use super::api_server::{ApiServer, token};
 use super::feed::{NO_CHECK, Server};
@@ -141,4 +147,30 @@ async fn a_socket_and_a_stream_of_the_user_are_closed_and_not_opened_again() {
     assert_eq!(stream(&anna).await.status(), 401);
     let query = server.client.post(server.url()).bearer_auth(&anna).json(&json!({ "query": "{ viewer { userId } }" }));
     assert_eq!(query.send().await.unwrap().status(), 200, "HTTP goes on until the token runs out: docs/security.md");
+}
+
+#[tokio::test]
+async fn the_sockets_of_another_server_are_closed_too() {
+    let server = ApiServer::with_key().await;
+    let mut config = ApiServer::key_config();
+    config.database.url = DatabaseSource::Url { url: server.database.url.clone(), setting: "the test".into() };
+    config.database.min_connections = 1;
+    config.http.listen.set_port(0);
+    let other = App::start(config, Telemetry::new()).await.unwrap();
+    let mut request = format!("ws://{}/graphql", other.address()).into_client_request().unwrap();
+    request.headers_mut().insert("sec-websocket-protocol", "graphql-transport-ws".parse().unwrap());
+    let (mut socket, _) = tokio_tungstenite::connect_async(request).await.unwrap();
+    let init = json!({ "type": "connection_init", "payload": { "token": token("anna", Role::User) } });
+    socket.send(Message::text(init.to_string())).await.unwrap();
+    assert!(socket.next().await.unwrap().unwrap().to_text().unwrap().contains("connection_ack"));
+
+    let query = r#"mutation { disconnectUser(input: { userId: "anna" }) { closedConnections } }"#;
+    let asked = server.client.post(server.url()).bearer_auth(token("root", Role::Admin));
+    let answer: Value = asked.json(&json!({ "query": query })).send().await.unwrap().json().await.unwrap();
+    // It counts its own, and hers is not here.
+    assert_eq!(answer, json!({ "data": { "disconnectUser": { "closedConnections": 0 } } }));
+    let closed = tokio::time::timeout(Duration::from_secs(5), socket.next()).await.expect("hers stays open");
+    let Message::Close(Some(frame)) = closed.unwrap().unwrap() else { panic!("no close") };
+    assert_eq!(u16::from(frame.code), 4403);
+    other.stop().await;
 }

@@ -140,6 +140,10 @@ async fn what_fails_before_it_begins_gets_error_and_nothing_more() {
     for (query, code) in [
         ("{ nothing }", "GRAPHQL_VALIDATION_FAILED"),
         ("subscription { nothing }", "GRAPHQL_VALIDATION_FAILED"),
+        (
+            r#"subscription { a: taskEvents(userId: "u") { feedCursor } b: taskEvents(userId: "u") { feedCursor } }"#,
+            "GRAPHQL_VALIDATION_FAILED",
+        ),
         ("{", "GRAPHQL_PARSE_FAILED"),
         ("", "GRAPHQL_PARSE_FAILED"),
     ] {

@@ -108,6 +108,10 @@ async fn what_cannot_be_executed_is_told_in_the_stream() {
     for (query, code) in [
         ("subscription {", "GRAPHQL_PARSE_FAILED"),
         ("subscription { nothing }", "GRAPHQL_VALIDATION_FAILED"),
+        (
+            r#"subscription { a: taskEvents(userId: "u") { feedCursor } b: taskEvents(userId: "u") { feedCursor } }"#,
+            "GRAPHQL_VALIDATION_FAILED",
+        ),
         ("{ nothing }", "GRAPHQL_VALIDATION_FAILED"),
         ("", "BAD_USER_INPUT"),
     ] {
@@ -156,7 +160,9 @@ async fn a_foreign_page_reads_no_stream() {
     assert!(foreign.headers().get("access-control-allow-origin").is_none());
     let own = request().header("origin", format!("http://{}", server.address)).send().await.unwrap();
     assert_eq!(own.status(), 200);
-    let headers = own.headers();
-    assert_eq!(headers["x-content-type-options"], "nosniff");
-    assert_eq!(headers["cross-origin-resource-policy"], "same-origin");
+    let json = server.client.get(format!("{}?query=%7B__typename%7D", server.url())).send().await.unwrap();
+    for headers in [own.headers(), json.headers()] {
+        assert_eq!(headers["x-content-type-options"], "nosniff");
+        assert_eq!(headers["cross-origin-resource-policy"], "same-origin");
+    }
 }

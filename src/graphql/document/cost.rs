@@ -4,7 +4,6 @@
 //! A part of an operation costs `once + each × p`, where `p` is the length of the page that it stands in: like this every
 //! fragment is reckoned once, whatever pages mention it.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 
 use async_graphql::parser::types::{Field, FragmentDefinition, OperationDefinition, Selection, SelectionSet};
@@ -127,26 +126,35 @@ impl<'a> Reckoner<'a> {
         if let Some(ids) = field.get_argument("ids") {
             return Some(within(self.entries(&ids.node)?, whole(NODES)));
         }
-        let input = self.given(&field.get_argument("input")?.node)?;
-        let Value::Object(input) = input.as_ref() else { return None };
-        match (input.get("records"), input.get("filter"), input.get("limit")) {
-            (Some(Value::List(records)), _, _) => Some(within(whole(records.len()), whole(BATCH_RECORDS))),
-            (None, Some(_), limit) => {
-                let limit =
-                    limit.and_then(|limit| if let Value::Number(limit) = limit { limit.as_i64() } else { None });
-                Some(within(limit.unwrap_or(CANCEL_TASKS_LEFT_OUT), CANCEL_TASKS.into()))
+        self.input_length(&field.get_argument("input")?.node)
+    }
+
+    /// How many entries an `input` brings or asks for. Whether all of it is a variable, some of it, or nothing, makes no
+    /// difference.
+    fn input_length(&self, input: &Template) -> Option<u64> {
+        let (records, has_filter, limit) = match input {
+            Template::Object(input) => (
+                input.get("records").map(|records| self.entries(records)),
+                input.contains_key("filter"),
+                input.get("limit").and_then(|limit| self.number(limit)),
+            ),
+            Template::Variable(name) => {
+                let Value::Object(input) = self.variable(name)? else { return None };
+                (input.get("records").map(entries), input.contains_key("filter"), input.get("limit").and_then(number))
             }
-            _ => None,
+            _ => return None,
+        };
+        match records {
+            Some(records) => Some(within(records?, whole(BATCH_RECORDS))),
+            None if has_filter => Some(within(limit.unwrap_or(CANCEL_TASKS_LEFT_OUT), CANCEL_TASKS.into())),
+            None => None,
         }
     }
 
     fn number(&self, template: &Template) -> Option<i64> {
         match template {
             Template::Number(number) => number.as_i64(),
-            Template::Variable(name) => match self.variable(name)? {
-                Value::Number(number) => number.as_i64(),
-                _ => None,
-            },
+            Template::Variable(name) => number(self.variable(name)?),
             _ => None,
         }
     }
@@ -154,19 +162,8 @@ impl<'a> Reckoner<'a> {
     fn entries(&self, template: &Template) -> Option<i64> {
         match template {
             Template::List(values) => Some(whole(values.len())),
-            Template::Variable(name) => match self.variable(name)? {
-                Value::List(values) => Some(whole(values.len())),
-                _ => None,
-            },
+            Template::Variable(name) => entries(self.variable(name)?),
             _ => None,
-        }
-    }
-
-    fn given(&self, template: &Template) -> Option<Cow<'a, Value>> {
-        match template {
-            Template::Variable(name) => self.variable(name).map(Cow::Borrowed),
-            // A variable within counts as nothing: what it holds is bounded by the answer's size.
-            other => other.clone().into_const_with(|_| Ok::<_, ()>(Value::Null)).ok().map(Cow::Owned),
         }
     }
 
@@ -178,6 +175,14 @@ impl<'a> Reckoner<'a> {
             .get(&Name::new(name))
             .or_else(|| definition?.node.default_value.as_ref().map(|value| &value.node))
     }
+}
+
+fn number(value: &Value) -> Option<i64> {
+    if let Value::Number(number) = value { number.as_i64() } else { None }
+}
+
+fn entries(value: &Value) -> Option<i64> {
+    if let Value::List(values) = value { Some(whole(values.len())) } else { None }
 }
 
 /// At least 1: what asks for nothing, or for less, still costs its look.

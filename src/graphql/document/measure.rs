@@ -1,7 +1,7 @@
 //! How large an operation is with its fragments in place. Each fragment is measured once, however often it is mentioned,
 //! so a document that doubles itself with each fragment costs no more than its length.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use async_graphql::parser::types::{
     ExecutableDocument, FragmentDefinition, OperationDefinition, Selection, SelectionSet,
@@ -108,6 +108,25 @@ impl Measure {
         self.root_fields = self.root_fields.saturating_add(other.root_fields);
         self.selections = self.selections.saturating_add(other.selections);
     }
+}
+
+/// The names of an operation's first fields, wherever they stand; those of a fragment once, however often it is mentioned.
+pub(super) fn root_names<'a>(document: &'a ExecutableDocument, operation: &'a OperationDefinition) -> Vec<&'a str> {
+    let (mut names, mut seen, mut sets) = (Vec::new(), HashSet::new(), vec![&operation.selection_set.node]);
+    while let Some(set) = sets.pop() {
+        for item in &set.items {
+            match &item.node {
+                Selection::Field(field) => names.push(field.node.name.node.as_str()),
+                Selection::InlineFragment(inline) => sets.push(&inline.node.selection_set.node),
+                Selection::FragmentSpread(spread) => {
+                    let name = &spread.node.fragment_name.node;
+                    let fragment = document.fragments.get(name).filter(|_| seen.insert(name));
+                    sets.extend(fragment.map(|fragment| &fragment.node.selection_set.node));
+                }
+            }
+        }
+    }
+    names
 }
 
 fn count(length: usize) -> u64 {

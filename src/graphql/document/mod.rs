@@ -27,14 +27,17 @@ use quick_cache::sync::Cache;
 pub(crate) use measure::Measure;
 pub(crate) use types::Types;
 
-use super::errors::{code_parse_error, too_deep, too_many_selections};
+use super::errors::{code_parse_error, several_subscriptions, too_deep, too_many_selections};
 use super::limits::OperationLimits;
-use measure::{Measurer, TooDeep};
+use measure::{Measurer, TooDeep, root_names};
 use merge::{MOST_SELECTIONS, Stop};
 use variables::Place;
 
 /// What a kept document is taken to weigh for each byte of its text. An estimate on the safe side, not a measurement.
 const WEIGHT: u64 = 40;
+/// Mutations that may take `--maintenance-time`. (The store still ends every call after `--command-timeout`, and PostgreSQL
+/// every statement after `--statement-timeout`: who brings these mutations has to lengthen both for them.)
+const MAINTENANCE: [&str; 3] = ["cleanupOldTasks", "optimizeStorage", "eraseUser"];
 /// How many documents the cache makes room for at first.
 const DOCUMENTS: usize = 1_000;
 
@@ -66,6 +69,8 @@ pub(crate) struct Operation {
     name: Option<String>,
     pub(crate) ty: OperationType,
     pub(crate) measure: Measure,
+    /// Maintenance and nothing else, which may take its time.
+    pub(crate) is_maintenance: bool,
     /// What it costs, where that does not depend on variables.
     cost: Option<u64>,
 }
@@ -125,10 +130,16 @@ impl Document {
         };
         // Lists grow by doubling, and this one stays.
         shrink(&mut merged);
+        check_subscriptions(&merged)?;
         let places = variables::places(&merged, types);
         let operations = parsed.operations.iter().zip(&measures).map(|((name, operation), measure)| {
-            let mut operation =
-                Operation { name: name.map(ToString::to_string), ty: operation.node.ty, measure: *measure, cost: None };
+            let mut operation = Operation {
+                name: name.map(ToString::to_string),
+                ty: operation.node.ty,
+                measure: *measure,
+                is_maintenance: is_maintenance(&parsed, &operation.node),
+                cost: None,
+            };
             if places.is_empty() {
                 let definition = definition(&merged, &operation);
                 let none = Variables::default();
@@ -169,6 +180,25 @@ fn definition<'a>(document: &'a ExecutableDocument, operation: &Operation) -> Op
     document.operations.iter().find(|(name, _)| is_it(*name)).map(|(_, definition)| &definition.node)
 }
 
+/// The library would run a stream for each field of a subscription, and all of them would count as one operation. The
+/// specification has one field, and what is merged by now has each once.
+fn check_subscriptions(merged: &ExecutableDocument) -> Result<(), ServerError> {
+    let mut measurer = Measurer::new(merged);
+    let subscriptions = merged.operations.iter().map(|(_, operation)| &operation.node);
+    for operation in subscriptions.filter(|operation| operation.ty == OperationType::Subscription) {
+        let fields = measurer.operation(operation).map_or(u64::MAX, |measure| measure.root_fields);
+        if fields > 1 || root_names(merged, operation).iter().any(|name| name.starts_with("__")) {
+            return Err(several_subscriptions());
+        }
+    }
+    Ok(())
+}
+
+fn is_maintenance(document: &ExecutableDocument, operation: &OperationDefinition) -> bool {
+    let is_known = |name: &&str| MAINTENANCE.contains(name);
+    operation.ty == OperationType::Mutation && root_names(document, operation).iter().all(is_known)
+}
+
 fn measure(document: &ExecutableDocument) -> Result<Vec<Measure>, TooDeep> {
     let mut measurer = Measurer::new(document);
     document.operations.iter().map(|(_, operation)| measurer.operation(&operation.node)).collect()
@@ -180,4 +210,58 @@ fn shrink(document: &mut ExecutableDocument) {
         DocumentOperations::Multiple(all) => all.shrink_to_fit(),
     }
     document.fragments.shrink_to_fit();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::GraphqlConfig;
+
+    fn read(text: &str) -> Result<Document, ServerError> {
+        let types = Types::of("type Query { a: Int } type Mutation { a: Int } type Subscription { a: Int b: Int }");
+        Document::read(text, &OperationLimits::new(&GraphqlConfig::default()), &types)
+    }
+
+    #[test]
+    fn maintenance_and_nothing_else_has_its_own_time() {
+        let is_maintenance = |text: &str| read(text).unwrap().operation(None).unwrap().is_maintenance;
+        for text in [
+            "mutation { eraseUser }",
+            "mutation { a: optimizeStorage ...F } fragment F on Mutation { cleanupOldTasks ... { eraseUser } ...F }",
+        ] {
+            assert!(is_maintenance(text), "{text}");
+        }
+        for text in [
+            "{ eraseUser }",
+            "mutation { cancelTasks }",
+            "mutation { eraseUser cancelTasks }",
+            "mutation { eraseUser: cancelTasks }",
+            "mutation { eraseUser ...F } fragment F on Mutation { cancelTasks }",
+        ] {
+            assert!(!is_maintenance(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_subscription_has_one_field() {
+        for text in [
+            "subscription { a }",
+            "subscription { a a ...F ... { a } } fragment F on Subscription { a }",
+            "subscription A { a } subscription B { b } query C { a b }",
+        ] {
+            assert!(read(text).is_ok(), "{text}");
+        }
+        for text in [
+            "subscription { a b }",
+            "subscription { a x: a }",
+            "subscription { a ...F } fragment F on Subscription { b }",
+            "subscription($x: Boolean!) { ... @include(if: $x) { a } ... @skip(if: $x) { b } }",
+            "subscription { __typename }",
+            "subscription { ...F } fragment F on Subscription { __typename }",
+            "query A { a } subscription B { a b }",
+        ] {
+            let error = read(text).err().unwrap_or_else(|| panic!("{text}"));
+            assert!(error.message.contains("one field"), "{text}: {error}");
+        }
+    }
 }

@@ -156,7 +156,8 @@ struct Patience<'a> {
 }
 
 impl Patience<'_> {
-    /// Runs a connection to its end. All that moves it happens while it is polled, so its state is looked at then.
+    /// Runs a connection to its end. All that moves it happens while it is polled, or wakes it (HTTP/2's streams), so its
+    /// state is looked at then.
     async fn watch<C: Future<Output = hyper::Result<()>>>(
         &self,
         mut connection: Pin<&mut C>,
@@ -167,6 +168,8 @@ impl Patience<'_> {
         let mut is_stopping = false;
         let mut waiting = self.waiting();
         let mut alarm = pin!(sleep_until(Instant::now() + self.time(waiting)));
+        let mut untaken_since = None;
+        let mut untaken = pin!(sleep_until(Instant::now()));
         poll_fn(|cx| {
             if !is_stopping && stop.as_mut().poll(cx).is_ready() {
                 is_stopping = true;
@@ -181,6 +184,15 @@ impl Patience<'_> {
                 alarm.as_mut().reset(Instant::now() + self.time(now));
             }
             if abort.as_mut().poll(cx).is_ready() || alarm.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Ok(()));
+            }
+            // One HTTP/2 stream can be left untaken while TCP, and others on it, go on.
+            let since = self.activity.untaken_since();
+            if since != untaken_since {
+                untaken_since = since;
+                untaken.as_mut().reset(since.unwrap_or_else(Instant::now) + self.common.stall_timeout);
+            }
+            if since.is_some() && untaken.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Ok(()));
             }
             Poll::Pending

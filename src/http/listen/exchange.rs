@@ -15,7 +15,7 @@ use axum::http::header::{CONNECTION, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Version};
 use axum::response::Response;
 use http_body::{Frame, SizeHint};
-use hyper::body::Incoming;
+use hyper::body::{Buf, Incoming};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tokio_util::task::task_tracker::TaskTrackerToken;
@@ -25,6 +25,8 @@ use super::Common;
 use super::connection::Waited;
 use super::io::Activity;
 use crate::http::answer::Refusal;
+use crate::http::peer::Peer;
+use crate::http::request_id::{self, REQUEST_ID};
 
 /// Answers a request that came over the connection of `socket`.
 pub(super) async fn answer(
@@ -34,19 +36,22 @@ pub(super) async fn answer(
     activity: Arc<Activity>,
     waited: Waited,
     request: Request<Incoming>,
-) -> Result<Response, Infallible> {
+) -> Result<Response<Answered>, Infallible> {
     let mut running = Running::new(activity, &common);
     let (mut request, body_end) = with_body_end(request);
     let peer = common.proxies.peer(socket, request.headers());
     request.extensions_mut().insert(peer);
+    request_id::give(request.headers_mut());
     let version = request.version();
     let response = run(&common, router, request, body_end).await.unwrap_or_else(|refused| refused.respond(version));
     if is_stream(response.headers()) {
-        // It ends with the subscriptions, which nobody waits for before.
+        // It ends with the subscriptions, which nobody waits for before. `stream` sees to clients that do not read.
         waited.release();
         running.waited = None;
+    } else if version == Version::HTTP_2 {
+        running.is_taken();
     }
-    Ok(response.map(|body| Body::new(Answered { body, _running: running })))
+    Ok(response.map(|body| Answered { body, running: Arc::new(running) }))
 }
 
 /// The answer, unless the client or the handler takes too long for it.
@@ -56,7 +61,7 @@ async fn run(
     request: Request,
     body_end: Option<oneshot::Receiver<()>>,
 ) -> Result<Response, TooLong> {
-    let headers = request.headers().clone();
+    let (headers, peer) = (request.headers().clone(), Peer::of(request.extensions()));
     let mut handler = std::pin::pin!(router.call(request));
     if let Some(end) = body_end {
         tokio::select! {
@@ -68,10 +73,13 @@ async fn run(
             },
         }
     }
-    match timeout(common.handler_timeout, handler).await {
-        Ok(answer) => answer.map_err(|never| match never {}),
-        Err(_) => Err(TooLong::handler(common.handler_timeout, headers)),
+    if let Ok(answer) = timeout(common.handler_timeout, handler).await {
+        return answer.map_err(|never| match never {});
     }
+    let told = common.handler_timeout.as_secs_f64();
+    let tell = || tracing::warn!(seconds = told, "gave up a request (--handler-timeout)");
+    request_id::span(&headers, peer).in_scope(tell);
+    Err(TooLong::handler(common.handler_timeout, headers))
 }
 
 fn is_stream(headers: &HeaderMap) -> bool {
@@ -95,7 +103,6 @@ impl TooLong {
 
     fn handler(limit: Duration, headers: HeaderMap) -> Self {
         let message = format!("There was no answer within {} s.", limit.as_secs_f64());
-        tracing::warn!(seconds = limit.as_secs_f64(), "gave up a request (--handler-timeout)");
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "handler time", &message, limit, headers)
     }
 
@@ -109,6 +116,9 @@ impl TooLong {
 
     fn respond(self, version: Version) -> Response {
         let mut response = self.refusal.respond(&self.headers);
+        if let Some(id) = self.headers.get(REQUEST_ID) {
+            response.headers_mut().insert(REQUEST_ID, id.clone());
+        }
         // HTTP/2 knows no such header; its stream is reset instead.
         if self.closes && version <= Version::HTTP_11 {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -117,22 +127,39 @@ impl TooLong {
     }
 }
 
-/// A request counts as running until its answer is at its end, or dropped.
-struct Running {
+/// A request counts as running until its answer has been written to its end, or is dropped.
+pub(super) struct Running {
     activity: Arc<Activity>,
     waited: Option<TaskTrackerToken>,
+    /// Which answer it is, where the client is to take it stream by stream.
+    answer: Option<u64>,
 }
 
 impl Running {
     fn new(activity: Arc<Activity>, common: &Common) -> Self {
         activity.requests.fetch_add(1, Relaxed);
         activity.has_begun.store(false, Relaxed);
-        Self { activity, waited: Some(common.busy.token()) }
+        Self { activity, waited: Some(common.busy.token()), answer: None }
+    }
+
+    /// From now on the client is to take the answer, and does.
+    fn is_taken(&mut self) {
+        let answer = *self.answer.get_or_insert_with(|| self.activity.answers.fetch_add(1, Relaxed));
+        self.activity.took(answer);
+    }
+
+    fn took(&self) {
+        if let Some(answer) = self.answer {
+            self.activity.took(answer);
+        }
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
+        if let Some(answer) = self.answer {
+            self.activity.is_through(answer);
+        }
         self.activity.served.fetch_add(1, Relaxed);
         // What has come meanwhile was its body.
         if self.activity.requests.fetch_sub(1, Relaxed) == 1 {
@@ -142,17 +169,19 @@ impl Drop for Running {
 }
 
 /// An answer's body, with the request that it ends.
-struct Answered {
+pub(super) struct Answered {
     body: Body,
-    _running: Running,
+    running: Arc<Running>,
 }
 
 impl http_body::Body for Answered {
-    type Data = Bytes;
+    type Data = Piece;
     type Error = axum::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Piece>, axum::Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        let running = Arc::clone(&self.running);
+        Poll::Ready(frame.map(|frame| frame.map(|frame| frame.map_data(|bytes| Piece { bytes, running }))))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -161,6 +190,28 @@ impl http_body::Body for Answered {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+/// A piece of an answer. HTTP/2 takes whole bodies as soon as a client opens its window by a byte, and keeps them for as
+/// long as the client likes: until then the request is running.
+pub(super) struct Piece {
+    bytes: Bytes,
+    running: Arc<Running>,
+}
+
+impl Buf for Piece {
+    fn remaining(&self) -> usize {
+        self.bytes.remaining()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.bytes.chunk()
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.running.took();
+        self.bytes.advance(count);
     }
 }
 

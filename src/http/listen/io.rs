@@ -1,16 +1,18 @@
 //! A connection's bytes, plain or encrypted. It notes what the deadlines of `connection` go by, and as long as it lives,
 //! as a socket too, it counts as one of the server's connections.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
 use tokio_rustls::server::TlsStream;
 
 /// What happens on a connection.
@@ -26,6 +28,27 @@ pub(super) struct Activity {
     pub(super) is_blocked: AtomicBool,
     /// Goes up with each write that got through.
     pub(super) written: AtomicU64,
+    /// How many answers there were to be taken stream by stream.
+    pub(super) answers: AtomicU64,
+    /// Those of them that are not through, and when something of each was last taken.
+    taken: Mutex<BTreeMap<u64, Instant>>,
+}
+
+impl Activity {
+    /// Something of this answer has been taken now; or it has begun.
+    pub(super) fn took(&self, answer: u64) {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner).insert(answer, Instant::now());
+    }
+
+    /// This answer is through, or given up.
+    pub(super) fn is_through(&self, answer: u64) {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner).remove(&answer);
+    }
+
+    /// Since when nothing has been taken of the answer of which nothing has been taken for the longest.
+    pub(super) fn untaken_since(&self) -> Option<Instant> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner).values().min().copied()
+    }
 }
 
 /// A place among the server's connections.

@@ -29,6 +29,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
 use hyper::upgrade::OnUpgrade;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tracing::Instrument as _;
 
 use super::answer::Refusal;
 use super::connections::{Connections, Seat};
@@ -53,7 +54,7 @@ pub(super) async fn upgrade(shared: &Shared, request: Request) -> Result<Respons
     let authorization = parts.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let handshake = Handshake { authorization, request_id: parts.headers.get(REQUEST_ID).cloned() };
 
-    let task = serve(shared.clone(), upgrade, protocol, peer, handshake);
+    let task = serve(shared.clone(), upgrade, protocol, peer, handshake).in_current_span();
     tokio::spawn(shared.sockets.open.track_future(task));
 
     let mut response = Response::new(Body::empty());

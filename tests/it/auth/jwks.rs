@@ -7,12 +7,17 @@ use std::time::Duration;
 use axum::{Router, extract::State, http::StatusCode, routing::get};
 use serde_json::{Value, json};
 use taskwire::auth::{AuthError, Authenticator, Viewer};
-use taskwire::config::{AuthConfig, KeyConfig};
+use taskwire::config::{AuthConfig, KeyConfig, ListenConfig};
+use taskwire::http::{Listening, Tls};
+use taskwire::telemetry::Telemetry;
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 use super::keys::{TestKey, jwks};
 use super::{NOW, authenticator, claims, moment};
-use crate::support::{Folder, eventually};
+use crate::accept_tls::{files, write_pair};
+use crate::support::process::Logging;
+use crate::support::{Folder, TestDatabase, eventually};
 
 /// An issuer on this machine.
 #[derive(Clone, Default)]
@@ -156,6 +161,40 @@ async fn an_issuer_that_is_away_keeps_nobody_from_starting() {
     let config = AuthConfig { key: KeyConfig::JwksUrl(url), ..AuthConfig::default() };
     let (nobody_there, _) = super::authenticator(&config).await;
     assert_eq!(is_taken(&nobody_there, &key, "key").await, Err(AuthError::NoKeys));
+}
+
+#[tokio::test]
+async fn an_issuer_with_https_is_read_where_its_certificate_is_trusted() {
+    let (folder, database, key) = (Folder::new(), TestDatabase::new().await, TestKey::ed());
+    write_pair(&folder);
+    let keys = jwks(&[key.jwk("key")]);
+    let router = Router::new().route("/jwks.json", get(|| async { keys }));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://localhost:{}/jwks.json", listener.local_addr().unwrap().port());
+    let (tls, stop) = (Tls::load(&files(&folder)).unwrap(), CancellationToken::new());
+    let _issuer =
+        Listening::start(listener, router, &ListenConfig::default(), Some(tls), &Telemetry::new(), stop.clone());
+    let token = key.token_by("key", &json!({ "sub": "anna", "exp": chrono::Utc::now().timestamp() + 600 }));
+    let certificate = folder.join("cert.pem").display().to_string();
+    for (trusted, status) in [(Some(("SSL_CERT_FILE", certificate.as_str())), 200), (None, 503)] {
+        let variables: Vec<_> = [("TASKWIRE_LOG", "warn")].into_iter().chain(trusted).collect();
+        let server = Logging::start(&database.url, &["--jwks-url", &url], &variables).await;
+        let asked = reqwest::Client::new().post(format!("http://{}/graphql", server.address)).bearer_auth(&token);
+        let answer = asked.json(&json!({ "query": "{ viewer { userId } }" })).send().await.unwrap();
+        assert_eq!(answer.status().as_u16(), status);
+        if status == 200 {
+            assert_eq!(answer.json::<Value>().await.unwrap()["data"]["viewer"]["userId"], "anna");
+        } else {
+            // Nobody's token is bad for that.
+            assert_eq!(answer.headers()["retry-after"], "2");
+            let answer = answer.json::<Value>().await.unwrap();
+            assert_eq!(answer["errors"][0]["extensions"]["retryable"], true, "{answer}");
+            assert_eq!(answer["errors"][0]["extensions"]["code"], "UNAUTHENTICATED", "{answer}");
+            server.told("cannot read the keys").await;
+        }
+        server.end().await;
+    }
+    stop.cancel();
 }
 
 #[tokio::test]

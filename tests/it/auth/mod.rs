@@ -1,9 +1,10 @@
 //! Who is calling: `tokens.rs` (each thing that may be wrong with one), `jwks.rs` (keys from a file or a URL),
-//! `start.rs` (settings and `taskwire token`). `keys.rs` makes keys and tokens.
+//! `start.rs` (settings and `taskwire token`), `log.rs` (what is never in the log). `keys.rs` makes keys and tokens.
 
 pub(crate) mod keys;
 
 mod jwks;
+mod log;
 mod start;
 mod tokens;
 

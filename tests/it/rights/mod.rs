@@ -8,7 +8,7 @@ pub(crate) mod table;
 use std::collections::BTreeSet;
 
 use async_graphql::parser::parse_schema;
-use async_graphql::parser::types::{TypeKind, TypeSystemDefinition};
+use async_graphql::parser::types::{BaseType, Type, TypeKind, TypeSystemDefinition};
 use serde_json::{Value, json};
 use taskwire::auth::Role;
 use taskwire::config::{AuthConfig, Config, KeyConfig};
@@ -191,16 +191,37 @@ fn is_refusal(expected: &str) -> bool {
         || expected.contains(r#""cancelledCount":0"#)
 }
 
-/// What of the schema needs rows: the fields of the roots, fields with arguments, and the types behind `node`.
+/// The type that a field has, without lists and exclamation marks.
+fn named(ty: &Type) -> &str {
+    match &ty.base {
+        BaseType::Named(name) => name.as_str(),
+        BaseType::List(inner) => named(inner),
+    }
+}
+
+/// What of the schema needs rows: the fields of the roots, fields with arguments, those that lead from a task, a record or
+/// a step to something else, and the types behind `node`.
 fn needed(schema: &str) -> BTreeSet<String> {
+    let subjects = ["Task", "TaskRecord", "TaskStep"];
     let mut needed = BTreeSet::new();
-    for definition in parse_schema(schema).unwrap().definitions {
+    let definitions = parse_schema(schema).unwrap().definitions;
+    let objects: BTreeSet<String> = definitions
+        .iter()
+        .filter_map(|definition| match definition {
+            TypeSystemDefinition::Type(ty) if matches!(ty.node.kind, TypeKind::Object(_)) => {
+                Some(ty.node.name.node.to_string())
+            }
+            _ => None,
+        })
+        .collect();
+    for definition in definitions {
         let TypeSystemDefinition::Type(ty) = definition else { continue };
         let name = ty.node.name.node.to_string();
         let TypeKind::Object(object) = ty.node.kind else { continue };
         let is_root = ["Query", "Mutation", "Subscription"].contains(&name.as_str());
         for field in &object.fields {
-            if is_root || !field.node.arguments.is_empty() {
+            let leads_on = subjects.contains(&name.as_str()) && objects.contains(named(&field.node.ty.node));
+            if is_root || leads_on || !field.node.arguments.is_empty() {
                 needed.insert(format!("{name}.{}", field.node.name.node));
             }
         }
@@ -223,6 +244,8 @@ fn every_field_has_a_row() {
     assert_eq!(coverage(&schema, TABLE), Vec::<String>::new());
     let more = schema.replacen("type Query {", "type Query {\n  secrets: Int\n", 1);
     assert_eq!(coverage(&more, TABLE), ["Query.secrets"]);
+    let owner = schema.replacen("type Task implements Node {", "type Task implements Node {\n  owner: [Viewer!]\n", 1);
+    assert_eq!(coverage(&owner, TABLE), ["Task.owner"]);
     let node = format!("{schema}\ntype Secret implements Node {{ id: ID! }}");
     assert_eq!(coverage(&node, TABLE), ["node:Secret"]);
 }

@@ -33,6 +33,8 @@ const UNAUTHENTICATED: &str = "UNAUTHENTICATED";
 const FORBIDDEN: &str = "FORBIDDEN";
 /// Who acts for everyone has to say for whom.
 const NAME_ONE: &str = "BAD_USER_INPUT";
+/// Nothing is asked for.
+const EMPTY: &str = "BAD_USER_INPUT";
 
 const fn row(about: &'static str, ask: &'static str, answers: [&'static str; 5]) -> Row {
     Row { about, before: Nothing, ask, answers }
@@ -99,6 +101,18 @@ pub(crate) const TABLE: &[Row] = &[
             r#"{"nodes":[{"userId":"anna","taskId":"stop"},{"userId":"ben","taskId":"t"},{"userId":"anna","taskId":"t"}]}"#,
             r#"{"nodes":[{"userId":"anna","taskId":"stop"},{"userId":"ben","taskId":"t"},{"userId":"anna","taskId":"t"}]}"#,
         ],
+    ),
+    hers(
+        "Task.cancellation",
+        r#"{ task(userId: "anna", taskId: "stop") { cancellation { requestedAt } } }"#,
+        r#"{"cancellation":{"requestedAt":"*"}}"#,
+        "null",
+    ),
+    hers(
+        "TaskStep.record",
+        r#"{ task(userId: "anna", taskId: "t") { steps(first: 1) { nodes { record { step } } } } }"#,
+        r#"{"steps":{"nodes":[{"record":{"step":1}}]}}"#,
+        "null",
     ),
     hers(
         "TaskConnection.count",
@@ -268,6 +282,12 @@ pub(crate) const TABLE: &[Row] = &[
         r#"mutation { saveTaskHistoryBatch(input: { records: [{ userId: "anna", taskId: "{task}", step: 2,
             stepResult: { stepName: "s", status: RUNNING } }] }) { savedCount } }"#,
         [UNAUTHENTICATED, FORBIDDEN, FORBIDDEN, r#"{"savedCount":1}"#, r#"{"savedCount":1}"#],
+    ),
+    on(
+        "Mutation.saveTaskHistoryBatch",
+        Running,
+        "mutation { saveTaskHistoryBatch(input: { records: [] }) { savedCount } }",
+        [UNAUTHENTICATED, FORBIDDEN, FORBIDDEN, EMPTY, EMPTY],
     ),
     on(
         "Mutation.cancelTask",

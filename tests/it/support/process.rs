@@ -7,6 +7,7 @@ use std::{
     os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -16,6 +17,7 @@ use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::TcpStream,
     process::{Child, ChildStdout, Command},
+    task::JoinHandle,
     time::timeout,
 };
 
@@ -61,6 +63,58 @@ pub(crate) async fn run(mut command: Command) -> (Option<i32>, String, String) {
     let output = timeout(PATIENCE, command.output()).await.expect("it goes on and on").unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+/// A server over a database that is there already; everything that it logs is kept.
+pub(crate) struct Logging {
+    child: Child,
+    log: Arc<Mutex<String>>,
+    reading: JoinHandle<()>,
+    /// What it said when it was ready.
+    pub(crate) greeting: String,
+    pub(crate) address: SocketAddr,
+}
+
+impl Logging {
+    /// Starts `serve` on a free port, with these arguments and variables more.
+    pub(crate) async fn start(database: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
+        let mut command = taskwire(&[], ["serve", "--database-url", database, "--min-connections", "1"]);
+        if !arguments.contains(&"--listen") {
+            command.args(["--listen", "127.0.0.1:0"]);
+        }
+        let mut child = command.args(arguments).envs(variables.iter().copied()).spawn().unwrap();
+        let log = Arc::new(Mutex::new(String::new()));
+        let (mut lines, kept) = (BufReader::new(child.stderr.take().unwrap()), Arc::clone(&log));
+        let reading = tokio::spawn(async move {
+            let mut line = Vec::new();
+            while lines.read_until(b'\n', &mut line).await.is_ok_and(|length| length > 0) {
+                kept.lock().unwrap().push_str(&String::from_utf8_lossy(&line));
+                line.clear();
+            }
+        });
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut greeting = String::new();
+        while !greeting.contains("try first") {
+            let read = timeout(PATIENCE, stdout.read_line(&mut greeting)).await.expect("not ready in time").unwrap();
+            assert_ne!(read, 0, "the server does not start: {}", log.lock().unwrap());
+        }
+        let address = greeting.split("://").nth(1).unwrap().split('/').next().unwrap().parse().unwrap();
+        Self { child, log, reading, greeting, address }
+    }
+
+    /// Waits until the log says this, and gives the line.
+    pub(crate) async fn told(&self, what: &str) -> String {
+        let line = async || self.log.lock().unwrap().lines().find(|line| line.contains(what)).map(str::to_owned);
+        super::eventually(&format!("the log to say {what}"), line).await
+    }
+
+    /// Ends it, and gives its whole log.
+    pub(crate) async fn end(mut self) -> String {
+        kill(self.child.id().expect("it has ended"), Signal::TERM);
+        timeout(PATIENCE, self.child.wait()).await.expect("it does not end").unwrap();
+        timeout(PATIENCE, self.reading).await.expect("its log does not end").unwrap();
+        self.log.lock().unwrap().clone()
+    }
 }
 
 /// A server with an embedded cluster.
