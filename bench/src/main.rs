@@ -3,6 +3,7 @@
 //!
 //! - `server`: starts the program and reads its memory and CPU · `client`: lean sockets and HTTP, and the pace of sends
 //! - `idle`, `latency`, `fanout`, `slow`: the four parts of `bench sockets`
+//! - `results`: the file of a measurement, and the tables of docs/benchmarks.md, which a test holds to it
 //!
 //! To add a part: a file with a `run`, a variant of [`Part`].
 #![expect(clippy::print_stdout, reason = "figures are what it is for")]
@@ -11,6 +12,7 @@ mod client;
 mod fanout;
 mod idle;
 mod latency;
+mod results;
 mod server;
 mod slow;
 
@@ -55,6 +57,9 @@ struct Sockets {
     /// A tenth of the sockets and of the time: to see that it works, not for figures
     #[arg(long)]
     quick: bool,
+    /// Puts the medians into this file, beside those of parts that are not run now
+    #[arg(long)]
+    out: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum, Debug)]
@@ -113,17 +118,16 @@ async fn sockets(arguments: &Sockets) -> Result<()> {
             rounds.push(figures);
         }
         medians(part, &rounds);
+        if let Some(out) = &arguments.out {
+            results::note(out, part, &rounds)?;
+        }
     }
     Ok(())
 }
 
 fn medians(part: Part, rounds: &[Vec<Figure>]) {
-    let Some(first) = rounds.first() else { return };
     println!("{part:?}, medians of {}:", rounds.len());
-    for (index, figure) in first.iter().enumerate() {
-        let mut values: Vec<f64> = rounds.iter().filter_map(|round| Some(round.get(index)?.value)).collect();
-        values.sort_by(f64::total_cmp);
-        let median = values.get(values.len() / 2).copied().unwrap_or(f64::NAN);
+    for (figure, median) in results::medians(rounds) {
         println!("| {} | {median:.2} {} | {} |", figure.name, figure.unit, figure.goal);
     }
 }
