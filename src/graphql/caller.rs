@@ -12,7 +12,7 @@ use async_graphql::extensions::{Extension, ExtensionContext, ExtensionFactory, N
 use async_graphql::parser::types::OperationType;
 use async_graphql::{Data, Executor, Request, Response, SchemaBuilder, ServerError, ValidationMode, ValidationResult};
 use futures_util::stream::{self, BoxStream};
-use futures_util::{StreamExt as _, future};
+use futures_util::{Stream, StreamExt as _, future};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
@@ -20,16 +20,20 @@ use super::document::{Document, Documents, Types};
 use super::errors::{code_library_error, introspection_disabled, whole_request};
 use super::limits::OperationLimits;
 use super::session::Session;
+use super::shared::{Answer, Relay, Rendered, Shape, SharedAnswers, bytes_of, lock};
 use super::{Schema, schema};
 use crate::auth::Viewer;
 use crate::config::GraphqlConfig;
 use crate::service::rate::Rates;
+use crate::service::watch::{TaskEvent, TaskEvents};
 use crate::service::{Service, ServiceError};
 
 /// When somebody is to try again who came while everything was busy.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// A field that has to stop in time says more than we do: it gets so much longer to say it.
 const GRACE: Duration = Duration::from_millis(100);
+/// What all shared answers together may take.
+const SHARED_BYTES: usize = 8 << 20;
 /// How deep the library follows fragments within fragments; fields are counted by ourselves.
 const FRAGMENT_LEVELS: usize = 48;
 
@@ -43,6 +47,7 @@ struct Shared {
     /// For what has passed validation.
     trusting: Schema,
     documents: Documents,
+    shared: SharedAnswers,
     limits: OperationLimits,
     introspection: bool,
     operation_timeout: Duration,
@@ -65,6 +70,7 @@ impl Api {
         Self(Arc::new(Shared {
             trusting: build().validation_mode(ValidationMode::Fast).finish(),
             documents,
+            shared: SharedAnswers::new(SHARED_BYTES),
             strict,
             limits: OperationLimits::new(config),
             introspection: config.introspection,
@@ -99,6 +105,46 @@ impl Shared {
         let document = self.documents.get(&request.query, &self.limits)?;
         Ok(document.operation(request.operation_name.as_deref()).map(|operation| operation.ty))
     }
+
+    fn schema(&self, is_valid: bool) -> &Schema {
+        if is_valid { &self.trusting } else { &self.strict }
+    }
+
+    /// What an event looks like; or why it cannot be told, with which its stream ends.
+    async fn render(&self, shape: &Shape, event: Result<TaskEvent, ServiceError>) -> Result<Response, Response> {
+        let (document, deadline) = (&shape.document, Instant::now() + self.operation_timeout);
+        let mut request = Request::new("").variables(shape.variables.clone());
+        request.operation_name.clone_from(&shape.operation_name);
+        request.set_parsed_query(document.copy());
+        let is_valid = self.documents.is_valid(document, &shape.variables);
+        let ends = event.is_err();
+        let request = request.data(shape.session.until(deadline)).data(Relay::Render(event));
+        let mut answers = self.schema(is_valid).execute_stream(request);
+        let Ok(Some(answer)) = timeout_at(deadline + GRACE, answers.next()).await else {
+            return Err(refused(whole_request(ServiceError::timeout(self.operation_timeout))));
+        };
+        self.limits.check_answer(&answer.data).map_err(refused)?;
+        if ends { Err(coded(answer)) } else { Ok(coded(answer)) }
+    }
+
+    /// The same, for all who have the same shape.
+    async fn tell(&self, shape: &Arc<Shape>, event: TaskEvent) -> Result<Answer, Response> {
+        let mut own = None;
+        let render = async {
+            let answer = self.render(shape, Ok(event.clone())).await;
+            let rendered = answer.as_ref().ok().and_then(bytes_of).map_or(Rendered::Own, Rendered::Shared);
+            own = Some(answer);
+            rendered
+        };
+        match self.shared.rendered(shape, &event, render).await {
+            Rendered::Shared(bytes) => Ok(Answer::Shared(bytes)),
+            Rendered::Own => match own {
+                Some(answer) => answer,
+                None => self.render(shape, Ok(event)).await,
+            }
+            .map(|answer| Answer::Own(Box::new(answer))),
+        }
+    }
 }
 
 fn without_introspection<Q, M, S>(builder: SchemaBuilder<Q, M, S>) -> SchemaBuilder<Q, M, S> {
@@ -115,6 +161,7 @@ pub struct Caller {
 /// A request that may be executed.
 struct Prepared {
     request: Request,
+    document: Arc<Document>,
     ty: Option<OperationType>,
     /// Its document has passed validation, and would pass it again.
     is_valid: bool,
@@ -145,12 +192,8 @@ impl Caller {
         request.set_parsed_query(document.copy());
         let deadline = Instant::now() + shared.operation_timeout;
         let request = request.data(self.session.until(deadline));
-        let request = if is_valid { request } else { request.data(document) };
-        Ok(Prepared { request, ty, is_valid, deadline })
-    }
-
-    fn schema(&self, prepared: &Prepared) -> &Schema {
-        if prepared.is_valid { &self.shared.trusting } else { &self.shared.strict }
+        let request = if is_valid { request } else { request.data(Arc::clone(&document)) };
+        Ok(Prepared { request, document, ty, is_valid, deadline })
     }
 
     async fn answer(&self, prepared: Prepared) -> Result<Response, ServerError> {
@@ -158,12 +201,90 @@ impl Caller {
         let Ok(_running) = shared.running.try_acquire() else {
             return Err(whole_request(ServiceError::overloaded(RETRY_AFTER)));
         };
-        let (schema, deadline) = (self.schema(&prepared), prepared.deadline + GRACE);
+        let (schema, deadline) = (shared.schema(prepared.is_valid), prepared.deadline + GRACE);
         // Boxed, as the resolvers' verbs are: every layer around copies a future as large as all that may run in it.
         let answer = timeout_at(deadline, Box::pin(schema.execute(prepared.request))).await;
         let answer = answer.map_err(|_| whole_request(ServiceError::timeout(shared.operation_timeout)))?;
         shared.limits.check_answer(&answer.data)?;
         Ok(coded(answer))
+    }
+
+    /// What comes of a request, one after the other; what many get alike, as bytes.
+    #[must_use]
+    pub fn answers(&self, request: Request) -> BoxStream<'static, Answer> {
+        let own = |answer| Answer::Own(Box::new(answer));
+        let mut prepared = match self.prepare(request) {
+            Ok(prepared) => prepared,
+            Err(error) => return stream::iter([own(refused(error))]).boxed(),
+        };
+        let request = &prepared.request;
+        let operation = prepared.document.operation(request.operation_name.as_deref());
+        let Some(inner_variables) = operation.and_then(|operation| operation.shares.clone()) else {
+            return self.responses(prepared, Arc::default()).map(own).boxed();
+        };
+        let (caller, document) = (self.clone(), Arc::clone(&prepared.document));
+        // Without what it is executed with, to which only the library holds on.
+        let mut plain = Request::new("").variables(request.variables.clone());
+        plain.operation_name.clone_from(&request.operation_name);
+        let slot = Arc::default();
+        prepared.request = prepared.request.data(Relay::HandOver(Arc::clone(&slot)));
+        let start = self.responses(prepared, Arc::default()).map(own);
+        let events = stream::once(async move {
+            let started: Option<TaskEvents> = lock(&slot).take();
+            started.map(|TaskEvents { user_id, events }| {
+                let shared = &caller.shared.shared;
+                let shape = shared.shape(&document, &inner_variables, &plain, &caller.session, user_id);
+                Telling { api: caller.shared, shape, events }.answers()
+            })
+        });
+        start.chain(events.filter_map(future::ready).flatten()).boxed()
+    }
+
+    fn responses(&self, prepared: Prepared, session_data: Arc<Data>) -> BoxStream<'static, Response> {
+        if prepared.ty != Some(OperationType::Subscription) {
+            let caller = self.clone();
+            return stream::once(async move { caller.answer(prepared).await.unwrap_or_else(refused) }).boxed();
+        }
+        let schema = self.shared.schema(prepared.is_valid);
+        let answers = schema.execute_stream_with_session_data(prepared.request, session_data);
+        let state = Some((answers, Arc::clone(&self.shared)));
+        // It ends with the answer that was too long, not when there would be another.
+        let bounded = stream::unfold(state, async |state| {
+            let (mut answers, shared) = state?;
+            let answer = answers.next().await?;
+            match shared.limits.check_answer(&answer.data) {
+                Ok(()) => Some((coded(answer), Some((answers, shared)))),
+                Err(error) => Some((refused(error), None)),
+            }
+        });
+        bounded.boxed()
+    }
+}
+
+/// A subscription that the library has started and whose events are told by us.
+struct Telling {
+    api: Arc<Shared>,
+    shape: Arc<Shape>,
+    events: BoxStream<'static, Result<TaskEvent, ServiceError>>,
+}
+
+impl Telling {
+    fn answers(self) -> impl Stream<Item = Answer> + Send + 'static {
+        stream::unfold(Some(Box::new(self)), async |telling| {
+            let mut telling = telling?;
+            let Telling { api, shape, events } = &mut *telling;
+            let answer = match events.next().await? {
+                Ok(event) => match api.shared.known(shape, &event) {
+                    Some(bytes) => Ok(Answer::Shared(bytes)),
+                    None => Box::pin(api.tell(shape, event)).await,
+                },
+                Err(error) => Box::pin(api.render(shape, Err(error))).await.map(|answer| Answer::Own(Box::new(answer))),
+            };
+            Some(match answer {
+                Ok(answer) => (answer, Some(telling)),
+                Err(last) => (Answer::Own(Box::new(last)), None),
+            })
+        })
     }
 }
 
@@ -177,26 +298,10 @@ impl Executor for Caller {
     }
 
     fn execute_stream(&self, request: Request, session_data: Option<Arc<Data>>) -> BoxStream<'static, Response> {
-        let prepared = match self.prepare(request) {
-            Ok(prepared) => prepared,
-            Err(error) => return stream::iter([refused(error)]).boxed(),
-        };
-        if prepared.ty != Some(OperationType::Subscription) {
-            let caller = self.clone();
-            return stream::once(async move { caller.answer(prepared).await.unwrap_or_else(refused) }).boxed();
+        match self.prepare(request) {
+            Ok(prepared) => self.responses(prepared, session_data.unwrap_or_default()),
+            Err(error) => stream::iter([refused(error)]).boxed(),
         }
-        let shared = Arc::clone(&self.shared);
-        let answers =
-            self.schema(&prepared).execute_stream_with_session_data(prepared.request, session_data.unwrap_or_default());
-        let bounded = answers.map(coded).scan(false, move |is_over, answer| {
-            if *is_over {
-                return future::ready(None);
-            }
-            let checked = shared.limits.check_answer(&answer.data);
-            *is_over = checked.is_err();
-            future::ready(Some(checked.map_or_else(refused, |()| answer)))
-        });
-        bounded.boxed()
     }
 }
 

@@ -3,32 +3,63 @@
 //! A stream ends with an error or with the server, never by itself. An outage of the database only delays it.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use async_stream::try_stream;
 use chrono::Utc;
 use entity::{RecordKind, task, task_record};
+use futures_util::stream::BoxStream;
 use futures_util::{Stream, StreamExt as _, future};
 
+use super::feed::feed_cursor_of;
 use super::scope::{readable_user, watchable_scope};
 use super::{Service, ServiceError, TaskFilter, input};
 use crate::auth::Viewer;
 use crate::feed::{EveryoneWatch, FeedCursor, FeedError, Hub, Watch};
-use crate::store::{Head, Scope, Store, StoreError};
+use crate::store::{Committed, Head, Scope, Store, StoreError};
 
 /// How many open cancellations are read at once.
 const CANCELLATIONS: u64 = 500;
 
-/// A record, as it happens.
+/// A record, as it happens. Cheap to clone: all subscribers have the same one.
 #[derive(Clone, Debug)]
 pub struct TaskEvent {
-    /// Resumes just after it.
-    pub feed_cursor: String,
+    entry: Arc<Committed>,
+    is_replay: bool,
+}
+
+impl TaskEvent {
     /// The record.
-    pub record: task_record::Model,
+    #[must_use]
+    pub fn record(&self) -> &task_record::Model {
+        &self.entry.record
+    }
+
     /// The task as this record left it, or later.
-    pub task: task::Model,
+    #[must_use]
+    pub fn task(&self) -> &task::Model {
+        &self.entry.task
+    }
+
     /// True while catching up.
-    pub is_replay: bool,
+    #[must_use]
+    pub fn is_replay(&self) -> bool {
+        self.is_replay
+    }
+
+    /// Resumes just after it.
+    #[must_use]
+    pub fn feed_cursor(&self) -> String {
+        feed_cursor_of(self.record())
+    }
+}
+
+/// A user's records as they happen.
+pub struct TaskEvents {
+    /// Whose.
+    pub user_id: String,
+    /// One after the other; it ends with an error or with the server.
+    pub events: BoxStream<'static, Result<TaskEvent, ServiceError>>,
 }
 
 /// A task's state after a change.
@@ -73,7 +104,7 @@ impl Service {
         task_id: Option<String>,
         after: Option<String>,
         from_start: bool,
-    ) -> Result<impl Stream<Item = Result<TaskEvent, ServiceError>> + Send + use<>, ServiceError> {
+    ) -> Result<TaskEvents, ServiceError> {
         let user = readable_user(viewer, user_id)?.ok_or_else(ServiceError::forbidden)?;
         if let Some(task_id) = &task_id {
             input::id("taskId", task_id)?;
@@ -89,7 +120,7 @@ impl Service {
             None => watch.start(),
         };
         let live_from = watch.start().position;
-        Ok(until_closed(try_stream! {
+        let events = until_closed(try_stream! {
             loop {
                 if place.position >= live_from {
                     watch.moved(place).await?;
@@ -101,20 +132,17 @@ impl Service {
                 place = page.end;
                 for entry in page.entries {
                     watch.telemetry().feed_events.inc();
-                    yield TaskEvent {
-                        feed_cursor: watch.cursor(&Head::of(&entry.record)),
-                        record: entry.record.clone(),
-                        task: entry.task.clone(),
-                        is_replay: entry.record.position <= live_from,
-                    };
+                    let is_replay = entry.record.position <= live_from;
+                    yield TaskEvent { entry: Arc::clone(&entry), is_replay };
                     // Asked for the next one, the connection has taken this one.
-                    if entry.record.position > live_from {
+                    if !is_replay {
                         let since = (Utc::now() - entry.record.recorded_at).to_std().unwrap_or_default();
                         watch.telemetry().delivery_seconds.observe(since.as_secs_f64());
                     }
                 }
             }
-        }))
+        });
+        Ok(TaskEvents { user_id: user, events: events.boxed() })
     }
 
     /// Tasks as they change, merged where they change faster than they are read. One event without a task says that the

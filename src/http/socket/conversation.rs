@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use async_graphql::parser::types::OperationType;
-use async_graphql::{Executor as _, Request, Response, ServerError, Value as GraphQLValue};
+use async_graphql::{Request, Response, ServerError, Value as GraphQLValue};
 use serde_json::Value;
 use tokio_tungstenite::tungstenite::Message;
 
@@ -17,7 +17,7 @@ use super::operations::{Operations, Told};
 use super::protocol::{self, Heard, Protocol};
 use crate::auth::Viewer;
 use crate::config::SocketConfig;
-use crate::graphql::Caller;
+use crate::graphql::{Answer, Caller};
 use crate::http::Shared;
 use crate::http::answer::Refusal;
 use crate::http::connections::{Connections, Ending, Seat};
@@ -344,7 +344,7 @@ impl<'a> Conversation<'a> {
         }
         // What does not parse is refused by the caller.
         let is_subscription = matches!(self.shared.api.operation_type(&request), Ok(Some(OperationType::Subscription)));
-        let stream = caller.execute_stream(request, None);
+        let stream = caller.answers(request);
         self.operations.start(id, bytes, is_subscription, stream);
         self.connections.telemetry().socket_operations.inc();
         Ok(())
@@ -373,7 +373,7 @@ impl<'a> Conversation<'a> {
     fn ask(&mut self, context: &mut Context<'_>) -> bool {
         let Poll::Ready(told) = self.operations.poll_next(context) else { return false };
         match told {
-            Told::Answer { id, answer, is_first } if is_first && is_refusal(&answer) => {
+            Told::Answer { id, answer: Answer::Own(answer), is_first } if is_first && is_refusal(&answer) => {
                 self.operations.stop(&id);
                 self.queue.push_back(self.protocol.error(&id, &answer.errors));
             }

@@ -8,14 +8,15 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 
-use async_graphql::Response;
 use futures_util::stream::{BoxStream, FuturesUnordered};
 use futures_util::{Stream as _, StreamExt as _};
+
+use crate::graphql::Answer;
 
 /// What an operation has to say.
 pub(super) enum Told {
     /// An answer; `first` says that there was none before.
-    Answer { id: Arc<str>, answer: Box<Response>, is_first: bool },
+    Answer { id: Arc<str>, answer: Answer, is_first: bool },
     /// It is over, and its id free again.
     Complete { id: Arc<str>, is_subscription: bool },
 }
@@ -33,7 +34,7 @@ pub(super) struct Operations {
 struct Slot(Mutex<Inside>);
 
 struct Inside {
-    stream: Option<BoxStream<'static, Response>>,
+    stream: Option<BoxStream<'static, Answer>>,
     /// Of the socket's task.
     waker: Option<Waker>,
 }
@@ -69,7 +70,7 @@ struct Turn(Option<Running>);
 
 /// What came of a turn.
 enum Came {
-    Answer(Box<Response>),
+    Answer(Answer),
     End,
     /// The client had ended it.
     Stopped,
@@ -84,7 +85,7 @@ impl Future for Turn {
             let mut inside = running.slot.inside();
             match inside.stream.as_mut().map(|stream| stream.poll_next_unpin(context)) {
                 None => Came::Stopped,
-                Some(Poll::Ready(Some(answer))) => Came::Answer(Box::new(answer)),
+                Some(Poll::Ready(Some(answer))) => Came::Answer(answer),
                 Some(Poll::Ready(None)) => Came::End,
                 Some(Poll::Pending) => {
                     inside.waker = Some(context.waker().clone());
@@ -117,13 +118,7 @@ impl Operations {
     }
 
     /// Begins one. Its id must be free.
-    pub(super) fn start(
-        &mut self,
-        id: &str,
-        bytes: usize,
-        is_subscription: bool,
-        stream: BoxStream<'static, Response>,
-    ) {
+    pub(super) fn start(&mut self, id: &str, bytes: usize, is_subscription: bool, stream: BoxStream<'static, Answer>) {
         let id: Arc<str> = Arc::from(id);
         let slot = Arc::new(Slot(Mutex::new(Inside { stream: Some(stream), waker: None })));
         self.by_id.insert(Arc::clone(&id), Arc::clone(&slot));
@@ -164,13 +159,13 @@ impl Operations {
 
 #[cfg(test)]
 mod tests {
-    use async_graphql::Value;
+    use async_graphql::{Response, Value};
     use futures_util::{FutureExt as _, future::poll_fn, stream};
 
     use super::*;
 
-    fn answers(many: usize) -> BoxStream<'static, Response> {
-        stream::repeat_with(|| Response::new(Value::Null)).take(many).boxed()
+    fn answers(many: usize) -> BoxStream<'static, Answer> {
+        stream::repeat_with(|| Answer::Own(Box::new(Response::new(Value::Null)))).take(many).boxed()
     }
 
     fn next(operations: &mut Operations) -> Option<(String, bool)> {
@@ -199,7 +194,7 @@ mod tests {
         let mut operations = Operations::default();
         let held = Arc::new(());
         let holds = Arc::clone(&held);
-        let stream = stream::pending::<Response>().map(move |answer| {
+        let stream = stream::pending::<Answer>().map(move |answer| {
             let _ = &holds;
             answer
         });
