@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -53,22 +53,34 @@ pub(super) struct Inner {
 }
 
 /// How far a user is known, as the subscriptions see it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Standing {
     pub(super) head: Head,
     /// Rises when the table went back.
     pub(super) epoch: u64,
+    /// What stands at the head, if it came in while the user was watched and the ring still has it. Who waits for just
+    /// this one needs no look into the ring, which all share.
+    pub(super) last: Weak<Committed>,
+    /// Nothing more comes.
+    pub(super) is_closed: bool,
 }
 
 struct Users {
     watched: HashMap<Arc<str>, Watched>,
     rings: Rings,
+    is_closed: bool,
 }
 
 struct Watched {
     /// None until the first read.
     known: Option<Head>,
-    standing: watch::Sender<Standing>,
+    /// Rises when the table went back.
+    epoch: u64,
+    /// What stands there.
+    last: Weak<Committed>,
+    /// The epoch and the head of which the subscriptions have been told.
+    told: (u64, Head),
+    standing: Arc<watch::Sender<Standing>>,
     subscribers: usize,
     /// No check has asked for it yet.
     is_fresh: bool,
@@ -77,13 +89,44 @@ struct Watched {
 }
 
 impl Watched {
-    fn set(&mut self, head: Head, epoch: u64) {
-        self.known = Some(head);
-        self.standing.send_replace(Standing { head, epoch });
+    fn push(&mut self, entry: &Arc<Committed>) {
+        self.known = Some(Head::of(&entry.record));
+        self.last = Arc::downgrade(entry);
     }
 
-    fn epoch(&self) -> u64 {
-        self.standing.borrow().epoch
+    /// What came in otherwise.
+    fn set(&mut self, head: Head) {
+        self.known = Some(head);
+        self.last = Weak::new();
+    }
+
+    /// What to tell the subscriptions, once the lock is given back: each of them will want it, too.
+    fn news(&mut self) -> Option<News> {
+        let head = self.known.filter(|head| (self.epoch, *head) != self.told)?;
+        self.told = (self.epoch, head);
+        let (epoch, last, standing) = (self.epoch, Weak::clone(&self.last), Arc::clone(&self.standing));
+        Some(News { standing, head, epoch, last })
+    }
+}
+
+/// What the subscriptions of a user are to be told.
+struct News {
+    standing: Arc<watch::Sender<Standing>>,
+    head: Head,
+    epoch: u64,
+    last: Weak<Committed>,
+}
+
+impl News {
+    /// Unless they have been told of something newer meanwhile.
+    fn tell(self) {
+        self.standing.send_if_modified(|standing| {
+            let is_newer = (self.epoch, self.head.position) > (standing.epoch, standing.head.position);
+            if is_newer {
+                (standing.epoch, standing.head, standing.last) = (self.epoch, self.head, self.last);
+            }
+            is_newer
+        });
     }
 }
 
@@ -135,7 +178,7 @@ impl Hub {
                 control: Control::default(),
                 is_own,
                 is_connected: AtomicBool::new(false),
-                users: Mutex::new(Users { watched: HashMap::new(), rings }),
+                users: Mutex::new(Users { watched: HashMap::new(), rings, is_closed: false }),
                 inbox: Mutex::default(),
             }),
         }
@@ -154,7 +197,7 @@ impl Hub {
     /// Takes in what this server has just committed; called before the writers get their answers.
     pub fn committed(&self, entries: Vec<Committed>) {
         let entries: Vec<Arc<Committed>> = entries.into_iter().map(Arc::new).collect();
-        let mut torn = Vec::new();
+        let (mut torn, mut news) = (Vec::new(), Vec::new());
         {
             let mut users = lock(&self.inner.users);
             for entry in &entries {
@@ -167,8 +210,7 @@ impl Hub {
                     Some(known) if entry.record.position <= known.position => {}
                     Some(known) if entry.record.position == known.position + 1 => {
                         users.rings.push(&key, Arc::clone(entry));
-                        // Told below, once a batch: here only counted on.
-                        watched.known = Some(Head::of(&entry.record));
+                        watched.push(entry);
                     }
                     // Somebody else wrote in between, or nothing is known yet: the reader fills the hole.
                     _ => torn.push(user.to_owned()),
@@ -176,14 +218,10 @@ impl Hub {
             }
             for entry in &entries {
                 let Some(watched) = users.watched.get_mut(entry.record.user_id.as_str()) else { continue };
-                let told = *watched.standing.borrow();
-                if let Some(known) = watched.known
-                    && known != told.head
-                {
-                    watched.set(known, told.epoch);
-                }
+                news.extend(watched.news());
             }
         }
+        news.into_iter().for_each(News::tell);
         let mut inbox = lock(&self.inner.inbox);
         if !inbox.suspects.is_empty() {
             for entry in &entries {
@@ -304,9 +342,14 @@ impl Hub {
     fn register(&self, user: &str) -> (Arc<str>, watch::Receiver<Standing>) {
         let mut users = lock(&self.inner.users);
         let key = users.watched.get_key_value(user).map_or_else(|| user.into(), |(key, _)| Arc::clone(key));
+        let is_closed = users.is_closed;
+        let standing = || Standing { head: Head::START, epoch: 0, last: Weak::new(), is_closed };
         let watched = users.watched.entry(Arc::clone(&key)).or_insert_with(|| Watched {
             known: None,
-            standing: watch::Sender::new(Standing { head: Head::START, epoch: 0 }),
+            epoch: 0,
+            last: Weak::new(),
+            told: (0, Head::START),
+            standing: Arc::new(watch::Sender::new(standing())),
             subscribers: 0,
             is_fresh: true,
             is_torn: false,
@@ -335,12 +378,14 @@ impl Hub {
         let Some(watched) = users.watched.get_mut(user) else { return };
         let is_behind = match watched.known {
             None => {
-                let epoch = watched.epoch();
-                watched.set(head, epoch);
+                watched.set(head);
                 std::mem::take(&mut watched.is_torn)
             }
             Some(known) => head.position > known.position,
         };
+        let news = watched.news();
+        drop(users);
+        news.into_iter().for_each(News::tell);
         if is_behind {
             lock(&self.inner.inbox).users.insert(user.to_owned());
             self.inner.wake.notify_one();
@@ -394,28 +439,30 @@ impl Hub {
     /// Takes in what was read of a user; true if there is more before its head. Entries that are known already are passed
     /// over; a hole before them begins the ring anew, and the subscriptions find it in the table.
     pub(super) fn extend(&self, user: &str, page: FeedPage) -> bool {
-        let mut users = lock(&self.inner.users);
-        let users = &mut *users;
+        let mut locked = lock(&self.inner.users);
+        let users = &mut *locked;
         let Some((key, _)) = users.watched.get_key_value(user) else { return false };
         let key = Arc::clone(key);
         let Some(watched) = users.watched.get_mut(user) else { return false };
-        let Some(mut known) = watched.known else { return false };
-        let was = known;
+        let Some(was) = watched.known else { return false };
+        let mut known = was;
         for entry in page.entries {
             if entry.record.position > known.position {
                 known = Head::of(&entry.record);
-                users.rings.push(&key, Arc::new(entry));
+                let entry = Arc::new(entry);
+                watched.push(&entry);
+                users.rings.push(&key, entry);
             }
         }
         if known == was && page.head.position > known.position {
             // Nothing to be had up to there: retention was faster, or the records are gone.
             users.rings.clear(user);
             known = page.head;
+            watched.set(known);
         }
-        if known != was {
-            let epoch = watched.epoch();
-            watched.set(known, epoch);
-        }
+        let news = watched.news();
+        drop(locked);
+        news.into_iter().for_each(News::tell);
         page.head.position > known.position
     }
 
@@ -423,10 +470,22 @@ impl Hub {
     pub(super) fn set_back(&self, user: &str, head: Head) {
         let mut users = lock(&self.inner.users);
         users.rings.clear(user);
-        if let Some(watched) = users.watched.get_mut(user) {
-            let epoch = watched.epoch() + 1;
-            watched.set(head, epoch);
-        }
+        let news = users.watched.get_mut(user).and_then(|watched| {
+            watched.epoch += 1;
+            watched.set(head);
+            watched.news()
+        });
+        drop(users);
+        news.into_iter().for_each(News::tell);
+    }
+
+    /// Ends every subscription, once it has told what there was.
+    pub(super) fn close(&self) {
+        let mut users = lock(&self.inner.users);
+        users.is_closed = true;
+        let all: Vec<_> = users.watched.values().map(|watched| Arc::clone(&watched.standing)).collect();
+        drop(users);
+        all.iter().for_each(|standing| standing.send_modify(|standing| standing.is_closed = true));
     }
 
     pub(super) fn ring_after(&self, user: &str, position: i64, limit: usize) -> Option<Vec<Arc<Committed>>> {

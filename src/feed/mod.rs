@@ -77,4 +77,13 @@ impl From<&FeedConfig> for FeedSettings {
 pub fn start(hub: &Hub, options: PgConnectOptions, tracker: &TaskTracker, token: &CancellationToken) {
     tracker.spawn(listener::run(hub.clone(), options, token.clone()));
     tracker.spawn(check::run(hub.clone(), token.clone()));
+    let (hub, token) = (hub.clone(), token.clone());
+    tracker.spawn(async move {
+        // In one place for all subscriptions: thousands of them waiting for one token would stand in each other's way.
+        tokio::select! {
+            biased;
+            () = hub.inner.closed.cancelled() => hub.close(),
+            () = token.cancelled() => {}
+        }
+    });
 }

@@ -113,20 +113,23 @@ impl Watch {
     pub async fn moved(&mut self, from: Head) -> Result<(), FeedError> {
         loop {
             self.still_stands(from).await?;
-            if self.standing.borrow_and_update().head.position > from.position {
-                return Ok(());
+            {
+                let standing = self.standing.borrow_and_update();
+                if standing.head.position > from.position {
+                    return Ok(());
+                }
+                if standing.is_closed {
+                    return Err(FeedError::Closed);
+                }
             }
-            tokio::select! {
-                changed = self.standing.changed() => changed.map_err(|_| FeedError::Closed)?,
-                () = self.hub.inner.closed.cancelled() => return Err(FeedError::Closed),
-            }
+            self.standing.changed().await.map_err(|_| FeedError::Closed)?;
         }
     }
 
     /// The next records after a place.
     pub async fn page(&mut self, after: Head) -> Result<Page, FeedError> {
         self.still_stands(after).await?;
-        if let Some(entries) = self.hub.ring_after(&self.user, after.position, PAGE) {
+        if let Some(entries) = self.ring_after(after) {
             let end = entries.last().map_or(after, |entry| Head::of(&entry.record));
             return Ok(Page { entries, end });
         }
@@ -151,7 +154,7 @@ impl Watch {
     /// those passed over is told by the oldest that is kept.
     pub async fn task_page(&mut self, task_id: &str, after: Head) -> Result<Page, FeedError> {
         self.still_stands(after).await?;
-        if let Some(mut entries) = self.hub.ring_after(&self.user, after.position, PAGE) {
+        if let Some(mut entries) = self.ring_after(after) {
             let end = entries.last().map_or(after, |entry| Head::of(&entry.record));
             entries.retain(|entry| entry.record.task_id == task_id);
             return Ok(Page { entries, end });
@@ -224,10 +227,20 @@ impl Watch {
         ))
     }
 
+    /// What comes after a place, if it is in memory: the one that has just come, or what is in the ring.
+    fn ring_after(&self, after: Head) -> Option<Vec<Arc<Committed>>> {
+        let last = {
+            let standing = self.standing.borrow();
+            let is_next = standing.head.position == after.position + 1;
+            is_next.then(|| standing.last.upgrade()).flatten()
+        };
+        last.map(|last| vec![last]).or_else(|| self.hub.ring_after(&self.user, after.position, PAGE))
+    }
+
     /// All that is new, from the ring, if it is no more than a page.
     fn near_entries(&self, after: Head) -> Option<Vec<Arc<Committed>>> {
         let behind = usize::try_from(self.standing.borrow().head.position - after.position).unwrap_or(0);
-        (behind <= PAGE).then(|| self.hub.ring_after(&self.user, after.position, PAGE))?
+        (behind <= PAGE).then(|| self.ring_after(after))?
     }
 
     /// After the table went back, each subscription looks whether its own place is still there.
