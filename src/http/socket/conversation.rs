@@ -10,6 +10,7 @@ use async_graphql::{Request, Response, ServerError, Value as GraphQLValue};
 use serde_json::Value;
 use tokio_tungstenite::tungstenite::Message;
 
+use super::alarm::Alarm;
 use super::clock::{Clock, Due};
 use super::close::{Close, End};
 use super::line::Line;
@@ -36,7 +37,7 @@ pub(super) struct Conversation<'a> {
     protocol: Protocol,
     seat: Seat,
     /// `disconnectUser`, or the end of the server.
-    ending: Pin<Box<dyn Future<Output = Ending> + Send>>,
+    ending: Alarm<Ending>,
     clock: Clock,
     /// Of the handshake, until somebody signs in.
     authorization: Option<String>,
@@ -45,6 +46,8 @@ pub(super) struct Conversation<'a> {
     member: Option<Member>,
     operations: Operations,
     queue: VecDeque<Vec<u8>>,
+    /// Nothing has come from the client: it is not asked again before the task is woken.
+    is_silent: bool,
 }
 
 struct Member {
@@ -85,7 +88,7 @@ impl<'a> Conversation<'a> {
         Self {
             line,
             clock: Clock::new(connections.config()),
-            ending: Box::pin(seat.ending()),
+            ending: Alarm::new(seat.ending()),
             shared,
             connections,
             protocol,
@@ -95,6 +98,7 @@ impl<'a> Conversation<'a> {
             member: None,
             operations: Operations::default(),
             queue: VecDeque::new(),
+            is_silent: false,
         }
     }
 
@@ -117,6 +121,7 @@ impl<'a> Conversation<'a> {
 
     fn step(&mut self, context: &mut Context<'_>) -> Step {
         self.check_ending(context)?;
+        self.is_silent = false;
         let mut moves = 0;
         loop {
             let is_free = self.send(context)?;
@@ -152,7 +157,7 @@ impl<'a> Conversation<'a> {
         if self.clock.is_shutdown() {
             return Ok(());
         }
-        match self.ending.as_mut().poll(context) {
+        match self.ending.poll(context) {
             Poll::Pending => Ok(()),
             Poll::Ready(Ending::Disconnected) => close(Close::Disconnected),
             Poll::Ready(Ending::Shutdown) => {
@@ -183,11 +188,14 @@ impl<'a> Conversation<'a> {
     fn listen(&mut self, context: &mut Context<'_>) -> Result<bool, End> {
         // A client of the older protocol starts operations before it is let in.
         let waits = self.protocol == Protocol::Legacy && self.sign_in.is_some();
-        if waits || self.queue.len() >= QUEUE {
+        if waits || self.is_silent || self.queue.len() >= QUEUE {
             return Ok(false);
         }
         match self.line.poll_next(context) {
-            Poll::Pending => Ok(false),
+            Poll::Pending => {
+                self.is_silent = true;
+                Ok(false)
+            }
             Poll::Ready(Err(end)) => Err(end),
             Poll::Ready(Ok(Message::Text(text))) => self.hear(&text).map(|()| true),
             Poll::Ready(Ok(Message::Binary(_))) => {
