@@ -236,6 +236,12 @@ impl Hub {
         lock(&self.inner.everyone).committed(&entries);
     }
 
+    /// What the feed counts.
+    #[must_use]
+    pub fn telemetry(&self) -> &Telemetry {
+        &self.inner.telemetry
+    }
+
     /// How to close what a user has open on this server; the first one counts.
     pub fn close_by(&self, close: Close) {
         self.inner.control.close_by(close);
@@ -415,6 +421,12 @@ impl Hub {
                 inbox.suspects.entry(user.clone()).or_insert_with(|| (Instant::now(), 0)).1 += 1;
             }
         }
+    }
+
+    /// Whether anybody is watched, and whether anybody whom no check has asked for yet.
+    pub(super) fn is_watched(&self) -> (bool, bool) {
+        let users = lock(&self.inner.users);
+        (!users.watched.is_empty(), users.watched.values().any(|watched| watched.is_fresh && watched.known.is_some()))
     }
 
     /// Every watched user that is known; with `fresh`, those that no check has asked for yet, without: the others.

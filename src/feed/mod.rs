@@ -35,7 +35,7 @@ pub use cursor::{CursorError, FeedCursor};
 pub use error::FeedError;
 pub use everyone::EveryoneWatch;
 pub use hub::Hub;
-pub use watch::{Changes, Page, Watch};
+pub use watch::{Changed, Changes, Page, Watch};
 
 use crate::config::FeedConfig;
 

@@ -28,11 +28,20 @@ pub struct Page {
     pub end: Head,
 }
 
+/// A task that changed, in its latest state.
+#[derive(Debug)]
+pub enum Changed {
+    /// Read from the table.
+    Read(task::Model),
+    /// As the latest record left it.
+    Entry(Arc<Committed>),
+}
+
 /// Some tasks that changed, each in its latest state.
 #[derive(Debug)]
 pub struct Changes {
     /// By position.
-    pub tasks: Vec<task::Model>,
+    pub tasks: Vec<Changed>,
     /// Everything up to here has been told with this page.
     pub end: Head,
 }
@@ -183,16 +192,16 @@ impl Watch {
         self.still_stands(after).await?;
         if let Some(entries) = self.near_entries(after) {
             let end = entries.last().map_or(after, |entry| Head::of(&entry.record));
-            let mut latest: HashMap<&str, &task::Model> = HashMap::new();
+            let mut latest: HashMap<&str, &Arc<Committed>> = HashMap::new();
             for entry in &entries {
-                let newest = latest.entry(&entry.task.task_id).or_insert(&entry.task);
-                if newest.position <= entry.task.position {
-                    *newest = &entry.task;
+                let newest = latest.entry(&entry.task.task_id).or_insert(entry);
+                if newest.task.position <= entry.task.position {
+                    *newest = entry;
                 }
             }
-            let mut tasks: Vec<_> = latest.into_values().cloned().collect();
-            tasks.sort_unstable_by_key(|task| task.position);
-            return Ok(Changes { tasks, end });
+            let mut tasks: Vec<_> = latest.into_values().map(Arc::clone).collect();
+            tasks.sort_unstable_by_key(|entry| entry.task.position);
+            return Ok(Changes { tasks: tasks.into_iter().map(Changed::Entry).collect(), end });
         }
         let hub = self.hub.clone();
         let read = hub.patiently(|| hub.inner.store.tasks_changed(&self.user, after.position, PAGE as u64)).await?;
@@ -203,7 +212,7 @@ impl Watch {
             _ if read.head.position > after.position => read.head,
             _ => after,
         };
-        Ok(Changes { tasks: read.tasks, end })
+        Ok(Changes { tasks: read.tasks.into_iter().map(Changed::Read).collect(), end })
     }
 
     /// One task as it is now, and where the feed stands with it.
@@ -213,16 +222,16 @@ impl Watch {
     }
 
     /// One task, if it changed after a place, in its latest state.
-    pub async fn task_change(&mut self, task_id: &str, after: Head) -> Result<(Option<task::Model>, Head), FeedError> {
+    pub async fn task_change(&mut self, task_id: &str, after: Head) -> Result<(Option<Changed>, Head), FeedError> {
         self.still_stands(after).await?;
         if let Some(entries) = self.near_entries(after) {
             let end = entries.last().map_or(after, |entry| Head::of(&entry.record));
             let changed = entries.iter().rev().find(|entry| entry.record.task_id == task_id);
-            return Ok((changed.map(|entry| entry.task.clone()), end));
+            return Ok((changed.map(|entry| Changed::Entry(Arc::clone(entry))), end));
         }
         let (task, head) = self.task_now(task_id).await?;
         Ok((
-            task.filter(|task| task.position > after.position),
+            task.filter(|task| task.position > after.position).map(Changed::Read),
             if head.position > after.position { head } else { after },
         ))
     }

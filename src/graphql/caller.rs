@@ -5,14 +5,16 @@
 //! an extension makes the library look up every field of every answer, so it is on that one alone. The other executes what
 //! has passed before.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_graphql::extensions::{Extension, ExtensionContext, ExtensionFactory, NextValidation};
 use async_graphql::parser::types::OperationType;
-use async_graphql::{Data, Executor, Request, Response, SchemaBuilder, ServerError, ValidationMode, ValidationResult};
+use async_graphql::{
+    Data, Executor, Name, Request, Response, SchemaBuilder, ServerError, ValidationMode, ValidationResult,
+};
+use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
-use futures_util::{Stream, StreamExt as _, future};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
@@ -33,7 +35,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// A field that has to stop in time says more than we do: it gets so much longer to say it.
 const GRACE: Duration = Duration::from_millis(100);
 /// What all shared answers together may take.
-const SHARED_BYTES: usize = 8 << 20;
+const SHARED_BYTES: u64 = 8 << 20;
 /// How deep the library follows fragments within fragments; fields are counted by ourselves.
 const FRAGMENT_LEVELS: usize = 48;
 
@@ -112,6 +114,7 @@ impl Shared {
 
     /// What an event looks like; or why it cannot be told, with which its stream ends.
     async fn render(&self, shape: &Shape, event: Result<TaskEvent, ServiceError>) -> Result<Response, Response> {
+        self.service.telemetry().rendered_events.inc();
         let (document, deadline) = (&shape.document, Instant::now() + self.operation_timeout);
         let mut request = Request::new("").variables(shape.variables.clone());
         request.operation_name.clone_from(&shape.operation_name);
@@ -129,20 +132,20 @@ impl Shared {
 
     /// The same, for all who have the same shape.
     async fn tell(&self, shape: &Arc<Shape>, event: TaskEvent) -> Result<Answer, Response> {
-        let mut own = None;
+        let mut mine = None;
         let render = async {
             let answer = self.render(shape, Ok(event.clone())).await;
             let rendered = answer.as_ref().ok().and_then(bytes_of).map_or(Rendered::Own, Rendered::Shared);
-            own = Some(answer);
+            mine = Some(answer);
             rendered
         };
         match self.shared.rendered(shape, &event, render).await {
             Rendered::Shared(bytes) => Ok(Answer::Shared(bytes)),
-            Rendered::Own => match own {
+            Rendered::Own => match mine {
                 Some(answer) => answer,
                 None => self.render(shape, Ok(event)).await,
             }
-            .map(|answer| Answer::Own(Box::new(answer))),
+            .map(own),
         }
     }
 }
@@ -212,7 +215,6 @@ impl Caller {
     /// What comes of a request, one after the other; what many get alike, as bytes.
     #[must_use]
     pub fn answers(&self, request: Request) -> BoxStream<'static, Answer> {
-        let own = |answer| Answer::Own(Box::new(answer));
         let mut prepared = match self.prepare(request) {
             Ok(prepared) => prepared,
             Err(error) => return stream::iter([own(refused(error))]).boxed(),
@@ -222,22 +224,14 @@ impl Caller {
         let Some(inner_variables) = operation.and_then(|operation| operation.shares.clone()) else {
             return self.responses(prepared, Arc::default()).map(own).boxed();
         };
-        let (caller, document) = (self.clone(), Arc::clone(&prepared.document));
         // Without what it is executed with, to which only the library holds on.
         let mut plain = Request::new("").variables(request.variables.clone());
         plain.operation_name.clone_from(&request.operation_name);
-        let slot = Arc::default();
+        let (caller, document, slot) = (self.clone(), Arc::clone(&prepared.document), Arc::default());
         prepared.request = prepared.request.data(Relay::HandOver(Arc::clone(&slot)));
-        let start = self.responses(prepared, Arc::default()).map(own);
-        let events = stream::once(async move {
-            let started: Option<TaskEvents> = lock(&slot).take();
-            started.map(|TaskEvents { user_id, events }| {
-                let shared = &caller.shared.shared;
-                let shape = shared.shape(&document, &inner_variables, &plain, &caller.session, user_id);
-                Telling { api: caller.shared, shape, events }.answers()
-            })
-        });
-        start.chain(events.filter_map(future::ready).flatten()).boxed()
+        let answers = self.responses(prepared, Arc::default());
+        let starting = Starting { answers, slot, caller, document, inner_variables, request: plain };
+        stream::unfold(Sharing::Starting(Box::new(starting)), Sharing::next).boxed()
     }
 
     fn responses(&self, prepared: Prepared, session_data: Arc<Data>) -> BoxStream<'static, Response> {
@@ -261,33 +255,6 @@ impl Caller {
     }
 }
 
-/// A subscription that the library has started and whose events are told by us.
-struct Telling {
-    api: Arc<Shared>,
-    shape: Arc<Shape>,
-    events: BoxStream<'static, Result<TaskEvent, ServiceError>>,
-}
-
-impl Telling {
-    fn answers(self) -> impl Stream<Item = Answer> + Send + 'static {
-        stream::unfold(Some(Box::new(self)), async |telling| {
-            let mut telling = telling?;
-            let Telling { api, shape, events } = &mut *telling;
-            let answer = match events.next().await? {
-                Ok(event) => match api.shared.known(shape, &event) {
-                    Some(bytes) => Ok(Answer::Shared(bytes)),
-                    None => Box::pin(api.tell(shape, event)).await,
-                },
-                Err(error) => Box::pin(api.render(shape, Err(error))).await.map(|answer| Answer::Own(Box::new(answer))),
-            };
-            Some(match answer {
-                Ok(answer) => (answer, Some(telling)),
-                Err(last) => (Answer::Own(Box::new(last)), None),
-            })
-        })
-    }
-}
-
 impl Executor for Caller {
     async fn execute(&self, request: Request) -> Response {
         let answer = match self.prepare(request) {
@@ -303,6 +270,69 @@ impl Executor for Caller {
             Err(error) => stream::iter([refused(error)]).boxed(),
         }
     }
+}
+
+/// A subscription whose events may be shared.
+enum Sharing {
+    Starting(Box<Starting>),
+    Telling(Telling),
+    Over,
+}
+
+/// The library starts it, as every operation; what it says meanwhile is the client's own.
+struct Starting {
+    answers: BoxStream<'static, Response>,
+    slot: Arc<Mutex<Option<TaskEvents>>>,
+    caller: Caller,
+    document: Arc<Document>,
+    inner_variables: Box<[Name]>,
+    request: Request,
+}
+
+/// The library has started it and is gone; its events are told by us.
+struct Telling {
+    api: Arc<Shared>,
+    shape: Arc<Shape>,
+    events: BoxStream<'static, Result<TaskEvent, ServiceError>>,
+}
+
+impl Sharing {
+    async fn next(self) -> Option<(Answer, Self)> {
+        let mut telling = match self {
+            Self::Starting(mut starting) => match starting.answers.next().await {
+                Some(answer) => return Some((own(answer), Self::Starting(starting))),
+                None => starting.started()?,
+            },
+            Self::Telling(telling) => telling,
+            Self::Over => return None,
+        };
+        let Telling { api, shape, events } = &mut telling;
+        let told = match events.next().await? {
+            Ok(event) => match api.shared.known(shape, &event) {
+                Some(bytes) => Ok(Answer::Shared(bytes)),
+                None => Box::pin(api.tell(shape, event)).await,
+            },
+            Err(error) => Box::pin(api.render(shape, Err(error))).await.map(own),
+        };
+        Some(match told {
+            Ok(answer) => (answer, Self::Telling(telling)),
+            Err(last) => (own(last), Self::Over),
+        })
+    }
+}
+
+impl Starting {
+    /// Nothing where it was refused.
+    fn started(self: Box<Self>) -> Option<Telling> {
+        let Self { slot, caller: Caller { shared: api, session }, document, inner_variables, request, .. } = *self;
+        let TaskEvents { user_id, events } = lock(&slot).take()?;
+        let shape = api.shared.shape(&document, &inner_variables, &request, &session, user_id);
+        Some(Telling { api, shape, events })
+    }
+}
+
+fn own(answer: Response) -> Answer {
+    Answer::Own(Box::new(answer))
 }
 
 fn refused(error: ServerError) -> Response {

@@ -9,6 +9,7 @@
 //! Shared is only what came without any error, live, and is not long. Everything else is told to each by itself.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use async_graphql::{Name, Request, Response, Variables};
@@ -121,7 +122,7 @@ impl Weighter<Place, Rendered> for ByBytes {
 /// The shapes that are subscribed to, and their latest answers.
 pub(super) struct SharedAnswers {
     shapes: Mutex<Shapes>,
-    kept: Option<Cache<Place, Rendered, ByBytes>>,
+    kept: Cache<Place, Rendered, ByBytes>,
 }
 
 #[derive(Default)]
@@ -138,10 +139,9 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl SharedAnswers {
-    /// With so many bytes of answers; 0 keep none.
-    pub(super) fn new(bytes: usize) -> Self {
-        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
-        Self { shapes: Mutex::default(), kept: (bytes > 0).then(|| Cache::with_weighter(ANSWERS, bytes, ByBytes)) }
+    /// With so many bytes of answers.
+    pub(super) fn new(bytes: u64) -> Self {
+        Self { shapes: Mutex::default(), kept: Cache::with_weighter(ANSWERS, bytes, ByBytes) }
     }
 
     /// The shape of a subscription, which others may have, too.
@@ -194,15 +194,20 @@ impl SharedAnswers {
         render: impl Future<Output = Rendered>,
     ) -> Rendered {
         let is_alone = Arc::strong_count(shape) == 1;
-        let Some(kept) = self.kept.as_ref().filter(|_| !is_alone && !event.is_replay()) else { return render.await };
+        if is_alone || event.is_replay() {
+            return render.await;
+        }
         let place = shape.place(event);
-        let made = kept.get_or_insert_async(&place, async { Ok::<_, std::convert::Infallible>(render.await) });
+        let made = self.kept.get_or_insert_async(&place, async { Ok::<_, Infallible>(render.await) });
         made.await.unwrap_or(Rendered::Own)
     }
 
     /// What others were told of an event.
     pub(super) fn known(&self, shape: &Shape, event: &TaskEvent) -> Option<Arc<[u8]>> {
-        match self.kept.as_ref().filter(|_| !event.is_replay())?.get(&shape.place(event))? {
+        if event.is_replay() {
+            return None;
+        }
+        match self.kept.get(&shape.place(event))? {
             Rendered::Shared(bytes) => Some(bytes),
             Rendered::Own => None,
         }

@@ -31,7 +31,7 @@ impl From<service::watch::TaskEvent> for TaskEvent {
         Self {
             feed_cursor: FeedCursor(event.feed_cursor()),
             record: event.record().clone().into(),
-            task: event.task().clone().into(),
+            task: Task::moved(event.task().clone(), event.moved_by()),
             is_replay: event.is_replay(),
         }
     }
@@ -55,7 +55,7 @@ pub(crate) struct TaskChange {
 impl From<service::watch::TaskChange> for TaskChange {
     fn from(change: service::watch::TaskChange) -> Self {
         Self {
-            task: change.task.map(Task::from),
+            task: change.task.map(|task| Task::moved(task, change.moved_by)),
             matches_filter: change.matches_filter,
             feed_cursor: change.feed_cursor.map(FeedCursor),
             is_replay: change.is_replay,

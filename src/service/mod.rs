@@ -39,6 +39,7 @@ pub use crate::store::{CancelOutcome, Saved, TaskDetails, TaskFilter, TaskOrder}
 
 use crate::feed::Hub;
 use crate::store::{Lanes, Store};
+use crate::telemetry::Telemetry;
 
 /// Everything a caller can do. Cheap to clone.
 #[derive(Clone)]
@@ -54,6 +55,12 @@ pub struct Service {
 }
 
 impl Service {
+    /// What is counted.
+    #[must_use]
+    pub fn telemetry(&self) -> &Telemetry {
+        self.hub.telemetry()
+    }
+
     /// The service over a store, its lanes for single saves, and the feed's hub.
     #[must_use]
     pub fn new(store: Store, lanes: Lanes, hub: Hub, settle: Duration) -> Self {

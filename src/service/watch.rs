@@ -15,7 +15,7 @@ use super::feed::feed_cursor_of;
 use super::scope::{readable_user, watchable_scope};
 use super::{Service, ServiceError, TaskFilter, input};
 use crate::auth::Viewer;
-use crate::feed::{EveryoneWatch, FeedCursor, FeedError, Hub, Watch};
+use crate::feed::{Changed, EveryoneWatch, FeedCursor, FeedError, Hub, Watch};
 use crate::store::{Committed, Head, Scope, Store, StoreError};
 
 /// How many open cancellations are read at once.
@@ -41,6 +41,12 @@ impl TaskEvent {
         &self.entry.task
     }
 
+    /// The record that last moved the task, if it is this one.
+    #[must_use]
+    pub fn moved_by(&self) -> Option<MovingRecord> {
+        MovingRecord::of(&self.entry)
+    }
+
     /// True while catching up.
     #[must_use]
     pub fn is_replay(&self) -> bool {
@@ -51,6 +57,25 @@ impl TaskEvent {
     #[must_use]
     pub fn feed_cursor(&self) -> String {
         feed_cursor_of(self.record())
+    }
+}
+
+/// The record that last moved a task, where it came with the change: nobody has to read it.
+#[derive(Clone, Debug)]
+pub struct MovingRecord(Arc<Committed>);
+
+impl MovingRecord {
+    fn of(entry: &Arc<Committed>) -> Option<Self> {
+        let Committed { record, task } = &**entry;
+        // A late record moves nothing; and a task read later may have been moved by a later one.
+        let is_it = (record.position, record.recorded_at) == (task.moved_position, task.moved_at);
+        is_it.then(|| Self(Arc::clone(entry)))
+    }
+
+    /// The record.
+    #[must_use]
+    pub fn record(&self) -> &task_record::Model {
+        &self.0.record
     }
 }
 
@@ -67,6 +92,8 @@ pub struct TaskEvents {
 pub struct TaskChange {
     /// None in the one event that says that the stream is live.
     pub task: Option<task::Model>,
+    /// The record that last moved it, where it is at hand.
+    pub moved_by: Option<MovingRecord>,
     /// Whether the task is in the filter now.
     pub matches_filter: bool,
     /// Everything up to here has been delivered on this stream.
@@ -241,13 +268,17 @@ fn parse(after: Option<String>) -> Result<Option<FeedCursor>, ServiceError> {
     after.map(parse).transpose()
 }
 
-fn change(task: task::Model, filter: &TaskFilter, feed_cursor: Option<String>, is_replay: bool) -> TaskChange {
-    TaskChange { matches_filter: filter.matches(&task), task: Some(task), feed_cursor, is_replay }
+fn change(task: Changed, filter: &TaskFilter, feed_cursor: Option<String>, is_replay: bool) -> TaskChange {
+    let (task, moved_by) = match task {
+        Changed::Read(task) => (task, None),
+        Changed::Entry(entry) => (entry.task.clone(), MovingRecord::of(&entry)),
+    };
+    TaskChange { matches_filter: filter.matches(&task), task: Some(task), moved_by, feed_cursor, is_replay }
 }
 
 /// The one event without a task: all before is told.
 fn live(feed_cursor: Option<String>) -> TaskChange {
-    TaskChange { task: None, matches_filter: true, feed_cursor, is_replay: false }
+    TaskChange { task: None, moved_by: None, matches_filter: true, feed_cursor, is_replay: false }
 }
 
 fn changes_of_user(
@@ -289,7 +320,7 @@ fn changes_of_task(
         let (task, mut place) = watch.task_now(&task_id).await?;
         if let Some(task) = task {
             watch.telemetry().feed_events.inc();
-            yield change(task, &filter, Some(watch.cursor(&place)), true);
+            yield change(Changed::Read(task), &filter, Some(watch.cursor(&place)), true);
         }
         yield live(Some(watch.cursor(&place)));
         loop {
@@ -313,7 +344,7 @@ fn changes_of_everyone(
         loop {
             for task in watch.next().await? {
                 watch.telemetry().feed_events.inc();
-                yield change(task::Model::clone(&task), &filter, None, false);
+                yield change(Changed::Read(task::Model::clone(&task)), &filter, None, false);
             }
         }
     }

@@ -39,6 +39,7 @@ mod rights;
 mod rights_disconnect;
 mod rights_strings;
 mod schema;
+mod shared_events;
 mod socket_auth;
 mod socket_client;
 mod socket_legacy;

@@ -16,8 +16,9 @@ use crate::http::request::Params;
 /// Bytes of an operation's id. The document sets no limit; each message about an operation repeats it.
 pub(super) const ID_BYTES: usize = 255;
 
-/// What a message about an operation takes beside its id and its payload.
-const FRAME: usize = 48;
+/// What a message about an operation takes beside its id and its payload. Exactly: what has room to spare is allocated again
+/// on its way.
+const FRAME: usize = 34;
 
 /// A sub-protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
