@@ -17,8 +17,7 @@ pub(crate) async fn run(arguments: &Sockets) -> Result<Vec<Figure>> {
     let (count, rest, window) = if arguments.quick { (1_000, 3, 6) } else { (10_000, 30, 60) };
     let server = Server::start(arguments, &[]).await?;
     // Users as they are in a server's life: known, with a head in the table.
-    let mut saver = Saver::connect(&server.address).await?;
-    saver.begin((0..count).map(|user| format!("u{user}"))).await?;
+    Saver::connect(&server.address).await?.begin((0..count).map(|user| format!("u{user}"))).await?;
     let before = server.memory()?;
     let begin = Instant::now();
     let mut sockets = connect_all(&server.address, count).await?;
@@ -50,7 +49,7 @@ pub(crate) async fn run(arguments: &Sockets) -> Result<Vec<Figure>> {
             }
         });
     }
-    saver.begin((0..count).map(|user| format!("u{user}"))).await?;
+    Saver::connect(&server.address).await?.begin((0..count).map(|user| format!("u{user}"))).await?;
     readers.join_all().await;
     let missing = count - arrived.load(Ordering::Relaxed);
     server.stop().await?;

@@ -78,11 +78,10 @@ async fn stays(arguments: &Sockets) -> Result<Vec<Figure>> {
 async fn is_closed(arguments: &Sockets) -> Result<Vec<Figure>> {
     let (batches, each) = if arguments.quick { (1_800, 17) } else { (6_000, 17) };
     let server = Server::start(arguments, &["--slow-reader-time", "10s"]).await?;
-    let mut saver = Saver::connect(&server.address).await?;
-    saver.begin(["watched".to_owned()]).await?;
+    Saver::connect(&server.address).await?.begin(["watched".to_owned()]).await?;
     let (mut sleeper, mut positions) = sleeper(&server).await?;
     let expected = batches * each;
-    let (mut got, mut cursor) = (0, saver.cursor("watched").await?);
+    let (mut got, mut cursor) = (0, Saver::connect(&server.address).await?.cursor("watched").await?);
     let reads = async {
         sleep(LOOKS_AGAIN).await;
         loop {

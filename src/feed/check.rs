@@ -23,6 +23,8 @@ const EVERYONE_TASKS: u64 = 10_000;
 const EVERYONE_HEADS: u64 = 100_000;
 /// A question over all heads comes with every third check.
 const EVERYONE_EVERY: u32 = 3;
+/// What the table shows and nobody has told yet is looked at again after this time: by then what was on its way is here.
+const ON_ITS_WAY: Duration = Duration::from_millis(100);
 /// How long a notification may be behind the commit before it counts as lost.
 const GRACE: Duration = Duration::from_millis(300);
 
@@ -85,8 +87,13 @@ impl Reader {
         left.is_renewed |= inbox.is_renewed;
         left.control |= inbox.control;
         if !inbox.own.is_empty() {
-            left.own.extend(inbox.own);
-            left.own_due.get_or_insert_with(Instant::now);
+            for (user, seen) in inbox.own {
+                let left = left.own.entry(user).or_default();
+                *left = seen.max(*left);
+            }
+            let again = Instant::now() + ON_ITS_WAY;
+            let due = left.own_due.get_or_insert(again);
+            *due = again.min(*due);
         }
         step
     }
@@ -106,7 +113,7 @@ impl Reader {
         self.read(&mut inbox.users).await?;
         self.read_everyone(&mut inbox.everyone).await?;
         if is_due {
-            self.check().await?;
+            self.check(inbox).await?;
             self.checks = self.checks.wrapping_add(1);
             inbox.everyone_all |= self.is_stale && self.checks.is_multiple_of(EVERYONE_EVERY);
         }
@@ -189,22 +196,27 @@ impl Reader {
         }
     }
 
-    /// Whether what this server committed was handed in; else it is read.
+    /// Whether what this server committed was handed in; else it is read. A commit can be seen a moment before it is handed
+    /// in, so what is found here is looked at once more.
     async fn look_after_own(&self, inbox: &mut Inbox) -> Result<(), StoreError> {
         if inbox.own.is_empty() {
             return Ok(());
         }
-        let names: Vec<String> = inbox.own.iter().cloned().collect();
+        let names: Vec<String> = inbox.own.keys().cloned().collect();
         let heads = self.hub.within_time(self.hub.inner.store.heads(&names)).await?;
-        let known = self.hub.known(inbox.own.drain());
-        let behind =
-            |(user, known): &(String, Head)| heads.get(user).is_some_and(|head| head.position > known.position);
-        inbox.users.extend(known.into_iter().filter(behind).map(|(user, _)| user));
+        let looked_at = std::mem::take(&mut inbox.own);
+        for (user, known) in self.hub.known(names) {
+            if looked_at.get(&user).is_some_and(|seen| *seen > known.position) {
+                inbox.users.insert(user);
+            } else if let Some(head) = heads.get(&user).filter(|head| head.position > known.position) {
+                inbox.own.insert(user, head.position);
+            }
+        }
         Ok(())
     }
 
     /// What no notification told.
-    async fn check(&mut self) -> Result<(), StoreError> {
+    async fn check(&mut self, inbox: &mut Inbox) -> Result<(), StoreError> {
         let store = &self.hub.inner.store;
         let (is_watched, has_fresh) = self.hub.is_watched();
         if !is_watched && !lock(&self.hub.inner.everyone).is_watched() {
@@ -236,7 +248,8 @@ impl Reader {
             }
         }
         self.hub.suspect(&behind);
-        self.read(&mut behind.into_keys().collect()).await?;
+        // It may be on its way, by a notification or handed in.
+        inbox.own.extend(behind.into_iter().map(|(user, head)| (user, head.position)));
         self.hub.checked(&fresh);
         self.since = changed.xmin;
         self.wal = changed.is_quiet.then_some(wal);

@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -18,6 +18,7 @@ use super::control::{Close, Control};
 use super::everyone::Everyone;
 use super::ring::Rings;
 use super::watch::Watch;
+use super::watched::{News, Standing, Watched};
 use super::{FeedError, FeedSettings};
 use crate::store::{Committed, FeedPage, Head, Store, StoreError};
 use crate::telemetry::Telemetry;
@@ -52,82 +53,10 @@ pub(super) struct Inner {
     inbox: Mutex<Inbox>,
 }
 
-/// How far a user is known, as the subscriptions see it.
-#[derive(Clone, Debug)]
-pub(super) struct Standing {
-    pub(super) head: Head,
-    /// Rises when the table went back.
-    pub(super) epoch: u64,
-    /// What stands at the head, if it came in while the user was watched and the ring still has it. Who waits for just
-    /// this one needs no look into the ring, which all share.
-    pub(super) last: Weak<Committed>,
-    /// Nothing more comes.
-    pub(super) is_closed: bool,
-}
-
 struct Users {
     watched: HashMap<Arc<str>, Watched>,
     rings: Rings,
     is_closed: bool,
-}
-
-struct Watched {
-    /// None until the first read.
-    known: Option<Head>,
-    /// Rises when the table went back.
-    epoch: u64,
-    /// What stands there.
-    last: Weak<Committed>,
-    /// The epoch and the head of which the subscriptions have been told.
-    told: (u64, Head),
-    standing: Arc<watch::Sender<Standing>>,
-    subscribers: usize,
-    /// No check has asked for it yet.
-    is_fresh: bool,
-    /// Something came before the first read was back: it may not show it.
-    is_torn: bool,
-}
-
-impl Watched {
-    fn push(&mut self, entry: &Arc<Committed>) {
-        self.known = Some(Head::of(&entry.record));
-        self.last = Arc::downgrade(entry);
-    }
-
-    /// What came in otherwise.
-    fn set(&mut self, head: Head) {
-        self.known = Some(head);
-        self.last = Weak::new();
-    }
-
-    /// What to tell the subscriptions, once the lock is given back: each of them will want it, too.
-    fn news(&mut self) -> Option<News> {
-        let head = self.known.filter(|head| (self.epoch, *head) != self.told)?;
-        self.told = (self.epoch, head);
-        let (epoch, last, standing) = (self.epoch, Weak::clone(&self.last), Arc::clone(&self.standing));
-        Some(News { standing, head, epoch, last })
-    }
-}
-
-/// What the subscriptions of a user are to be told.
-struct News {
-    standing: Arc<watch::Sender<Standing>>,
-    head: Head,
-    epoch: u64,
-    last: Weak<Committed>,
-}
-
-impl News {
-    /// Unless they have been told of something newer meanwhile.
-    fn tell(self) {
-        self.standing.send_if_modified(|standing| {
-            let is_newer = (self.epoch, self.head.position) > (standing.epoch, standing.head.position);
-            if is_newer {
-                (standing.epoch, standing.head, standing.last) = (self.epoch, self.head, self.last);
-            }
-            is_newer
-        });
-    }
 }
 
 /// What the reader finds when it wakes.
@@ -139,8 +68,9 @@ pub(super) struct Inbox {
     pub(super) everyone: HashSet<String>,
     /// The same for all users.
     pub(super) everyone_all: bool,
-    /// Watched users that this server wrote to: was it handed in? Looked at together, when they are due.
-    pub(super) own: HashSet<String>,
+    /// Watched users that this server wrote to: was it handed in? Looked at together, when they are due. With the position
+    /// that a look before found in the table and not here; what was on its way then must be in at the next look.
+    pub(super) own: HashMap<String, i64>,
     pub(super) own_due: Option<Instant>,
     /// The listener is new: notifications may have been lost.
     pub(super) is_renewed: bool,
@@ -294,7 +224,7 @@ impl Hub {
             inbox.suspects.remove(&user);
             if is_own {
                 if watched.watched.contains_key(user.as_str()) {
-                    inbox.own.insert(user);
+                    inbox.own.entry(user).or_default();
                     // The reader has to set its clock.
                     news |= inbox.own_due.is_none();
                     inbox.own_due.get_or_insert_with(|| Instant::now() + HAND_OVER);
@@ -349,17 +279,7 @@ impl Hub {
         let mut users = lock(&self.inner.users);
         let key = users.watched.get_key_value(user).map_or_else(|| user.into(), |(key, _)| Arc::clone(key));
         let is_closed = users.is_closed;
-        let standing = || Standing { head: Head::START, epoch: 0, last: Weak::new(), is_closed };
-        let watched = users.watched.entry(Arc::clone(&key)).or_insert_with(|| Watched {
-            known: None,
-            epoch: 0,
-            last: Weak::new(),
-            told: (0, Head::START),
-            standing: Arc::new(watch::Sender::new(standing())),
-            subscribers: 0,
-            is_fresh: true,
-            is_torn: false,
-        });
+        let watched = users.watched.entry(Arc::clone(&key)).or_insert_with(|| Watched::new(is_closed));
         watched.subscribers += 1;
         let standing = watched.standing.subscribe();
         self.inner.telemetry.subscriptions.inc();
@@ -483,8 +403,7 @@ impl Hub {
         let mut users = lock(&self.inner.users);
         users.rings.clear(user);
         let news = users.watched.get_mut(user).and_then(|watched| {
-            watched.epoch += 1;
-            watched.set(head);
+            watched.set_back(head);
             watched.news()
         });
         drop(users);
@@ -504,7 +423,7 @@ impl Hub {
         lock(&self.inner.users).rings.after(user, position, limit)
     }
 
-    pub(super) fn ring_at(&self, user: &str, position: i64) -> Option<Head> {
-        lock(&self.inner.users).rings.at(user, position).map(|entry| Head::of(&entry.record))
+    pub(super) fn ring_entry(&self, user: &str, position: i64) -> Option<Arc<Committed>> {
+        lock(&self.inner.users).rings.at(user, position).map(Arc::clone)
     }
 }

@@ -3,7 +3,7 @@
 //! The table is the truth; a notification is a hint that says whom to look at, nothing more.
 //!
 //! - [`cursor`]: where a client stands, as it is handed out and taken back
-//! - [`hub`]: who is watched, how far each is known, and `ring`, the recent entries that all subscribers share
+//! - [`hub`]: who is watched, `watched`, how far each is known, and `ring`, the recent entries that all subscribers share
 //! - [`watch`]: one subscription to one user: wait until the head passes the cursor, read the next page
 //! - `everyone`: the same for those who watch all users
 //! - `listener`: the one connection that hears notifications · `check`: the one task that reads what is new
@@ -23,6 +23,7 @@ mod control;
 mod everyone;
 mod listener;
 mod ring;
+mod watched;
 
 use std::time::Duration;
 

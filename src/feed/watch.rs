@@ -11,7 +11,8 @@ use entity::task;
 use tokio::sync::watch;
 
 use super::error::{Backoff, passes};
-use super::hub::{Hub, Standing};
+use super::hub::Hub;
+use super::watched::Standing;
 use super::{FeedCursor, FeedError};
 use crate::store::{Committed, Head, StoreError};
 use crate::telemetry::Telemetry;
@@ -34,7 +35,12 @@ pub enum Changed {
     /// Read from the table.
     Read(task::Model),
     /// As the latest record left it.
-    Entry(Arc<Committed>),
+    Entry {
+        /// That record with the task.
+        entry: Arc<Committed>,
+        /// What [`Watch::other_mover`] says of it.
+        mover: Option<Arc<Committed>>,
+    },
 }
 
 /// Some tasks that changed, each in its latest state.
@@ -53,12 +59,14 @@ pub struct Watch {
     standing: watch::Receiver<Standing>,
     epoch: u64,
     start: Head,
+    /// What was waited for last, if it is just the next one: without a look into the ring, which all share.
+    next: Option<Arc<Committed>>,
 }
 
 impl Watch {
     pub(super) fn new(hub: Hub, user: Arc<str>, standing: watch::Receiver<Standing>) -> Self {
         let epoch = standing.borrow().epoch;
-        Self { hub, user, standing, epoch, start: Head::START }
+        Self { hub, user, standing, epoch, start: Head::START, next: None }
     }
 
     pub(super) fn starting_at(mut self, head: Head) -> Self {
@@ -93,7 +101,7 @@ impl Watch {
     /// The place a client's cursor stands on: the very record, or before the first. Else it has expired.
     pub async fn resume(&self, cursor: &FeedCursor) -> Result<Head, FeedError> {
         if cursor.is_of(&self.user) {
-            let known = [Some(Head::START), Some(self.start), self.hub.ring_at(&self.user, cursor.position())];
+            let known = [Some(Head::START), Some(self.start), self.ring_at(cursor.position())];
             if let Some(head) = known.into_iter().flatten().find(|head| cursor.stands_on(head)) {
                 return Ok(head);
             }
@@ -106,6 +114,10 @@ impl Watch {
         }
         let oldest = self.hub.within_time(self.hub.inner.store.oldest_position(&self.user)).await?;
         Err(FeedError::Expired { oldest_position: oldest })
+    }
+
+    fn ring_at(&self, position: i64) -> Option<Head> {
+        self.hub.ring_entry(&self.user, position).map(|entry| Head::of(&entry.record))
     }
 
     /// The place just before the oldest record still kept; where none is kept, where the feed stands.
@@ -121,15 +133,20 @@ impl Watch {
     /// Waits until there is something after this place.
     pub async fn moved(&mut self, from: Head) -> Result<(), FeedError> {
         loop {
-            self.still_stands(from).await?;
-            {
+            let (head, epoch, is_closed) = {
                 let standing = self.standing.borrow_and_update();
-                if standing.head.position > from.position {
-                    return Ok(());
-                }
-                if standing.is_closed {
-                    return Err(FeedError::Closed);
-                }
+                let is_next = standing.head.position == from.position + 1;
+                self.next = if is_next { standing.last.upgrade() } else { None };
+                (standing.head, standing.epoch, standing.is_closed)
+            };
+            if epoch != self.epoch {
+                self.still_stands(from).await?;
+            }
+            if head.position > from.position {
+                return Ok(());
+            }
+            if is_closed {
+                return Err(FeedError::Closed);
             }
             self.standing.changed().await.map_err(|_| FeedError::Closed)?;
         }
@@ -201,7 +218,7 @@ impl Watch {
             }
             let mut tasks: Vec<_> = latest.into_values().map(Arc::clone).collect();
             tasks.sort_unstable_by_key(|entry| entry.task.position);
-            return Ok(Changes { tasks: tasks.into_iter().map(Changed::Entry).collect(), end });
+            return Ok(Changes { tasks: tasks.into_iter().map(|entry| self.changed(entry)).collect(), end });
         }
         let hub = self.hub.clone();
         let read = hub.patiently(|| hub.inner.store.tasks_changed(&self.user, after.position, PAGE as u64)).await?;
@@ -227,7 +244,7 @@ impl Watch {
         if let Some(entries) = self.near_entries(after) {
             let end = entries.last().map_or(after, |entry| Head::of(&entry.record));
             let changed = entries.iter().rev().find(|entry| entry.record.task_id == task_id);
-            return Ok((changed.map(|entry| Changed::Entry(Arc::clone(entry))), end));
+            return Ok((changed.map(|entry| self.changed(Arc::clone(entry))), end));
         }
         let (task, head) = self.task_now(task_id).await?;
         Ok((
@@ -236,18 +253,26 @@ impl Watch {
         ))
     }
 
-    /// What comes after a place, if it is in memory: the one that has just come, or what is in the ring.
-    fn ring_after(&self, after: Head) -> Option<Vec<Arc<Committed>>> {
-        let last = {
-            let standing = self.standing.borrow();
-            let is_next = standing.head.position == after.position + 1;
-            is_next.then(|| standing.last.upgrade()).flatten()
-        };
-        last.map(|last| vec![last]).or_else(|| self.hub.ring_after(&self.user, after.position, PAGE))
+    /// What comes after a place, if it is in memory: the one that was waited for, or what is in the ring.
+    fn ring_after(&mut self, after: Head) -> Option<Vec<Arc<Committed>>> {
+        let next = self.next.take().filter(|next| next.record.position == after.position + 1);
+        next.map(|next| vec![next]).or_else(|| self.hub.ring_after(&self.user, after.position, PAGE))
+    }
+
+    fn changed(&self, entry: Arc<Committed>) -> Changed {
+        Changed::Entry { mover: self.other_mover(&entry), entry }
+    }
+
+    /// With the record that last moved an entry's task, if it is in the ring and not the entry's own: a late record moves
+    /// nothing, and a task that was read may have been moved by a later one.
+    #[must_use]
+    pub fn other_mover(&self, entry: &Committed) -> Option<Arc<Committed>> {
+        let place = entry.task.moved_position;
+        if entry.record.position == place { None } else { self.hub.ring_entry(&self.user, place) }
     }
 
     /// All that is new, from the ring, if it is no more than a page.
-    fn near_entries(&self, after: Head) -> Option<Vec<Arc<Committed>>> {
+    fn near_entries(&mut self, after: Head) -> Option<Vec<Arc<Committed>>> {
         let behind = usize::try_from(self.standing.borrow().head.position - after.position).unwrap_or(0);
         (behind <= PAGE).then(|| self.ring_after(after))?
     }

@@ -18,6 +18,8 @@ use crate::auth::Viewer;
 use crate::feed::{Changed, EveryoneWatch, FeedCursor, FeedError, Hub, Watch};
 use crate::store::{Committed, Head, Scope, Store, StoreError};
 
+/// Of each subscription's live events one of so many is looked at for how long it was on its way, the first among them.
+const OBSERVED: u64 = 16;
 /// How many open cancellations are read at once.
 const CANCELLATIONS: u64 = 500;
 
@@ -25,6 +27,8 @@ const CANCELLATIONS: u64 = 500;
 #[derive(Clone, Debug)]
 pub struct TaskEvent {
     entry: Arc<Committed>,
+    /// With the record that last moved the task, where that is another one.
+    mover: Option<Arc<Committed>>,
     is_replay: bool,
 }
 
@@ -41,10 +45,10 @@ impl TaskEvent {
         &self.entry.task
     }
 
-    /// The record that last moved the task, if it is this one.
+    /// The record that last moved the task, if it is at hand.
     #[must_use]
     pub fn moved_by(&self) -> Option<MovingRecord> {
-        MovingRecord::of(&self.entry)
+        MovingRecord::of(self.task(), self.mover.as_ref().unwrap_or(&self.entry))
     }
 
     /// True while catching up.
@@ -65,9 +69,8 @@ impl TaskEvent {
 pub struct MovingRecord(Arc<Committed>);
 
 impl MovingRecord {
-    fn of(entry: &Arc<Committed>) -> Option<Self> {
-        let Committed { record, task } = &**entry;
-        // A late record moves nothing; and a task read later may have been moved by a later one.
+    fn of(task: &task::Model, entry: &Arc<Committed>) -> Option<Self> {
+        let Committed { record, .. } = &**entry;
         let is_it = (record.position, record.recorded_at) == (task.moved_position, task.moved_at);
         is_it.then(|| Self(Arc::clone(entry)))
     }
@@ -148,6 +151,7 @@ impl Service {
         };
         let live_from = watch.start().position;
         let events = until_closed(try_stream! {
+            let mut told: u64 = 0;
             loop {
                 if place.position >= live_from {
                     watch.moved(place).await?;
@@ -160,12 +164,13 @@ impl Service {
                 for entry in page.entries {
                     watch.telemetry().feed_events.inc();
                     let is_replay = entry.record.position <= live_from;
-                    yield TaskEvent { entry: Arc::clone(&entry), is_replay };
+                    yield TaskEvent { entry: Arc::clone(&entry), mover: watch.other_mover(&entry), is_replay };
                     // Asked for the next one, the connection has taken this one.
-                    if !is_replay {
+                    if !is_replay && told.is_multiple_of(OBSERVED) {
                         let since = (Utc::now() - entry.record.recorded_at).to_std().unwrap_or_default();
                         watch.telemetry().delivery_seconds.observe(since.as_secs_f64());
                     }
+                    told += u64::from(!is_replay);
                 }
             }
         });
@@ -271,7 +276,9 @@ fn parse(after: Option<String>) -> Result<Option<FeedCursor>, ServiceError> {
 fn change(task: Changed, filter: &TaskFilter, feed_cursor: Option<String>, is_replay: bool) -> TaskChange {
     let (task, moved_by) = match task {
         Changed::Read(task) => (task, None),
-        Changed::Entry(entry) => (entry.task.clone(), MovingRecord::of(&entry)),
+        Changed::Entry { entry, mover } => {
+            (entry.task.clone(), MovingRecord::of(&entry.task, mover.as_ref().unwrap_or(&entry)))
+        }
     };
     TaskChange { matches_filter: filter.matches(&task), task: Some(task), moved_by, feed_cursor, is_replay }
 }

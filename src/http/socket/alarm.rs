@@ -1,5 +1,6 @@
-//! A future that is seldom ready, asked only when it has called: with each event of thousands of sockets to look at what
-//! they all wait for would make them wait for each other.
+//! What is looked at only when it has called: with each event of thousands of sockets to ask what hardly ever has something
+//! to say (the client, the clock, the server's end) costs more than the event, and what all sockets wait for makes them
+//! wait for each other.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,43 +9,67 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use futures_util::task::AtomicWaker;
 
-/// The future, and whether it has called.
-pub(super) struct Alarm<T> {
-    future: Pin<Box<dyn Future<Output = T> + Send>>,
-    call: Arc<Call>,
+/// Whether somebody has called since it was last looked at.
+pub(super) struct Call {
+    bell: Arc<Bell>,
     waker: Waker,
 }
 
-struct Call {
-    has_come: AtomicBool,
+struct Bell {
+    has_rung: AtomicBool,
     task: AtomicWaker,
 }
 
-impl Wake for Call {
+impl Wake for Bell {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.has_come.store(true, Ordering::Release);
+        self.has_rung.store(true, Ordering::Release);
         self.task.wake();
     }
 }
 
+impl Call {
+    /// One that is to be looked at first.
+    pub(super) fn new() -> Self {
+        let bell = Arc::new(Bell { has_rung: AtomicBool::new(true), task: AtomicWaker::new() });
+        Self { waker: Arc::clone(&bell).into(), bell }
+    }
+
+    /// Whether it has called. Whoever is asked now is given [`Call::context`], or [`Call::again`] is said.
+    pub(super) fn has_come(&self, context: &Context<'_>) -> bool {
+        // First: a call that comes from now on wakes the task.
+        self.bell.task.register(context.waker());
+        self.bell.has_rung.load(Ordering::Relaxed) && self.bell.has_rung.swap(false, Ordering::Acquire)
+    }
+
+    /// With which it calls.
+    pub(super) fn context(&self) -> Context<'_> {
+        Context::from_waker(&self.waker)
+    }
+
+    /// There may be more: it is to be asked again.
+    pub(super) fn again(&self) {
+        self.bell.has_rung.store(true, Ordering::Release);
+    }
+}
+
+/// A future that is asked when it has called.
+pub(super) struct Alarm<T> {
+    future: Pin<Box<dyn Future<Output = T> + Send>>,
+    call: Call,
+}
+
 impl<T> Alarm<T> {
     pub(super) fn new(future: impl Future<Output = T> + Send + 'static) -> Self {
-        let call = Arc::new(Call { has_come: AtomicBool::new(true), task: AtomicWaker::new() });
-        Self { future: Box::pin(future), waker: Arc::clone(&call).into(), call }
+        Self { future: Box::pin(future), call: Call::new() }
     }
 
     /// What has come of it. Not to be asked again after that.
     pub(super) fn poll(&mut self, context: &Context<'_>) -> Poll<T> {
-        // First: a call that comes from now on wakes the task.
-        self.call.task.register(context.waker());
-        if !self.call.has_come.swap(false, Ordering::Acquire) {
-            return Poll::Pending;
-        }
-        self.future.as_mut().poll(&mut Context::from_waker(&self.waker))
+        if self.call.has_come(context) { self.future.as_mut().poll(&mut self.call.context()) } else { Poll::Pending }
     }
 }
 

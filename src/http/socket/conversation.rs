@@ -10,7 +10,7 @@ use async_graphql::{Request, Response, ServerError, Value as GraphQLValue};
 use serde_json::Value;
 use tokio_tungstenite::tungstenite::Message;
 
-use super::alarm::Alarm;
+use super::alarm::{Alarm, Call};
 use super::clock::{Clock, Due};
 use super::close::{Close, End};
 use super::line::Line;
@@ -46,8 +46,8 @@ pub(super) struct Conversation<'a> {
     member: Option<Member>,
     operations: Operations,
     queue: VecDeque<Vec<u8>>,
-    /// Nothing has come from the client: it is not asked again before the task is woken.
-    is_silent: bool,
+    /// Whether something may have come from the client.
+    client: Call,
 }
 
 struct Member {
@@ -98,7 +98,7 @@ impl<'a> Conversation<'a> {
             member: None,
             operations: Operations::default(),
             queue: VecDeque::new(),
-            is_silent: false,
+            client: Call::new(),
         }
     }
 
@@ -121,7 +121,6 @@ impl<'a> Conversation<'a> {
 
     fn step(&mut self, context: &mut Context<'_>) -> Step {
         self.check_ending(context)?;
-        self.is_silent = false;
         let mut moves = 0;
         loop {
             let is_free = self.send(context)?;
@@ -188,14 +187,15 @@ impl<'a> Conversation<'a> {
     fn listen(&mut self, context: &mut Context<'_>) -> Result<bool, End> {
         // A client of the older protocol starts operations before it is let in.
         let waits = self.protocol == Protocol::Legacy && self.sign_in.is_some();
-        if waits || self.is_silent || self.queue.len() >= QUEUE {
+        if waits || self.queue.len() >= QUEUE || !self.client.has_come(context) {
             return Ok(false);
         }
-        match self.line.poll_next(context) {
-            Poll::Pending => {
-                self.is_silent = true;
-                Ok(false)
-            }
+        let heard = self.line.poll_next(&mut self.client.context());
+        if heard.is_ready() {
+            self.client.again();
+        }
+        match heard {
+            Poll::Pending => Ok(false),
             Poll::Ready(Err(end)) => Err(end),
             Poll::Ready(Ok(Message::Text(text))) => self.hear(&text).map(|()| true),
             Poll::Ready(Ok(Message::Binary(_))) => {
