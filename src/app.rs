@@ -133,11 +133,7 @@ impl App {
         let connections = Connections::new(config.socket.clone(), telemetry.clone(), shutdown.subscriptions.clone());
         let registry = connections.clone();
         parts.service.close_by(Box::new(move |user| registry.disconnect(user)));
-        let sockets = Sockets {
-            end: shutdown.subscriptions.clone(),
-            connections: connections.clone(),
-            open: shutdown.sockets.clone(),
-        };
+        let sockets = Sockets { connections: connections.clone(), open: shutdown.sockets.clone() };
         let router = http::router(parts.api(), parts.authenticator().clone(), config, sockets);
         let is_encrypted = tls.is_some();
         let stop = shutdown.accepting.clone();

@@ -61,6 +61,8 @@ pub struct Metrics {
     pub streams: Gauge,
     /// Open connections with live updates: sockets, server-sent events, multipart.
     pub connections: Gauge,
+    /// Connections with live updates whose clients do not take what they are sent.
+    pub blocked_connections: Gauge,
     /// Operations begun on sockets.
     pub socket_operations: Counter,
     /// Answers and events given to sockets and streams.
@@ -112,6 +114,9 @@ impl Telemetry {
         registry.register("streams", "Open streams over HTTP", streams.clone());
         let connections = Gauge::default();
         registry.register("connections", "Open connections with live updates", connections.clone());
+        let blocked_connections = Gauge::default();
+        let help = "Open connections whose clients do not take what they are sent";
+        registry.register("blocked_connections", help, blocked_connections.clone());
         let socket_closes = Family::default();
         registry.register("socket_closes", "Sockets that ended, by close code", socket_closes.clone());
         // 0.25 ms to 8 s.
@@ -132,6 +137,7 @@ impl Telemetry {
             subscriptions,
             streams,
             connections,
+            blocked_connections,
             socket_operations,
             events_delivered,
             rendered_events,

@@ -134,6 +134,9 @@ impl SocketConfig {
         }
     }
 
+    /// Size of a message from a client that has not been let in: no token is longer, and whoever comes may send one.
+    pub const FIRST_MESSAGE_BYTES: usize = 16 << 10;
+
     /// What the messages of all operations on one socket may take together.
     #[must_use]
     pub fn operation_bytes(&self) -> usize {

@@ -23,18 +23,19 @@ const EVERYONE_TASKS: u64 = 10_000;
 const EVERYONE_HEADS: u64 = 100_000;
 /// A question over all heads comes with every third check.
 const EVERYONE_EVERY: u32 = 3;
-/// What the table shows and nobody has told yet is looked at again after this time: by then what was on its way is here.
-const ON_ITS_WAY: Duration = Duration::from_millis(100);
 /// How long a notification may be behind the commit before it counts as lost.
 const GRACE: Duration = Duration::from_millis(300);
+/// What this server has committed can be seen in the table a moment before it is handed in.
+const MOMENT: Duration = Duration::from_millis(100);
 
 /// Reads until the token ends it. What fails is tried again, nothing is forgotten meanwhile.
 pub(super) async fn run(hub: Hub, token: CancellationToken) {
-    let mut reader = Reader { hub, since: "0".to_owned(), wal: None, is_stale: true, checks: 0 };
+    let mut reader = Reader { hub, since: "0".to_owned(), wal: None, is_stale: true, checks: 0, late: HashMap::new() };
     let mut backoff = Backoff::new();
     let mut next = Instant::now();
     loop {
-        let until = reader.hub.inbox().own_due.unwrap_or(next).min(next);
+        let late_due = reader.late.values().map(|(_, due)| *due).min();
+        let until = reader.hub.inbox().own_due.into_iter().chain(late_due).fold(next, Instant::min);
         tokio::select! {
             () = token.cancelled() => return,
             () = reader.hub.inner.wake.notified() => {}
@@ -73,6 +74,8 @@ struct Reader {
     /// Something was written since all heads were asked for.
     is_stale: bool,
     checks: u32,
+    /// What the table has of these users and nobody has handed in: read if that does not come by then.
+    late: HashMap<String, (Head, Instant)>,
 }
 
 impl Reader {
@@ -87,13 +90,8 @@ impl Reader {
         left.is_renewed |= inbox.is_renewed;
         left.control |= inbox.control;
         if !inbox.own.is_empty() {
-            for (user, seen) in inbox.own {
-                let left = left.own.entry(user).or_default();
-                *left = seen.max(*left);
-            }
-            let again = Instant::now() + ON_ITS_WAY;
-            let due = left.own_due.get_or_insert(again);
-            *due = again.min(*due);
+            left.own.extend(inbox.own);
+            left.own_due.get_or_insert_with(Instant::now);
         }
         step
     }
@@ -110,10 +108,11 @@ impl Reader {
             inbox.everyone_all = true;
         }
         self.look_after_own(inbox).await?;
+        inbox.users.extend(self.take_late());
         self.read(&mut inbox.users).await?;
         self.read_everyone(&mut inbox.everyone).await?;
         if is_due {
-            self.check(inbox).await?;
+            self.check().await?;
             self.checks = self.checks.wrapping_add(1);
             inbox.everyone_all |= self.is_stale && self.checks.is_multiple_of(EVERYONE_EVERY);
         }
@@ -196,27 +195,46 @@ impl Reader {
         }
     }
 
-    /// Whether what this server committed was handed in; else it is read. A commit can be seen a moment before it is handed
-    /// in, so what is found here is looked at once more.
-    async fn look_after_own(&self, inbox: &mut Inbox) -> Result<(), StoreError> {
+    /// Whether what this server committed was handed in; else it is read.
+    async fn look_after_own(&mut self, inbox: &mut Inbox) -> Result<(), StoreError> {
         if inbox.own.is_empty() {
             return Ok(());
         }
-        let names: Vec<String> = inbox.own.keys().cloned().collect();
+        let names: Vec<String> = inbox.own.iter().cloned().collect();
         let heads = self.hub.within_time(self.hub.inner.store.heads(&names)).await?;
-        let looked_at = std::mem::take(&mut inbox.own);
-        for (user, known) in self.hub.known(names) {
-            if looked_at.get(&user).is_some_and(|seen| *seen > known.position) {
-                inbox.users.insert(user);
-            } else if let Some(head) = heads.get(&user).filter(|head| head.position > known.position) {
-                inbox.own.insert(user, head.position);
-            }
-        }
+        let known = self.hub.known(inbox.own.drain());
+        let behind = |(user, known): (String, Head)| {
+            let head = *heads.get(&user)?;
+            (head.position > known.position).then_some((user, head))
+        };
+        self.expect(known.into_iter().filter_map(behind));
         Ok(())
     }
 
+    /// These heads are in the table. They may be our own, and on their way.
+    fn expect(&mut self, heads: impl IntoIterator<Item = (String, Head)>) {
+        let due = Instant::now() + MOMENT;
+        self.late.extend(heads.into_iter().map(|(user, head)| (user, (head, due))));
+    }
+
+    /// Who was expected, and is not known so far even now.
+    fn take_late(&mut self) -> Vec<String> {
+        let now = Instant::now();
+        let mut due = HashMap::new();
+        self.late.retain(|user, (head, at)| {
+            let waits = *at > now;
+            if !waits {
+                due.insert(user.clone(), *head);
+            }
+            waits
+        });
+        let known = self.hub.known(due.keys().cloned());
+        let behind = |(user, known): &(String, Head)| due.get(user).is_some_and(|head| head.position > known.position);
+        known.into_iter().filter(behind).map(|(user, _)| user).collect()
+    }
+
     /// What no notification told.
-    async fn check(&mut self, inbox: &mut Inbox) -> Result<(), StoreError> {
+    async fn check(&mut self) -> Result<(), StoreError> {
         let store = &self.hub.inner.store;
         let (is_watched, has_fresh) = self.hub.is_watched();
         if !is_watched && !lock(&self.hub.inner.everyone).is_watched() {
@@ -248,8 +266,7 @@ impl Reader {
             }
         }
         self.hub.suspect(&behind);
-        // It may be on its way, by a notification or handed in.
-        inbox.own.extend(behind.into_iter().map(|(user, head)| (user, head.position)));
+        self.expect(behind);
         self.hub.checked(&fresh);
         self.since = changed.xmin;
         self.wal = changed.is_quiet.then_some(wal);

@@ -68,9 +68,8 @@ pub(super) struct Inbox {
     pub(super) everyone: HashSet<String>,
     /// The same for all users.
     pub(super) everyone_all: bool,
-    /// Watched users that this server wrote to: was it handed in? Looked at together, when they are due. With the position
-    /// that a look before found in the table and not here; what was on its way then must be in at the next look.
-    pub(super) own: HashMap<String, i64>,
+    /// Watched users that this server wrote to: was it handed in? Looked at together, when they are due.
+    pub(super) own: HashSet<String>,
     pub(super) own_due: Option<Instant>,
     /// The listener is new: notifications may have been lost.
     pub(super) is_renewed: bool,
@@ -224,7 +223,7 @@ impl Hub {
             inbox.suspects.remove(&user);
             if is_own {
                 if watched.watched.contains_key(user.as_str()) {
-                    inbox.own.entry(user).or_default();
+                    inbox.own.insert(user);
                     // The reader has to set its clock.
                     news |= inbox.own_due.is_none();
                     inbox.own_due.get_or_insert_with(|| Instant::now() + HAND_OVER);

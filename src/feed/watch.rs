@@ -43,6 +43,17 @@ pub enum Changed {
     },
 }
 
+impl Changed {
+    /// The task.
+    #[must_use]
+    pub fn task(&self) -> &task::Model {
+        match self {
+            Self::Read(task) => task,
+            Self::Entry { entry, .. } => &entry.task,
+        }
+    }
+}
+
 /// Some tasks that changed, each in its latest state.
 #[derive(Debug)]
 pub struct Changes {
@@ -221,6 +232,7 @@ impl Watch {
             return Ok(Changes { tasks: tasks.into_iter().map(|entry| self.changed(entry)).collect(), end });
         }
         let hub = self.hub.clone();
+        hub.inner.telemetry.catch_ups.inc();
         let read = hub.patiently(|| hub.inner.store.tasks_changed(&self.user, after.position, PAGE as u64)).await?;
         let end = match read.tasks.last() {
             Some(last) if read.tasks.len() >= PAGE => {
@@ -246,6 +258,7 @@ impl Watch {
             let changed = entries.iter().rev().find(|entry| entry.record.task_id == task_id);
             return Ok((changed.map(|entry| self.changed(Arc::clone(entry))), end));
         }
+        self.hub.inner.telemetry.catch_ups.inc();
         let (task, head) = self.task_now(task_id).await?;
         Ok((
             task.filter(|task| task.position > after.position).map(Changed::Read),

@@ -3,6 +3,9 @@
 //! The Host must be this machine's, or a page that has its own name point here (DNS rebinding) would be let in. The Origin
 //! must be the Host's own, or one that the operator allows. What sends no Origin is no web page.
 
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
 use axum::http::header::{HOST, ORIGIN};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
@@ -13,23 +16,50 @@ use crate::config::HttpConfig;
 /// Names of this machine that only this machine goes by.
 const LOCAL: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 
+/// A foreign page could ask again and again, and fill the log: it is told not more often than this.
+const TELL_EVERY: Duration = Duration::from_secs(10);
+
 /// The hosts that a request may name, and the origins that a page may have.
 #[derive(Debug)]
 pub(super) struct Guard {
     public_hosts: Vec<String>,
     allow_origins: Vec<String>,
+    host_told: Told,
+    origin_told: Told,
+}
+
+/// When something was last told in the log.
+#[derive(Debug, Default)]
+struct Told(Mutex<Option<Instant>>);
+
+impl Told {
+    /// Whether it may be told again; that counts as told.
+    fn is_due(&self) -> bool {
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = told.is_none_or(|told| told.elapsed() > TELL_EVERY);
+        if is_due {
+            *told = Some(Instant::now());
+        }
+        is_due
+    }
 }
 
 impl Guard {
     pub(super) fn new(config: &HttpConfig) -> Self {
-        Self { public_hosts: config.public_hosts.clone(), allow_origins: config.allow_origins.clone() }
+        Self::of(config.public_hosts.clone(), config.allow_origins.clone())
+    }
+
+    fn of(public_hosts: Vec<String>, allow_origins: Vec<String>) -> Self {
+        Self { public_hosts, allow_origins, host_told: Told::default(), origin_told: Told::default() }
     }
 
     /// Refuses a request that may come from a foreign web page. Gives the origin of a page that is allowed.
     pub(super) fn check(&self, uri: &Uri, headers: &HeaderMap) -> Result<Option<HeaderValue>, Refusal> {
         let host = host(uri, headers)?;
         if !self.is_ours(&host) {
-            tracing::warn!(%host, "refused a request for a foreign host");
+            if self.host_told.is_due() {
+                tracing::warn!(%host, "refused a request for a foreign host; --public-host {} allows it", host.host());
+            }
             return Err(forbidden(format!(
                 "This server does not answer for the host {:?}. Start it with --public-host {} if it should.",
                 host.as_str(),
@@ -39,7 +69,12 @@ impl Guard {
         let Some(origin) = one(headers, &ORIGIN)? else { return Ok(None) };
         let text = origin.to_str().unwrap_or_default().to_ascii_lowercase();
         if !self.allow_origins.contains(&text) && !is_origin_of(&text, &host) {
-            tracing::warn!(origin = text, "refused a request from a foreign origin");
+            if self.origin_told.is_due() {
+                tracing::warn!(
+                    origin = text,
+                    "refused a request from a foreign origin; --allow-origin {text} allows it"
+                );
+            }
             return Err(forbidden(format!(
                 "Pages of the origin {text:?} may not use this server. Start it with --allow-origin {text} if they should."
             )));
@@ -90,10 +125,13 @@ fn forbidden(message: String) -> Refusal {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+    use std::sync::Arc;
+
     use super::*;
 
     fn guard() -> Guard {
-        Guard { public_hosts: vec!["tasks.example.com".into()], allow_origins: vec!["https://app.example.com".into()] }
+        Guard::of(vec!["tasks.example.com".into()], vec!["https://app.example.com".into()])
     }
 
     fn check(host: &[&str], origin: &[&str]) -> Result<Option<String>, u16> {
@@ -107,6 +145,41 @@ mod tests {
         let checked = guard().check(&Uri::from_static("/graphql"), &headers);
         let text = |origin: HeaderValue| origin.to_str().unwrap().to_owned();
         checked.map(|origin| origin.map(text)).map_err(|refusal| refusal.respond(&headers).status().as_u16())
+    }
+
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn the_log_names_the_flag_that_allows_it_and_not_each_time() {
+        let (log, guard) = (Log::default(), guard());
+        let writer = log.clone();
+        let lines = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+        let is_refused = |host: &'static str, origin: &'static str| {
+            let headers = [(HOST, HeaderValue::from_static(host)), (ORIGIN, HeaderValue::from_static(origin))]
+                .into_iter()
+                .collect();
+            guard.check(&Uri::from_static("/graphql"), &headers).is_err()
+        };
+        tracing::subscriber::with_default(lines, || {
+            for _ in 0..3 {
+                assert!(is_refused("evil.com:80", "null") && is_refused("localhost", "https://evil.com"));
+            }
+        });
+        let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        for flag in ["--public-host evil.com", "--allow-origin https://evil.com"] {
+            assert_eq!(log.matches(flag).count(), 1, "{log}");
+        }
     }
 
     #[test]

@@ -43,7 +43,6 @@ use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware;
 use axum::response::Response;
 use axum::routing::{any, get};
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::Authenticator;
@@ -57,12 +56,10 @@ use persisted::Persisted;
 use request_id::REQUEST_ID;
 use viewer::SignInError;
 
-/// How open sockets hear that the server ends, and how it waits for them.
+/// What is open, and how the server waits for it when it ends.
 #[derive(Clone)]
 pub struct Sockets {
-    /// Cancelled when subscriptions are to end.
-    pub end: CancellationToken,
-    /// Who is connected.
+    /// Who is connected, and how they hear of the end.
     pub connections: Connections,
     /// Every open socket and stream.
     pub open: TaskTracker,

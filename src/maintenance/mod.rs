@@ -1,8 +1,10 @@
-//! What a server does by the clock, beside its callers: dividing partitions ahead, forgetting ended backends.
+//! What a server does by the clock, beside its callers: dividing partitions ahead, forgetting ended backends,
+//! giving memory back.
 //!
 //! One duty a file, each a loop that ends with the token. To add a duty: its file, its `spawn` in [`start`].
 
 mod backends;
+mod memory;
 mod partitions;
 
 use tokio_util::sync::CancellationToken;
@@ -15,4 +17,5 @@ use crate::store::Store;
 pub fn start(store: &Store, database: &Database, tracker: &TaskTracker, token: &CancellationToken) {
     tracker.spawn(partitions::run(store.clone(), token.clone()));
     tracker.spawn(backends::run(database.clone(), token.clone()));
+    tracker.spawn(memory::run(token.clone()));
 }

@@ -177,36 +177,63 @@ fn of_operations() -> Vec<Limit> {
 
 /// Of sockets and other open connections.
 fn connections() -> impl Iterator<Item = Limit> {
-    const TRY_AGAIN: &str = "a socket is closed with 1013, try again";
+    const ALL: &str = "a socket is closed with 1013, a stream refused with 503, LIMIT_EXCEEDED; try again";
+    const OF_ONE: &str = "a socket is closed with 1013, a stream refused with 429, LIMIT_EXCEEDED; try again";
     let config = SocketConfig::default();
     let seconds = |time: Duration| time.as_secs();
     [
         row(
-            "Open connections with live updates (sockets, server-sent events, multipart)",
+            "Open connections with live updates: sockets, server-sent events, multipart (`--live-connections`)",
             config.connections,
-            TRY_AGAIN,
+            ALL,
         ),
-        row("Open connections of a signed-in user", config.connections_per_user, TRY_AGAIN),
         row(
-            "Open connections from an address (IPv6: a network of 64 bits) where nobody has signed in",
+            "Open connections of a signed-in user (`--live-connections-per-user`)",
+            config.connections_per_user,
+            OF_ONE,
+        ),
+        row(
+            "Open connections from an address (IPv6: a network of 64 bits) where nobody has signed in \
+             (`--live-connections-per-address`)",
             config.connections_per_address,
-            TRY_AGAIN,
+            OF_ONE,
         ),
-        row("Operations on a socket", config.operations, "LIMIT_EXCEEDED in `error`; the others go on"),
         row(
-            "Messages of all operations on a socket: bytes",
+            "Operations on a socket (`--socket-operations`)",
+            config.operations,
+            "LIMIT_EXCEEDED in `error`; the others go on",
+        ),
+        row(
+            "Messages of all operations on a socket: bytes (twice `--socket-message`)",
             config.operation_bytes(),
             "LIMIT_EXCEEDED in `error`; the others go on",
         ),
-        row("A message on a socket: bytes", config.message_bytes, "closed with 1009; what is larger goes by HTTP"),
-        row("The id of an operation on a socket: bytes", "1 to 255", "closed with 4400"),
-        row("`connection_init`: seconds after the handshake", seconds(config.init_time), "closed with 4408"),
-        row("A socket without any operation: seconds", seconds(config.idle_time), "closed with 1000"),
-        row("The answer to a ping: seconds", seconds(config.pong_time), "closed with 4499"),
         row(
-            "A socket whose client does not read: seconds",
+            "A message on a socket: bytes (`--socket-message`)",
+            config.message_bytes,
+            "closed with 1009; what is larger goes by HTTP",
+        ),
+        row(
+            "A message on a socket before `connection_ack`: bytes",
+            SocketConfig::FIRST_MESSAGE_BYTES,
+            "closed with 1009",
+        ),
+        row("The id of an operation on a socket: bytes", "1 to 255", "closed with 4400"),
+        row(
+            "`connection_init`: seconds after the handshake (`--socket-init-time`)",
+            seconds(config.init_time),
+            "closed with 4408",
+        ),
+        row(
+            "A socket without any operation: seconds (`--socket-idle-time`)",
+            seconds(config.idle_time),
+            "closed with 1000",
+        ),
+        row("The answer to a ping: seconds (`--socket-pong-time`)", seconds(config.pong_time), "closed with 4499"),
+        row(
+            "A client that does not read what it was sent: seconds (`--slow-reader-time`)",
             seconds(config.slow_reader_time),
-            "closed with 1013, resume from the last cursor",
+            "a socket is closed with 1013, a stream broken off: resume from the last cursor",
         ),
         row("A socket whose token expires", "then", "closed with 4403"),
     ]

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use async_stream::try_stream;
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use entity::{RecordKind, task, task_record};
 use futures_util::stream::BoxStream;
 use futures_util::{Stream, StreamExt as _, future};
@@ -17,6 +17,7 @@ use super::{Service, ServiceError, TaskFilter, input};
 use crate::auth::Viewer;
 use crate::feed::{Changed, EveryoneWatch, FeedCursor, FeedError, Hub, Watch};
 use crate::store::{Committed, Head, Scope, Store, StoreError};
+use crate::telemetry::Telemetry;
 
 /// Of each subscription's live events one of so many is looked at for how long it was on its way, the first among them.
 const OBSERVED: u64 = 16;
@@ -165,10 +166,8 @@ impl Service {
                     watch.telemetry().feed_events.inc();
                     let is_replay = entry.record.position <= live_from;
                     yield TaskEvent { entry: Arc::clone(&entry), mover: watch.other_mover(&entry), is_replay };
-                    // Asked for the next one, the connection has taken this one.
                     if !is_replay && told.is_multiple_of(OBSERVED) {
-                        let since = (Utc::now() - entry.record.recorded_at).to_std().unwrap_or_default();
-                        watch.telemetry().delivery_seconds.observe(since.as_secs_f64());
+                        taken(watch.telemetry(), entry.record.recorded_at);
                     }
                     told += u64::from(!is_replay);
                 }
@@ -249,7 +248,11 @@ impl Service {
                 for task in open.news().await? {
                     if filter.matches(&task) {
                         telemetry.feed_events.inc();
+                        let requested_at = task.cancel_requested_at.filter(|_| !is_replay);
                         yield CancellationRequest { task, is_replay };
+                        if let Some(requested_at) = requested_at {
+                            taken(&telemetry, requested_at);
+                        }
                     }
                 }
                 is_replay = false;
@@ -271,6 +274,12 @@ fn until_closed<T: Send + Sync>(
 fn parse(after: Option<String>) -> Result<Option<FeedCursor>, ServiceError> {
     let parse = |text: String| text.parse().map_err(|error| ServiceError::bad_input("after", format!("{error}.")));
     after.map(parse).transpose()
+}
+
+/// A live event of that time: asked for the next one, the connection has taken it.
+fn taken(telemetry: &Telemetry, at: DateTime<Utc>) {
+    let since = (Utc::now() - at).to_std().unwrap_or_default();
+    telemetry.delivery_seconds.observe(since.as_secs_f64());
 }
 
 fn change(task: Changed, filter: &TaskFilter, feed_cursor: Option<String>, is_replay: bool) -> TaskChange {
@@ -311,7 +320,11 @@ fn changes_of_user(
                 // Before the last of a page, another task of it may still be untold: no cursor covers that.
                 let cursor = (index + 1 == last).then(|| watch.cursor(&place));
                 watch.telemetry().feed_events.inc();
+                let updated_at = task.task().updated_at;
                 yield change(task, &filter, cursor, is_replay);
+                if !is_replay {
+                    taken(watch.telemetry(), updated_at);
+                }
             }
         }
     }
@@ -336,7 +349,9 @@ fn changes_of_task(
             place = end;
             if let Some(task) = task {
                 watch.telemetry().feed_events.inc();
+                let updated_at = task.task().updated_at;
                 yield change(task, &filter, Some(watch.cursor(&place)), false);
+                taken(watch.telemetry(), updated_at);
             }
         }
     }
@@ -352,6 +367,7 @@ fn changes_of_everyone(
             for task in watch.next().await? {
                 watch.telemetry().feed_events.inc();
                 yield change(Changed::Read(task::Model::clone(&task)), &filter, None, false);
+                taken(watch.telemetry(), task.updated_at);
             }
         }
     }
@@ -364,7 +380,7 @@ enum Source {
 }
 
 impl Source {
-    fn telemetry(&self) -> crate::telemetry::Telemetry {
+    fn telemetry(&self) -> Telemetry {
         match self {
             Self::User(watch) => watch.telemetry().clone(),
             Self::Everyone(watch) => watch.telemetry().clone(),

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::api_server::ApiServer;
+use super::support::eventually;
 
 const EVENTS: &str = "subscription($user: ID, $task: ID, $after: FeedCursor, $fromStart: Boolean) { \
     taskEvents(userId: $user, taskId: $task, after: $after, fromStart: $fromStart) { \
@@ -12,6 +13,57 @@ const CHANGES: &str = "subscription($user: ID, $task: ID, $after: FeedCursor, $f
     feedCursor isReplay matchesFilter task { taskId status position result } } }";
 const CANCELLATIONS: &str = "subscription($user: ID, $filter: TaskFilter) { \
     cancellationRequested(userId: $user, filter: $filter) { isReplay task { taskId cancellation { reason } } } }";
+
+#[tokio::test]
+async fn how_long_a_live_event_took_is_measured_for_every_subscription() {
+    let server = ApiServer::start().await;
+    let mut socket = server.socket().await;
+    let cancel = "mutation($task: ID!) { cancelTask(input: { userId: \"u\", taskId: $task }) { __typename } }";
+    for task in ["t", "before"] {
+        server.save("u", task, 1, "RUNNING", json!({})).await;
+    }
+    server.data(cancel, json!({ "task": "before" })).await;
+    socket.subscribe("events", EVENTS, json!({ "user": "u", "fromStart": true })).await;
+    for _ in 0..3 {
+        socket.event("events").await;
+    }
+    for (id, variables) in
+        [("all", json!({})), ("user", json!({ "user": "u" })), ("task", json!({ "user": "u", "task": "t" }))]
+    {
+        socket.subscribe(id, CHANGES, variables).await;
+        // Until the one without a task.
+        while !socket.event(id).await["taskChanged"]["task"].is_null() {}
+    }
+    socket.subscribe("cancellations", CANCELLATIONS, json!({ "user": "u" })).await;
+    assert_eq!(socket.event("cancellations").await["cancellationRequested"]["task"]["taskId"], "before");
+    let measured = || {
+        let text = server.app.telemetry().text();
+        let line = text.lines().find_map(|line| line.strip_prefix("taskwire_delivery_seconds_count "));
+        line.unwrap().parse::<u32>().unwrap()
+    };
+    assert_eq!(measured(), 0, "what was there before is not live");
+    server.save("u", "t", 2, "RUNNING", json!({})).await;
+    eventually("four took it", async || (measured() == 4).then_some(())).await;
+    server.data(cancel, json!({ "task": "t" })).await;
+    eventually("five took that", async || (measured() == 9).then_some(())).await;
+}
+
+#[tokio::test]
+async fn an_event_beyond_the_size_of_answers_ends_its_stream_at_once() {
+    let server = ApiServer::configured(|config| config.graphql.max_answer_bytes = 1_000).await;
+    let events = EVENTS.replace("record { position taskId }", "record { position message }");
+    let mut socket = server.socket().await;
+    server.save("u", "t", 1, "RUNNING", json!({})).await;
+    socket.subscribe("1", &events, json!({ "user": "u", "fromStart": true })).await;
+    assert_eq!(socket.event("1").await["taskEvents"]["record"]["position"], 1);
+    server.save("u", "t", 2, "RUNNING", json!({ "stepResult": { "message": "x".repeat(2_000) } })).await;
+    // Nothing more happens on this feed, and yet it is complete.
+    let error = socket.failure("1").await;
+    assert_eq!(
+        (&error["extensions"]["code"], &error["extensions"]["limit"]),
+        (&json!("LIMIT_EXCEEDED"), &json!("answerBytes"))
+    );
+}
 
 #[tokio::test]
 async fn events_come_as_they_happen_and_resume_from_their_cursor() {

@@ -2,13 +2,19 @@
 
 use std::time::Duration;
 
+use futures_util::SinkExt as _;
 use serde_json::{Value, json};
 use taskwire::auth::Role;
-use taskwire::config::SocketConfig;
+use taskwire::config::{Config, DatabaseSource, SocketConfig};
 use tokio::net::TcpSocket;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Message;
 
 use super::api_server::{ApiServer, token, token_for};
+use super::feed::insert;
+use super::feed::wakeups::Proxy;
 use super::socket_client::{Client, EVENTS, Got, TRANSPORT, guarded_server};
+use super::support::TestDatabase;
 
 const ME: &str = "{ viewer { userId role } }";
 /// A token says its end in whole seconds.
@@ -61,6 +67,62 @@ async fn a_socket_ends_with_its_token_unless_that_is_renewed() {
     expires.subscribe("1", EVENTS, json!({})).await;
     assert_eq!(expires.next().await, Got::Closed(Some(4403), "Forbidden: the token has expired".into()));
     renewed.is_served().await;
+}
+
+#[tokio::test]
+async fn of_two_renewals_in_a_row_both_are_answered() {
+    let server = guarded_server(SocketConfig::default()).await;
+    let init = json!({ "Authorization": token("anna", Role::User) });
+    let mut client = Client::init(&server, TRANSPORT, init.clone()).await;
+    let ping = Message::text(json!({ "type": "ping", "payload": init }).to_string());
+    for _ in 0..3 {
+        client.stream.feed(ping.clone()).await.unwrap();
+    }
+    client.stream.flush().await.unwrap();
+    for _ in 0..3 {
+        assert_eq!(client.message().await, json!({ "type": "pong" }));
+    }
+    client.is_served().await;
+}
+
+#[tokio::test]
+async fn while_the_database_is_away_nobody_new_is_let_in_and_nobody_thrown_out() {
+    let database = TestDatabase::new().await;
+    let proxy = Proxy::start(&database).await;
+    // Less than what the look at the database may take: who has said `connection_init` in time has done so.
+    let socket = SocketConfig { init_time: Duration::from_millis(500), ..SocketConfig::default() };
+    let server = ApiServer::configured(|own| {
+        *own = Config { socket, database: own.database.clone(), http: own.http.clone(), ..ApiServer::key_config() };
+        own.database.url = DatabaseSource::Url { url: proxy.url.clone(), setting: "the test".into() };
+    })
+    .await;
+    let init = json!({ "Authorization": token("anna", Role::User) });
+    let ping = json!({ "type": "ping", "payload": init });
+    let mut client = Client::init(&server, TRANSPORT, init.clone()).await;
+    client.subscribe("1", EVENTS, json!({})).await;
+    client.is_served().await;
+    let proxy = proxy.stop();
+    client.send(ping.clone()).await;
+    let mut new = Client::open(&server, TRANSPORT).await;
+    new.send(json!({ "type": "connection_init", "payload": init })).await;
+    assert!(matches!(new.next().await, Got::Closed(Some(1013), reason) if reason.contains("database")));
+    let _proxy = proxy.start_again();
+    // A renewal that comes to nothing has no pong, so the client says it again; the subscription goes on.
+    loop {
+        client.send(ping.clone()).await;
+        if let Ok(message) = timeout(Duration::from_secs(1), client.message()).await {
+            assert_eq!(message, json!({ "type": "pong" }));
+            break;
+        }
+    }
+    insert(&mut database.session().await, "anna", "t").await;
+    let event = loop {
+        let message = client.message().await;
+        if message != json!({ "type": "pong" }) {
+            break message;
+        }
+    };
+    assert_eq!(event["payload"]["data"]["taskEvents"]["record"]["position"], 1, "{event}");
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! A client of sockets that sees every frame, and says whatever it is told to say.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -44,6 +45,8 @@ pub(crate) enum Got {
 
 pub(crate) struct Client {
     pub(crate) stream: WebSocketStream<TcpStream>,
+    /// By which the server calls the handshake; errors name it.
+    pub(crate) request_id: String,
 }
 
 impl Client {
@@ -65,13 +68,25 @@ impl Client {
         authorization: Option<&str>,
         socket: TcpSocket,
     ) -> Self {
-        let mut request = format!("ws://{}/graphql", server.address).into_client_request().unwrap();
+        Self::at(server.address, protocol, authorization, socket).await
+    }
+
+    /// Of whatever server is there.
+    pub(crate) async fn at(
+        address: SocketAddr,
+        protocol: &str,
+        authorization: Option<&str>,
+        socket: TcpSocket,
+    ) -> Self {
+        let mut request = format!("ws://{address}/graphql").into_client_request().unwrap();
         request.headers_mut().insert("sec-websocket-protocol", protocol.parse().unwrap());
         if let Some(authorization) = authorization {
             request.headers_mut().insert("authorization", authorization.parse().unwrap());
         }
-        let socket = socket.connect(server.address).await.unwrap();
-        Self { stream: tokio_tungstenite::client_async(request, socket).await.unwrap().0 }
+        let socket = socket.connect(address).await.unwrap();
+        let (stream, response) = tokio_tungstenite::client_async(request, socket).await.unwrap();
+        let request_id = response.headers()["x-request-id"].to_str().unwrap().to_owned();
+        Self { stream, request_id }
     }
 
     /// After a handshake that this library would not accept: the answer names no sub-protocol of those that were asked for.
@@ -91,7 +106,8 @@ impl Client {
         }
         let head = String::from_utf8(head).unwrap().to_lowercase();
         assert!(head.starts_with("http/1.1 101") && !head.contains("sec-websocket-protocol"), "{head}");
-        Self { stream: WebSocketStream::from_raw_socket(socket, Role::Client, Some(WebSocketConfig::default())).await }
+        let stream = WebSocketStream::from_raw_socket(socket, Role::Client, Some(WebSocketConfig::default())).await;
+        Self { stream, request_id: String::new() }
     }
 
     /// Let in, with this payload.
@@ -108,6 +124,11 @@ impl Client {
 
     pub(crate) async fn ready(server: &ApiServer) -> Self {
         Self::init(server, TRANSPORT, Value::Null).await
+    }
+
+    /// Bytes that this library would not send.
+    pub(crate) async fn bytes(&mut self, bytes: &[u8]) {
+        tokio::io::AsyncWriteExt::write_all(self.stream.get_mut(), bytes).await.unwrap();
     }
 
     pub(crate) async fn raw(&mut self, message: Message) {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use taskwire::auth::Role;
 use taskwire::config::SocketConfig;
+use tokio::io::AsyncReadExt as _;
 
 use super::api_server::{ApiServer, token};
 use super::socket_client::{Client, EVENTS, Got, LEGACY, guarded_server, server};
@@ -55,6 +56,15 @@ async fn the_client_is_kept_alive_and_its_silence_noticed() {
     let mut client = ready(&server).await;
     for _ in 0..5 {
         assert_eq!(client.message().await, json!({ "type": "ka" }));
+    }
+    // One that does not answer them: it is not read by the library here, but byte by byte.
+    let mut silent = ready(&server).await;
+    let mut close = vec![0x88, 0];
+    close.extend(4499_u16.to_be_bytes());
+    let mut bytes = Vec::new();
+    while !bytes.windows(4).any(|frame| frame[0] == close[0] && frame[2..] == close[2..]) {
+        let more = tokio::time::timeout(Duration::from_secs(20), silent.stream.get_mut().read_u8()).await;
+        bytes.push(more.expect("it is closed in time").expect("a close before the end"));
     }
 }
 

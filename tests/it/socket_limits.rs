@@ -18,7 +18,8 @@ async fn an_operation_too_many_is_refused_and_the_others_go_on() {
     }
     let error = client.message().await;
     assert_eq!((&error["id"], &error["type"]), (&json!("3"), &json!("error")));
-    let extensions = json!({ "code": "LIMIT_EXCEEDED", "limit": "operations", "max": 2, "value": 3 });
+    let id = &client.request_id;
+    let extensions = json!({ "code": "LIMIT_EXCEEDED", "limit": "operations", "max": 2, "value": 3, "requestId": id });
     assert_eq!(error["payload"][0]["extensions"], extensions);
     server.save("u", "t", 1, "RUNNING", json!({})).await;
     let ids = [client.message().await["id"].clone(), client.message().await["id"].clone()];
@@ -54,6 +55,13 @@ async fn a_message_too_large_is_not_even_read() {
     client.raw(Message::text(message(most))).await;
     assert_eq!(client.message().await, json!({ "type": "pong" }));
     client.raw(Message::text(message(most + 1))).await;
+    assert!(matches!(client.next().await, Got::Closed(Some(1009), _)));
+
+    // Whoever comes may knock, and gets no room for more than a token.
+    let mut client = Client::open(&server, TRANSPORT).await;
+    client.raw(Message::text(message(SocketConfig::FIRST_MESSAGE_BYTES))).await;
+    assert_eq!(client.message().await, json!({ "type": "pong" }));
+    client.raw(Message::text(message(SocketConfig::FIRST_MESSAGE_BYTES + 1))).await;
     assert!(matches!(client.next().await, Got::Closed(Some(1009), _)));
 }
 

@@ -1,11 +1,9 @@
-//! Sockets under pressure: clients that do not read, and clients that mean harm. Others do not notice.
+//! Sockets under pressure: clients that do not read. (Those that mean harm are in `socket_hostile`.)
 
 use std::time::Duration;
 
-use futures_util::SinkExt as _;
 use serde_json::json;
 use taskwire::config::SocketConfig;
-use tokio_tungstenite::tungstenite::Message;
 
 use super::api_server::ApiServer;
 use super::socket_client::{Client, EVENTS, Got, TRANSPORT, server};
@@ -21,16 +19,10 @@ fn fat_events() -> String {
     EVENTS.replace("position message", &format!("position {fat}"))
 }
 
-/// Waits until nothing more is delivered, and says how much was.
-async fn delivered_at_rest(server: &ApiServer) -> u64 {
-    let mut before = 0;
-    eventually("nothing more is delivered", async || {
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        let now = server.app.telemetry().events_delivered.get();
-        let is_same = now == std::mem::replace(&mut before, now) && now > 0;
-        is_same.then_some(now)
-    })
-    .await
+/// Waits until so many clients do not take what they are sent.
+async fn blocked(server: &ApiServer, many: i64) {
+    let blocked = &server.app.telemetry().blocked_connections;
+    eventually("a client is behind", async || (blocked.get() == many).then_some(())).await;
 }
 
 fn position(message: &serde_json::Value) -> i64 {
@@ -44,12 +36,43 @@ async fn who_does_not_read_costs_little_and_then_gets_everything_on_the_same_soc
     let mut slow = Client::small(&server, TRANSPORT).await;
     slow.say_init(json!({})).await;
     slow.subscribe("1", &fat_events(), json!({ "user": "u", "fromStart": true })).await;
-    let taken = delivered_at_rest(&server).await;
-    assert!(taken < 200, "{taken} events of 96 KB were taken for a client that does not read");
+    blocked(&server, 1).await;
     let mut other = Client::ready(&server).await;
     other.is_served().await;
+    let taken = server.app.telemetry().events_delivered.get();
+    assert!(taken < 200, "{taken} events of 96 KB were taken for a client that does not read");
+    assert_eq!(server.app.telemetry().blocked_connections.get(), 1);
     for wanted in 1..=i64::try_from(RECORDS).unwrap() {
         assert_eq!(position(&slow.message().await), wanted);
+    }
+    slow.is_served().await;
+    blocked(&server, 0).await;
+}
+
+#[tokio::test]
+async fn of_an_operation_that_the_client_has_ended_nothing_is_said_even_what_waited() {
+    let server = ApiServer::start().await;
+    fill(&server, "u", 500, &"x".repeat(16_000)).await;
+    server.save("v", "t", 1, "RUNNING", json!({})).await;
+    let mut slow = Client::small(&server, TRANSPORT).await;
+    slow.say_init(json!({})).await;
+    slow.subscribe("1", &fat_events(), json!({ "user": "u", "fromStart": true })).await;
+    blocked(&server, 1).await;
+    // Refused, which waits behind all that is not read; ended; and its id begun again.
+    let nobodys = json!({ "extensions": { "persistedQuery": { "version": 1, "sha256Hash": "0".repeat(64) } } });
+    slow.send(json!({ "id": "2", "type": "subscribe", "payload": nobodys })).await;
+    for id in ["2", "1"] {
+        slow.send(json!({ "id": id, "type": "complete" })).await;
+    }
+    slow.subscribe("2", EVENTS, json!({ "user": "v", "fromStart": true })).await;
+    let begun = &server.app.telemetry().socket_operations;
+    eventually("it has heard all that", async || (begun.get() == 2).then_some(())).await;
+    loop {
+        let message = slow.message().await;
+        if message["id"] == "2" {
+            assert_eq!((&message["type"], position(&message)), (&json!("next"), 1), "{message}");
+            break;
+        }
     }
     slow.is_served().await;
 }
@@ -96,55 +119,4 @@ async fn who_does_not_read_for_too_long_is_closed_with_1013_and_resumes() {
         last += 1;
         assert_eq!(position(&message), last);
     }
-}
-
-#[tokio::test]
-async fn hostile_clients_leave_the_others_unharmed() {
-    let server = ApiServer::start().await;
-    let mut victim = Client::ready(&server).await;
-    victim.subscribe("1", EVENTS, json!({ "user": "u" })).await;
-    victim.is_served().await;
-
-    let subscribe = |id: usize| {
-        let payload = json!({ "query": EVENTS, "variables": { "user": "u" } });
-        Message::text(json!({ "id": id.to_string(), "type": "subscribe", "payload": payload }).to_string())
-    };
-    let complete = |id: usize| Message::text(json!({ "id": id.to_string(), "type": "complete" }).to_string());
-    // Many operations: all but the first hundred are refused. It reads nothing of that.
-    let mut many = Client::small(&server, TRANSPORT).await;
-    many.say_init(json!({})).await;
-    let _ = tokio::time::timeout(Duration::from_secs(5), async {
-        for id in 0..10_000 {
-            many.stream.feed(subscribe(id)).await.ok()?;
-        }
-        many.stream.flush().await.ok()
-    })
-    .await;
-    // Begun and ended, over and over.
-    let mut restless = Client::ready(&server).await;
-    for id in 0..1_000 {
-        restless.stream.feed(subscribe(id)).await.unwrap();
-        restless.stream.feed(complete(id)).await.unwrap();
-    }
-    restless.stream.flush().await.unwrap();
-    restless.is_served().await;
-    // Ten megabytes.
-    let mut large = Client::ready(&server).await;
-    let _ = large.stream.send(Message::text("x".repeat(10 << 20))).await;
-    // The close, or what is left of it where the system has thrown it away with what nobody read.
-    assert!(matches!(large.next().await, Got::Closed(Some(1009), _) | Got::Lost));
-    // Half a message, then nothing.
-    let mut half = Client::ready(&server).await;
-    tokio::io::AsyncWriteExt::write_all(half.stream.get_mut(), &[0x81, 0xfe, 0x40]).await.unwrap();
-    drop(half);
-
-    server.save("u", "t", 1, "RUNNING", json!({})).await;
-    assert_eq!(position(&victim.message().await), 1);
-    victim.is_served().await;
-    drop((many, restless, large));
-    eventually("their seats are free again", async || (server.app.connections().len() == 1).then_some(())).await;
-    eventually("their subscriptions are gone", async || {
-        (server.app.telemetry().subscriptions.get() == 1).then_some(())
-    })
-    .await;
 }

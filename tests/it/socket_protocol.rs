@@ -1,10 +1,12 @@
 //! graphql-transport-ws, rule by rule, as the protocol document of the npm package `graphql-ws` has them.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use taskwire::config::SocketConfig;
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
 use super::api_server::ApiServer;
 use super::socket_client::{Client, EVENTS, Got, TRANSPORT, server};
@@ -43,6 +45,53 @@ async fn a_socket_that_does_not_say_connection_init_is_closed_with_4408() {
     let mut given = Client::ready(&server).await;
     assert_eq!(silent.next().await, Got::Closed(Some(4408), "Connection initialisation timeout".into()));
     given.is_served().await;
+}
+
+#[tokio::test]
+async fn what_is_no_websocket_closes_with_its_own_codes() {
+    let server = ApiServer::start().await;
+    let frames: [(&[u8], u16); 7] = [
+        // Not masked; a bit that means nothing; an opcode of nobody; the middle of no message.
+        (&[0x81, 0x01, b'x'], 1002),
+        (&[0xc1, 0x81, 0, 0, 0, 0, b'x'], 1002),
+        (&[0x83, 0x80, 0, 0, 0, 0], 1002),
+        (&[0x80, 0x80, 0, 0, 0, 0], 1002),
+        // Not UTF-8, in one frame and in two.
+        (&[0x81, 0x81, 0, 0, 0, 0, 0xff], 1007),
+        (&[0x01, 0x81, 0, 0, 0, 0, 0xc3, 0x80, 0x81, 0, 0, 0, 0, b'x'], 1007),
+        // A message of 2^62 bytes.
+        (&[0x81, 0xff, 0x40, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], 1009),
+    ];
+    for (frame, code) in frames {
+        for is_in in [false, true] {
+            let mut client = Client::open(&server, TRANSPORT).await;
+            if is_in {
+                client.say_init(json!({})).await;
+            }
+            client.bytes(frame).await;
+            assert_eq!(client.close_code().await, code, "{frame:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn messages_come_in_fragments_with_pings_between_them_too() {
+    let server = ApiServer::start().await;
+    let mut client = Client::ready(&server).await;
+    client.bytes(&[0x01, 0x88, 0, 0, 0, 0]).await;
+    client.bytes(br#"{"type":"#).await;
+    client.bytes(&[0x89, 0x82, 0, 0, 0, 0, b'h', b'i']).await;
+    client.bytes(&[0x80, 0x87, 0, 0, 0, 0]).await;
+    client.bytes(br#""ping"}"#).await;
+    let both = [client.stream.next().await.unwrap().unwrap(), client.stream.next().await.unwrap().unwrap()];
+    assert!(
+        both.contains(&Message::Pong("hi".into())) && both.contains(&Message::text(r#"{"type":"pong"}"#)),
+        "{both:?}"
+    );
+    // A close is answered with the same code.
+    let frame = CloseFrame { code: 4005.into(), reason: "enough".into() };
+    client.stream.close(Some(frame)).await.unwrap();
+    assert_eq!(client.next().await, Got::Closed(Some(4005), String::new()));
 }
 
 #[tokio::test]
@@ -98,6 +147,7 @@ async fn what_fails_before_it_begins_gets_error_and_nothing_more() {
         let error = client.message().await;
         assert_eq!((&error["id"], &error["type"]), (&json!("1"), &json!("error")), "{error}");
         assert_eq!(error["payload"][0]["extensions"]["code"], code, "{error}");
+        assert_eq!(error["payload"][0]["extensions"]["requestId"], client.request_id, "{error}");
         // Nothing comes between, and the id is free.
         client.is_served().await;
     }
@@ -116,6 +166,7 @@ async fn queries_and_mutations_run_over_the_socket_too() {
     // A field that fails is no failure of the operation.
     let failed = client.ask("1", r#"{ task(userId: "", taskId: "t") { position } }"#).await;
     assert_eq!((&failed["data"]["task"], failed["errors"][0]["path"][0].as_str()), (&Value::Null, Some("task")));
+    assert_eq!(failed["errors"][0]["extensions"]["requestId"], client.request_id, "{failed}");
 }
 
 #[tokio::test]
@@ -179,6 +230,35 @@ async fn who_does_not_answer_pings_is_closed_and_who_answers_stays() {
 }
 
 #[tokio::test]
+async fn pongs_of_websocket_itself_do_not_count_where_the_protocol_has_its_own() {
+    let socket = SocketConfig { ping_interval: SOME / 3, pong_time: SOME, ..SocketConfig::default() };
+    let server = server(socket).await;
+    let client = Client::ready(&server).await;
+    let (mut say, mut hear) = client.stream.split();
+    // In the middle of a message that does not end nobody can say `pong`.
+    let close = loop {
+        tokio::select! {
+            () = tokio::time::sleep(SOME / 10) => say.send(Message::Pong("".into())).await.unwrap(),
+            message = hear.next() => if let Message::Close(frame) = message.unwrap().unwrap() { break frame },
+        }
+    };
+    assert_eq!(u16::from(close.unwrap().code), 4499);
+}
+
+#[tokio::test]
+async fn operations_that_answer_at_once_count_as_well() {
+    let idle_time = Duration::from_secs(1);
+    let server = server(SocketConfig { idle_time, ..SocketConfig::default() }).await;
+    let mut client = Client::ready(&server).await;
+    let began = Instant::now();
+    while began.elapsed() < 2 * idle_time {
+        tokio::time::sleep(idle_time / 5).await;
+        client.is_served().await;
+    }
+    assert_eq!(client.close_code().await, 1000);
+}
+
+#[tokio::test]
 async fn a_socket_without_any_operation_is_closed_with_1000() {
     let server = server(SocketConfig { idle_time: SOME, ..SocketConfig::default() }).await;
     let mut used = Client::ready(&server).await;
@@ -225,6 +305,34 @@ async fn at_the_end_of_the_server_everything_outstanding_comes_and_then_1001() {
     // No `complete`: a client library would take the subscription for finished, and not start it again elsewhere.
     assert_eq!(client.next().await, Got::Closed(Some(1001), "The server is stopping".into()));
     stopped.await.unwrap();
+}
+
+#[tokio::test]
+async fn at_the_end_of_the_server_sockets_are_not_all_closed_in_one_instant() {
+    const MANY: u32 = 200;
+    let server = ApiServer::start().await;
+    let mut closes = Vec::new();
+    for _ in 0..MANY {
+        let mut client = Client::ready(&server).await;
+        closes.push(tokio::spawn(async move { (client.close_code().await, Instant::now()) }));
+    }
+    let (app, _database) = server.into_parts();
+    let began = Instant::now();
+    app.stop().await;
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    let mut times = Vec::new();
+    for close in closes {
+        let (code, at) = close.await.unwrap();
+        assert_eq!(code, 1001);
+        times.push(at);
+    }
+    times.sort();
+    // 2 ms for each: 0.4 s for all of them, and no half of them within a fourth of that.
+    let spread = 2 * MANY;
+    let all = times[times.len() - 1] - times[0];
+    assert!(all > Duration::from_millis((spread / 2).into()), "all within {all:?}");
+    let half = times.windows(times.len() / 2).map(|some| some[some.len() - 1] - some[0]).min().unwrap();
+    assert!(half > Duration::from_millis((spread / 4).into()), "half of them within {half:?}");
 }
 
 /// Saves many records with a message.

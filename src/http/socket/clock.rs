@@ -30,6 +30,7 @@ pub(super) struct Clock {
     /// When it wakes.
     armed: Instant,
     opened: Instant,
+    has_begun: bool,
     is_open: bool,
     /// Since when no operation has been running.
     idle_since: Option<Instant>,
@@ -50,6 +51,7 @@ impl Clock {
             call: Call::new(),
             armed,
             opened: now,
+            has_begun: false,
             is_open: false,
             idle_since: None,
             last_ping: now,
@@ -59,7 +61,12 @@ impl Clock {
         }
     }
 
-    /// The client has said `connection_init`.
+    /// The client has said `connection_init`, in time. Looking at its token has times of its own.
+    pub(super) fn begun(&mut self) {
+        self.has_begun = true;
+    }
+
+    /// It is let in.
     pub(super) fn opened(&mut self) {
         self.is_open = true;
         let now = Instant::now();
@@ -122,7 +129,7 @@ impl Clock {
                 next = Some((at, due));
             }
         };
-        consider((!self.is_open).then(|| self.opened + config.init_time), Due::Close(Close::InitTimeout));
+        consider((!self.has_begun).then(|| self.opened + config.init_time), Due::Close(Close::InitTimeout));
         consider(self.token_expires, Due::Close(Close::TokenExpired));
         consider(self.idle_since.map(|since| since + config.idle_time), Due::Close(Close::Idle(config.idle_time)));
         if let Some((earliest, latest)) = self.shutdown {

@@ -1,5 +1,6 @@
 //! Why a socket ends, and the code that says so. Codes from 4000 on are those of the protocol document, the others are
-//! WebSocket's own; a client library comes back after 1001, 1012, 1013, 4403 and 4408, and gives up after the rest.
+//! WebSocket's own; a client library comes back after most of them (1001, 1013, 4403, 4408, 4499 …) and gives up after those
+//! that it would only meet again: 1002, 4400, 4401, 4406, 4409, 4429.
 
 use std::time::Duration;
 

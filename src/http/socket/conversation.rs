@@ -3,17 +3,18 @@
 
 use std::collections::VecDeque;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use async_graphql::parser::types::OperationType;
 use async_graphql::{Request, Response, ServerError, Value as GraphQLValue};
+use axum::http::HeaderValue;
 use serde_json::Value;
-use tokio_tungstenite::tungstenite::Message;
 
 use super::alarm::{Alarm, Call};
 use super::clock::{Clock, Due};
 use super::close::{Close, End};
-use super::line::Line;
+use super::line::{Line, Message};
 use super::operations::{Operations, Told};
 use super::protocol::{self, Heard, Protocol};
 use crate::auth::Viewer;
@@ -22,6 +23,7 @@ use crate::graphql::{Answer, Caller};
 use crate::http::Shared;
 use crate::http::answer::Refusal;
 use crate::http::connections::{Connections, Ending, Seat};
+use crate::http::request_id;
 use crate::http::viewer::{self, SignInError};
 
 /// Messages that wait until the client reads. While there are as many, nothing more is read from it.
@@ -39,15 +41,28 @@ pub(super) struct Conversation<'a> {
     /// `disconnectUser`, or the end of the server.
     ending: Alarm<Ending>,
     clock: Clock,
-    /// Of the handshake, until somebody signs in.
-    authorization: Option<String>,
+    handshake: Handshake,
     sign_in: Option<SignIn>,
     /// Who has signed in, and with that everything that they may do.
     member: Option<Member>,
     operations: Operations,
-    queue: VecDeque<Vec<u8>>,
+    queue: VecDeque<Waiting>,
     /// Whether something may have come from the client.
     client: Call,
+}
+
+/// What a socket keeps of the request that it began with.
+pub(super) struct Handshake {
+    /// Until somebody signs in.
+    pub(super) authorization: Option<String>,
+    /// What errors name.
+    pub(super) request_id: Option<HeaderValue>,
+}
+
+/// A message that waits until the client reads, and whose operation's it is.
+struct Waiting {
+    id: Option<Arc<str>>,
+    text: Vec<u8>,
 }
 
 struct Member {
@@ -58,7 +73,8 @@ struct Member {
 /// Somebody at the door.
 struct SignIn {
     stage: Stage,
-    is_renewal: bool,
+    /// How many pings wait for it, where somebody is in already and brings a new token.
+    renewals: usize,
 }
 
 type Later<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -82,7 +98,7 @@ impl<'a> Conversation<'a> {
         shared: Shared,
         protocol: Protocol,
         seat: Seat,
-        authorization: Option<String>,
+        handshake: Handshake,
     ) -> Self {
         let connections = seat.connections().clone();
         Self {
@@ -93,7 +109,7 @@ impl<'a> Conversation<'a> {
             connections,
             protocol,
             seat,
-            authorization,
+            handshake,
             sign_in: None,
             member: None,
             operations: Operations::default(),
@@ -177,7 +193,7 @@ impl<'a> Conversation<'a> {
                 Poll::Ready(Ok(())) => {}
             }
             match self.queue.pop_front() {
-                Some(message) => self.line.send(message)?,
+                Some(message) => self.line.send(message.text)?,
                 None => return Ok(true),
             }
         }
@@ -198,15 +214,15 @@ impl<'a> Conversation<'a> {
             Poll::Pending => Ok(false),
             Poll::Ready(Err(end)) => Err(end),
             Poll::Ready(Ok(Message::Text(text))) => self.hear(&text).map(|()| true),
-            Poll::Ready(Ok(Message::Binary(_))) => {
-                close(Close::BadMessage("a message is text".to_owned())).map(|()| true)
-            }
-            Poll::Ready(Ok(Message::Pong(_))) => {
-                // The answer of a client of the older protocol, which has no other.
-                self.clock.ponged();
+            Poll::Ready(Ok(Message::Binary)) => close(Close::BadMessage("a message is text".to_owned())).map(|()| true),
+            Poll::Ready(Ok(Message::Pong)) => {
+                // The answer of a client of the older protocol, which has no other. One of the newer protocol could go on
+                // like that in the middle of a message that never ends.
+                if self.protocol == Protocol::Legacy {
+                    self.clock.ponged();
+                }
                 Ok(true)
             }
-            Poll::Ready(Ok(_)) => Ok(true),
         }
     }
 
@@ -228,7 +244,7 @@ impl<'a> Conversation<'a> {
             }
             Heard::Start { id, request } => self.start(&id, *request, text.len()),
             Heard::Stop { id } => {
-                self.operations.stop(&id);
+                self.stop(&id);
                 Ok(())
             }
             Heard::Terminate => close(Close::Terminated),
@@ -237,39 +253,65 @@ impl<'a> Conversation<'a> {
 
     /// Looks at the token of `connection_init`, or, where it brings none, at that of the handshake.
     fn begin_sign_in(&mut self, mut payload: Value) {
-        if let Some(authorization) = self.authorization.take()
+        if let Some(authorization) = self.handshake.authorization.take()
             && !viewer::has_token(&payload)
         {
             payload = serde_json::json!({ "Authorization": authorization });
         }
-        self.look_at(payload, false);
+        self.clock.begun();
+        self.look_at(payload, 0);
     }
 
     /// Answers a ping. One that brings a token renews it, and is answered when the token was found good.
     fn ping(&mut self, payload: Value) {
         let is_open = self.shared.authenticator.is_open();
         if self.member.is_some() && !is_open && viewer::has_token(&payload) {
-            self.look_at(payload, true);
+            // Of two in a row the later token counts, and both are answered.
+            let before = self.sign_in.as_ref().map_or(0, |sign_in| sign_in.renewals);
+            self.look_at(payload, before + 1);
         } else {
-            self.queue.push_back(protocol::pong());
+            self.say(protocol::pong());
         }
     }
 
-    fn look_at(&mut self, payload: Value, is_renewal: bool) {
+    fn say(&mut self, text: Vec<u8>) {
+        self.queue.push_back(Waiting { id: None, text });
+    }
+
+    fn say_of(&mut self, id: &Arc<str>, text: Vec<u8>) {
+        self.queue.push_back(Waiting { id: Some(Arc::clone(id)), text });
+    }
+
+    /// Ends an operation. Nothing more is said of it: its id may be another one's next.
+    fn stop(&mut self, id: &str) {
+        self.operations.stop(id);
+        self.queue.retain(|waiting| waiting.id.as_deref() != Some(id));
+    }
+
+    fn refuse_operation(&mut self, id: &str, mut error: ServerError) {
+        self.name(std::slice::from_mut(&mut error));
+        self.say_of(&Arc::from(id), self.protocol.error(id, &[error]));
+    }
+
+    fn name(&self, errors: &mut [ServerError]) {
+        request_id::name(errors, self.handshake.request_id.as_ref());
+    }
+
+    fn look_at(&mut self, payload: Value, renewals: usize) {
         let authenticator = self.shared.authenticator.clone();
         let viewer = Box::pin(async move { viewer::of_payload(&authenticator, &payload).await });
-        self.sign_in = Some(SignIn { stage: Stage::Token(viewer), is_renewal });
+        self.sign_in = Some(SignIn { stage: Stage::Token(viewer), renewals });
     }
 
     fn check_sign_in(&mut self, context: &mut Context<'_>) -> Result<bool, End> {
-        let Some(SignIn { stage, is_renewal }) = &mut self.sign_in else { return Ok(false) };
-        let is_renewal = *is_renewal;
+        let Some(SignIn { stage, renewals }) = &mut self.sign_in else { return Ok(false) };
+        let renewals = *renewals;
         match stage {
             Stage::Token(viewer) => {
                 let Poll::Ready(viewer) = viewer.as_mut().poll(context) else { return Ok(false) };
                 let viewer = viewer.map_err(|error| self.refuse(&error.to_string()))?;
                 self.check_member(&viewer)?;
-                if !is_renewal {
+                if renewals == 0 {
                     self.seat.sign_in(&viewer).map_err(|full| End::Close(Close::Full(full)))?;
                 }
                 let service = self.shared.api.service().clone();
@@ -277,14 +319,16 @@ impl<'a> Conversation<'a> {
                     let admitted = viewer::admit(&service, &viewer).await;
                     (viewer, admitted)
                 });
-                self.sign_in = Some(SignIn { stage: Stage::Admission(admission), is_renewal });
+                self.sign_in = Some(SignIn { stage: Stage::Admission(admission), renewals });
             }
             Stage::Admission(admission) => {
                 let Poll::Ready((viewer, admitted)) = admission.as_mut().poll(context) else { return Ok(false) };
                 self.sign_in = None;
                 match admitted {
-                    Ok(()) => self.let_in(viewer, is_renewal),
+                    Ok(()) => self.let_in(viewer, renewals),
                     Err(SignInError::Disconnected) => close(Close::Disconnected)?,
+                    // The old token still counts, and its end still closes. Without a pong the client tries again.
+                    Err(SignInError::Unavailable) if renewals > 0 => {}
                     Err(error @ SignInError::Unavailable) => close(Close::NotNow(error.to_string()))?,
                     Err(error) => return Err(self.refuse(&error.to_string())),
                 }
@@ -303,16 +347,18 @@ impl<'a> Conversation<'a> {
         }
     }
 
-    fn let_in(&mut self, viewer: Viewer, is_renewal: bool) {
+    fn let_in(&mut self, viewer: Viewer, renewals: usize) {
         self.clock.token_expires_in(self.shared.authenticator.remaining(&viewer));
-        if is_renewal {
-            self.queue.push_back(protocol::pong());
-        } else {
+        if renewals == 0 {
             self.clock.opened();
-            self.queue.push_back(protocol::ack());
+            self.line.allow(self.connections.config().message_bytes);
+            self.say(protocol::ack());
             if self.protocol == Protocol::Legacy {
-                self.queue.push_back(self.protocol.ping());
+                self.say(self.protocol.ping());
             }
+        }
+        for _ in 0..renewals {
+            self.say(protocol::pong());
         }
         let caller = self.shared.api.caller(viewer.clone());
         self.member = Some(Member { viewer, caller });
@@ -332,37 +378,37 @@ impl<'a> Conversation<'a> {
 
     fn start(&mut self, id: &str, mut request: Request, bytes: usize) -> Step {
         let Some(Member { caller, .. }) = &self.member else { return close(Close::Unauthorized) };
+        let caller = caller.clone();
         if self.operations.contains(id) {
             if self.protocol == Protocol::Transport {
                 return close(Close::DuplicateId(id.to_owned()));
             }
-            self.operations.stop(id);
+            self.stop(id);
         }
         if self.clock.is_shutdown() {
             // The close that follows says it: the client starts it again wherever it comes back.
             return Ok(());
         }
-        if let Some(error) = self.beyond_limit(bytes) {
-            self.queue.push_back(self.protocol.error(id, &[error]));
-            return Ok(());
-        }
-        if let Err(error) = self.shared.persisted.resolve(&mut request) {
-            self.queue.push_back(self.protocol.error(id, &[error]));
+        let checked = self.check_limits(bytes).and_then(|()| self.shared.persisted.resolve(&mut request));
+        if let Err(error) = checked {
+            self.refuse_operation(id, error);
             return Ok(());
         }
         // What does not parse is refused by the caller.
         let is_subscription = matches!(self.shared.api.operation_type(&request), Ok(Some(OperationType::Subscription)));
         let stream = caller.answers(request);
         self.operations.start(id, bytes, is_subscription, stream);
+        // It may have answered before the clock is looked at.
+        self.clock.operations_run(true);
         self.connections.telemetry().socket_operations.inc();
         Ok(())
     }
 
-    fn beyond_limit(&self, bytes: usize) -> Option<ServerError> {
+    fn check_limits(&self, bytes: usize) -> Result<(), ServerError> {
         let (config, operations) = (self.config(), &self.operations);
         let refused = |limit: &str, max: usize, value: usize, message: String| {
             let refusal = Refusal::new(axum::http::StatusCode::OK, "LIMIT_EXCEEDED", message);
-            Some(refusal.with("limit", limit).with("max", max).with("value", value).into_error())
+            Err(refusal.with("limit", limit).with("max", max).with("value", value).into_error())
         };
         let (max, value) = (config.operations, operations.len() + 1);
         if value > max {
@@ -374,24 +420,28 @@ impl<'a> Conversation<'a> {
             let message = format!("The operations of a socket may take {max} bytes together.");
             return refused("operationBytes", max, value, message);
         }
-        None
+        Ok(())
     }
 
     /// Asks the operations for something to say.
     fn ask(&mut self, context: &mut Context<'_>) -> bool {
         let Poll::Ready(told) = self.operations.poll_next(context) else { return false };
         match told {
-            Told::Answer { id, answer: Answer::Own(answer), is_first } if is_first && is_refusal(&answer) => {
+            Told::Answer { id, answer: Answer::Own(mut answer), is_first } if is_first && is_refusal(&answer) => {
                 self.operations.stop(&id);
-                self.queue.push_back(self.protocol.error(&id, &answer.errors));
+                self.name(&mut answer.errors);
+                self.say_of(&id, self.protocol.error(&id, &answer.errors));
             }
-            Told::Answer { id, answer, .. } => {
+            Told::Answer { id, mut answer, .. } => {
                 self.connections.telemetry().events_delivered.inc();
-                self.queue.push_back(self.protocol.next(&id, &answer));
+                if let Answer::Own(answer) = &mut answer {
+                    self.name(&mut answer.errors);
+                }
+                self.say_of(&id, self.protocol.next(&id, &answer));
             }
             // The server ends it, not its source: a client that was told so would not start it again elsewhere.
             Told::Complete { is_subscription: true, .. } if self.seat.is_shutdown() => {}
-            Told::Complete { id, .. } => self.queue.push_back(protocol::complete(&id)),
+            Told::Complete { id, .. } => self.say_of(&id, protocol::complete(&id)),
         }
         true
     }
@@ -407,7 +457,7 @@ impl<'a> Conversation<'a> {
             Due::Shutdown => close(Close::Shutdown)?,
             Due::Ping => {
                 self.clock.pinged();
-                self.queue.push_back(self.protocol.ping());
+                self.say(self.protocol.ping());
                 if self.protocol == Protocol::Legacy {
                     self.line.send_ping()?;
                 }

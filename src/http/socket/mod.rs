@@ -2,7 +2,8 @@
 //!
 //! - this file: the handshake · `protocol`: the messages of both sub-protocols · `close`: why a socket ends, and its code
 //! - `conversation`: one socket's state machine, one task a socket · `operations`: what runs on it, served in turn
-//! - `line`: the WebSocket itself, with bounded buffers · `clock`: its times, by one timer · `alarm`: what seldom calls
+//! - `line`: the WebSocket itself, with bounded buffers; `input`: the frames that come · `clock`: its times, by one timer
+//! - `alarm`: what is looked at only when it has called
 //!
 //! What holds everywhere: nothing is pulled from an operation while the client does not take what it was sent, so a reader
 //! that stops costs a bounded amount of memory and its feed falls back to reading from the table. To add a message: a
@@ -13,6 +14,7 @@ mod alarm;
 mod clock;
 mod close;
 mod conversation;
+mod input;
 mod line;
 mod operations;
 mod protocol;
@@ -32,9 +34,11 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::answer::Refusal;
 use super::connections::{Connections, Seat};
+use super::request_id::REQUEST_ID;
 use super::{Peer, Shared};
+use crate::config::SocketConfig;
 use close::{Close, End};
-use conversation::Conversation;
+use conversation::{Conversation, Handshake};
 use line::Line;
 use protocol::Protocol;
 
@@ -49,8 +53,9 @@ pub(super) async fn upgrade(shared: &Shared, request: Request) -> Result<Respons
     let protocol = Protocol::offered(&parts.headers);
     let peer = Some(Peer::of(&parts.extensions).0);
     let authorization = parts.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let handshake = Handshake { authorization, request_id: parts.headers.get(REQUEST_ID).cloned() };
 
-    let task = serve(shared.clone(), upgrade, protocol, peer, authorization);
+    let task = serve(shared.clone(), upgrade, protocol, peer, handshake);
     tokio::spawn(shared.sockets.open.track_future(task));
 
     let mut response = Response::new(Body::empty());
@@ -86,7 +91,7 @@ async fn serve(
     upgrade: OnUpgrade,
     protocol: Option<Protocol>,
     peer: Option<IpAddr>,
-    authorization: Option<String>,
+    handshake: Handshake,
 ) {
     let connections = shared.sockets.connections.clone();
     // Before the connection is there: a seat is what it costs.
@@ -95,10 +100,11 @@ async fn serve(
         Ok(upgraded) => upgraded,
         Err(error) => return tracing::debug!(%error, "a connection did not become a socket"),
     };
-    let mut line = Line::new(upgraded, connections.config().message_bytes).await;
+    let most = connections.config().message_bytes.min(SocketConfig::FIRST_MESSAGE_BYTES);
+    let mut line = Line::new(upgraded, most, connections.telemetry().clone());
     // Boxed: what a conversation needs is not needed any more while its socket closes.
     let end = match admit(seat, protocol) {
-        Ok((seat, protocol)) => Box::pin(talk(&mut line, shared, protocol, seat, authorization)).await,
+        Ok((seat, protocol)) => Box::pin(talk(&mut line, shared, protocol, seat, handshake)).await,
         Err(close) => (End::Close(close), None),
     };
     finish(line, end, &connections).await;
@@ -115,9 +121,9 @@ async fn talk(
     shared: Shared,
     protocol: Protocol,
     seat: Seat,
-    authorization: Option<String>,
+    handshake: Handshake,
 ) -> (End, Option<Seat>) {
-    let mut conversation = Conversation::new(line, shared, protocol, seat, authorization);
+    let mut conversation = Conversation::new(line, shared, protocol, seat, handshake);
     let end = std::future::poll_fn(|context| conversation.poll(context)).await;
     (end, Some(conversation.into_seat()))
 }
@@ -130,7 +136,7 @@ async fn finish(line: Line, (end, seat): (End, Option<Seat>), connections: &Conn
             tracing::debug!(code = close.code(), reason = %close, "closing a socket");
             line.close(close, connections.config().slow_reader_time).await;
         }
-        End::ByClient(_) => line.answer_close().await,
+        End::ByClient(code) => line.answer_close(*code).await,
         End::Lost => {}
     }
     drop(seat);

@@ -10,16 +10,21 @@ use async_graphql::Response as Answer;
 use axum::body::{Body, Bytes};
 use futures_util::stream::{self, BoxStream};
 use futures_util::{FutureExt as _, StreamExt as _};
-use tokio::sync::mpsc::{Receiver, Sender};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
+use tokio::sync::mpsc::error::SendError;
+use tokio::sync::mpsc::{Permit, Receiver, Sender};
+use tokio::time::error::Elapsed;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout, timeout_at};
 
 use super::{Format, signed_out, sse};
 use crate::auth::AuthError;
 use crate::graphql::Answer as Told;
 use crate::http::connections::{Ending, Seat};
+use crate::telemetry::Telemetry;
 
 /// Results that are there already go out together, up to about this many bytes.
 const PIECE_BYTES: usize = 16 << 10;
+/// A piece that takes longer to be on its way waits for the client, not for its turn.
+const PROMPT: Duration = Duration::from_millis(250);
 /// Between the last event and the end: clients were seen to miss an end that comes with an event.
 const PAUSE: Duration = Duration::from_millis(100);
 /// An `EventSource` whose server ended comes back within this time.
@@ -82,11 +87,9 @@ impl Pump {
         keep_alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
         keep_alive.reset();
         let expiry = remaining.map(|left| Instant::now() + left);
-        let mut failed = false;
         let mut bytes = format.opening().to_vec();
         loop {
-            let slow_reader = timeout(config.slow_reader_time, pieces.reserve());
-            let Ok(room) = slow_reader.await else {
+            let Ok(room) = room(&pieces, config.slow_reader_time, telemetry).await else {
                 telemetry.slow_readers.inc();
                 tracing::info!("a client does not read its stream: it is broken off");
                 return;
@@ -112,7 +115,6 @@ impl Pump {
                     let mut answer = Some(answer);
                     let mut count = 0;
                     while let Some(told) = answer {
-                        failed = matches!(&told, Told::Own(answer) if !answer.errors.is_empty());
                         format.told(&mut bytes, &told);
                         count += 1;
                         let is_full = bytes.len() >= PIECE_BYTES;
@@ -124,8 +126,9 @@ impl Pump {
                 }
                 Next::KeepAlive => bytes.extend_from_slice(format.keep_alive()),
                 Next::Gone => return,
-                // A subscription ends by itself after an error, or with the server, when all that was there is told.
-                Next::Answer(None) if is_subscription && !failed => break,
+                // By itself a subscription ends after an error alone. With the server it ends when all that was there is told,
+                // whatever the last event was: the client goes on elsewhere.
+                Next::Answer(None) if is_subscription && seat.is_shutdown() => break,
                 Next::Answer(None) => {
                     let bytes = Bytes::from_static(format.completion());
                     return room.send(Piece { bytes, is_last: true });
@@ -145,6 +148,22 @@ impl Pump {
         // Whoever does not take this has gone.
         let _ = timeout(PAUSE, pieces.send(Piece { bytes: bytes.into(), is_last: true })).await;
     }
+}
+
+/// Room for the next piece: the one before is on its way. Fails where the client takes nothing for so long.
+async fn room<'a>(
+    pieces: &'a Sender<Piece>,
+    slow_reader_time: Duration,
+    telemetry: &Telemetry,
+) -> Result<Result<Permit<'a, Piece>, SendError<()>>, Elapsed> {
+    let begin = Instant::now();
+    if let Ok(room) = timeout(PROMPT.min(slow_reader_time), pieces.reserve()).await {
+        return Ok(room);
+    }
+    telemetry.blocked_connections.inc();
+    let room = timeout_at(begin + slow_reader_time, pieces.reserve()).await;
+    telemetry.blocked_connections.dec();
+    room
 }
 
 /// Until somebody ends the caller's connections. (With the server its subscriptions end by themselves.)

@@ -25,7 +25,7 @@ use crate::support::eventually;
 mod partitions;
 mod resume;
 mod streams;
-mod wakeups;
+pub(crate) mod wakeups;
 
 /// Longer than anything takes, so that a test fails instead of hanging.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -146,7 +146,7 @@ fn record(user: &str, task: &str) -> NewRecord {
 }
 
 /// What an old client does, with psql.
-async fn insert(session: &mut PgConnection, user: &str, task: &str) {
+pub(crate) async fn insert(session: &mut PgConnection, user: &str, task: &str) {
     let sql = "INSERT INTO task_history (user_id, task_id, step, result, \"timestamp\", status) \
                VALUES ($1, $2, 0, '{\"step\": \"s\", \"message\": \"\"}', now() AT TIME ZONE 'UTC', 'running')";
     sqlx::query(sql).bind(user).bind(task).execute(session).await.unwrap();

@@ -227,15 +227,15 @@ async fn an_outage_ends_no_subscription_and_refuses_new_ones() {
 }
 
 /// Something between the server and its database that can go away.
-struct Proxy {
-    url: String,
+pub(crate) struct Proxy {
+    pub(crate) url: String,
     folder: PathBuf,
     target: PathBuf,
     token: CancellationToken,
 }
 
 impl Proxy {
-    async fn start(database: &TestDatabase) -> Self {
+    pub(crate) async fn start(database: &TestDatabase) -> Self {
         let options = database.connect_options();
         let folder = tempfile::Builder::new().prefix("tw-proxy-").tempdir_in("/tmp").unwrap().keep();
         let port = options.get_port();
@@ -245,7 +245,7 @@ impl Proxy {
         Self { url, folder, target, token: CancellationToken::new() }.start_again()
     }
 
-    fn start_again(self) -> Self {
+    pub(crate) fn start_again(self) -> Self {
         let here = self.folder.join(self.target.file_name().unwrap());
         let listener = UnixListener::bind(here).unwrap();
         let (target, token) = (self.target.clone(), self.token.clone());
@@ -255,7 +255,7 @@ impl Proxy {
         self
     }
 
-    fn stop(mut self) -> Self {
+    pub(crate) fn stop(mut self) -> Self {
         std::mem::take(&mut self.token).cancel();
         std::fs::remove_file(self.folder.join(self.target.file_name().unwrap())).unwrap();
         self
