@@ -13,9 +13,10 @@ use async_graphql::parser::types::OperationType;
 use async_graphql::{
     Data, Executor, Name, Request, Response, SchemaBuilder, ServerError, ValidationMode, ValidationResult,
 };
-use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
+use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::sync::Semaphore;
+use tokio::task::JoinError;
 use tokio::time::{Instant, timeout_at};
 
 use super::document::{Document, Documents, Types};
@@ -310,7 +311,11 @@ impl Sharing {
         let told = match events.next().await? {
             Ok(event) => match api.shared.known(shape, &event) {
                 Some(bytes) => Ok(Answer::Shared(bytes)),
-                None => Box::pin(api.tell(shape, event)).await,
+                None => {
+                    let (api, shape) = (Arc::clone(api), Arc::clone(shape));
+                    let told = by_itself(async move { api.tell(&shape, event).await }).await;
+                    told.unwrap_or_else(|error| Err(refused(whole_request(ServiceError::internal(&error)))))
+                }
             },
             Err(error) => Box::pin(api.render(shape, Err(error))).await.map(own),
         };
@@ -328,6 +333,16 @@ impl Starting {
         let TaskEvents { user_id, events } = lock(&slot).take()?;
         let shape = api.shared.shape(&document, &inner_variables, &request, &session, user_id);
         Some(Telling { api, shape, events })
+    }
+}
+
+/// Runs what others may wait for. A socket whose client does not read is not asked for anything: what takes time must not
+/// depend on who asked first.
+async fn by_itself<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Result<T, JoinError> {
+    let mut work = Box::pin(work);
+    match work.as_mut().now_or_never() {
+        Some(done) => Ok(done),
+        None => tokio::spawn(work).await,
     }
 }
 
@@ -367,5 +382,27 @@ impl Extension for NotePassed {
             document.has_passed();
         }
         result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_others_wait_for_goes_on_when_nobody_asks() {
+        let (begin, begun) = oneshot::channel::<()>();
+        let (end, ended) = oneshot::channel();
+        let mut work = Box::pin(by_itself(async move {
+            let _ = begun.await;
+            let _ = end.send(7);
+        }));
+        assert!(work.as_mut().now_or_never().is_none());
+        // From here on nobody asks.
+        begin.send(()).unwrap();
+        assert_eq!(ended.await, Ok(7));
+        assert!(work.await.is_ok());
     }
 }
