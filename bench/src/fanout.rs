@@ -93,11 +93,11 @@ async fn measure(server: &Server, seen: &Seen, rate: f64, seconds: f64) -> Resul
     while delivered() < expected && begin.elapsed() < PATIENCE * 2 {
         sleep(Duration::from_millis(10)).await;
     }
-    let spent = server.cpu()? - cpu;
+    let took = server.cpu()? - cpu;
     let delays = seen.delays.lock().map(|mut delays| std::mem::take(&mut *delays)).unwrap_or_default();
     Ok(Run {
         a_second: float(in_time) / seconds,
-        cpu_for_each: spent / float(delivered().max(1)) * 1e6,
+        cpu_for_each: took / float(delivered().max(1)) * 1e6,
         missing: expected.saturating_sub(delivered()),
         delays,
     })

@@ -415,7 +415,9 @@ impl Hub {
         users.is_closed = true;
         let all: Vec<_> = users.watched.values().map(|watched| Arc::clone(&watched.standing)).collect();
         drop(users);
-        all.iter().for_each(|standing| standing.send_modify(|standing| standing.is_closed = true));
+        for standing in all {
+            standing.send_modify(|standing| standing.is_closed = true);
+        }
     }
 
     pub(super) fn ring_after(&self, user: &str, position: i64, limit: usize) -> Option<Vec<Arc<Committed>>> {

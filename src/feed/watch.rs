@@ -33,7 +33,7 @@ pub struct Page {
 #[derive(Debug)]
 pub enum Changed {
     /// Read from the table.
-    Read(task::Model),
+    Read(Box<task::Model>),
     /// As the latest record left it.
     Entry {
         /// That record with the task.
@@ -241,7 +241,7 @@ impl Watch {
             _ if read.head.position > after.position => read.head,
             _ => after,
         };
-        Ok(Changes { tasks: read.tasks.into_iter().map(Changed::Read).collect(), end })
+        Ok(Changes { tasks: read.tasks.into_iter().map(|task| Changed::Read(Box::new(task))).collect(), end })
     }
 
     /// One task as it is now, and where the feed stands with it.
@@ -261,7 +261,7 @@ impl Watch {
         self.hub.inner.telemetry.catch_ups.inc();
         let (task, head) = self.task_now(task_id).await?;
         Ok((
-            task.filter(|task| task.position > after.position).map(Changed::Read),
+            task.filter(|task| task.position > after.position).map(|task| Changed::Read(Box::new(task))),
             if head.position > after.position { head } else { after },
         ))
     }

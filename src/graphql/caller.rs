@@ -50,7 +50,7 @@ struct Shared {
     /// For what has passed validation.
     trusting: Schema,
     documents: Documents,
-    shared: SharedAnswers,
+    answers: SharedAnswers,
     limits: OperationLimits,
     introspection: bool,
     operation_timeout: Duration,
@@ -73,7 +73,7 @@ impl Api {
         Self(Arc::new(Shared {
             trusting: build().validation_mode(ValidationMode::Fast).finish(),
             documents,
-            shared: SharedAnswers::new(SHARED_BYTES),
+            answers: SharedAnswers::new(SHARED_BYTES),
             strict,
             limits: OperationLimits::new(config),
             introspection: config.introspection,
@@ -140,7 +140,7 @@ impl Shared {
             mine = Some(answer);
             rendered
         };
-        match self.shared.rendered(shape, &event, render).await {
+        match self.answers.rendered(shape, &event, render).await {
             Rendered::Shared(bytes) => Ok(Answer::Shared(bytes)),
             Rendered::Own => match mine {
                 Some(answer) => answer,
@@ -309,14 +309,17 @@ impl Sharing {
         };
         let Telling { api, shape, events } = &mut telling;
         let told = match events.next().await? {
-            Ok(event) => match api.shared.known(shape, &event) {
-                Some(bytes) => Ok(Answer::Shared(bytes)),
-                None => {
+            Ok(event) => {
+                if let Some(bytes) = api.answers.known(shape, &event) {
+                    Ok(Answer::Shared(bytes))
+                } else {
                     let (api, shape) = (Arc::clone(api), Arc::clone(shape));
-                    let told = by_itself(async move { api.tell(&shape, event).await }).await;
-                    told.unwrap_or_else(|error| Err(refused(whole_request(ServiceError::internal(&error)))))
+                    match by_itself(async move { api.tell(&shape, event).await }).await {
+                        Ok(told) => told,
+                        Err(error) => Err(refused(whole_request(ServiceError::internal(&error)))),
+                    }
                 }
-            },
+            }
             Err(error) => Box::pin(api.render(shape, Err(error))).await.map(own),
         };
         Some(match told {
@@ -331,7 +334,7 @@ impl Starting {
     fn started(self: Box<Self>) -> Option<Telling> {
         let Self { slot, caller: Caller { shared: api, session }, document, inner_variables, request, .. } = *self;
         let TaskEvents { user_id, events } = lock(&slot).take()?;
-        let shape = api.shared.shape(&document, &inner_variables, &request, &session, user_id);
+        let shape = api.answers.shape(&document, &inner_variables, &request, &session, user_id);
         Some(Telling { api, shape, events })
     }
 }

@@ -284,7 +284,7 @@ fn taken(telemetry: &Telemetry, at: DateTime<Utc>) {
 
 fn change(task: Changed, filter: &TaskFilter, feed_cursor: Option<String>, is_replay: bool) -> TaskChange {
     let (task, moved_by) = match task {
-        Changed::Read(task) => (task, None),
+        Changed::Read(task) => (*task, None),
         Changed::Entry { entry, mover } => {
             (entry.task.clone(), MovingRecord::of(&entry.task, mover.as_ref().unwrap_or(&entry)))
         }
@@ -340,7 +340,7 @@ fn changes_of_task(
         let (task, mut place) = watch.task_now(&task_id).await?;
         if let Some(task) = task {
             watch.telemetry().feed_events.inc();
-            yield change(Changed::Read(task), &filter, Some(watch.cursor(&place)), true);
+            yield change(Changed::Read(Box::new(task)), &filter, Some(watch.cursor(&place)), true);
         }
         yield live(Some(watch.cursor(&place)));
         loop {
@@ -366,7 +366,7 @@ fn changes_of_everyone(
         loop {
             for task in watch.next().await? {
                 watch.telemetry().feed_events.inc();
-                yield change(Changed::Read(task::Model::clone(&task)), &filter, None, false);
+                yield change(Changed::Read(Box::new(task::Model::clone(&task))), &filter, None, false);
                 taken(watch.telemetry(), task.updated_at);
             }
         }
