@@ -2,7 +2,7 @@
 //! reads `/proc` for memory and CPU). What has to hold is written beside each figure.
 //!
 //! - `server`: starts the program and reads its memory and CPU · `client`: lean sockets and HTTP, and the pace of sends
-//! - `idle`, `latency`, `fanout`, `slow`: the four parts of `bench sockets`
+//! - `idle`, `latency`, `fanout`, `slow` (which has two): the parts of `bench sockets`
 //! - `results`: the file of a measurement, and the tables of docs/benchmarks.md, which a test holds to it
 //!
 //! To add a part: a file with a `run`, a variant of [`Part`].
@@ -68,6 +68,7 @@ enum Part {
     Latency,
     Fanout,
     Slow,
+    Closed,
 }
 
 /// A figure by its name, with what it has to be.
@@ -95,7 +96,7 @@ async fn main() -> ExitCode {
 }
 
 async fn sockets(arguments: &Sockets) -> Result<()> {
-    for part in [Part::Idle, Part::Latency, Part::Fanout, Part::Slow] {
+    for part in [Part::Idle, Part::Latency, Part::Fanout, Part::Slow, Part::Closed] {
         if !arguments.only.is_empty() && !arguments.only.contains(&part) {
             continue;
         }
@@ -108,7 +109,8 @@ async fn sockets(arguments: &Sockets) -> Result<()> {
                 Part::Idle => idle::run(arguments).await?,
                 Part::Latency => latency::run(arguments).await?,
                 Part::Fanout => fanout::run(arguments).await?,
-                Part::Slow => slow::run(arguments).await?,
+                Part::Slow => slow::stays(arguments).await?,
+                Part::Closed => slow::is_closed(arguments).await?,
             };
             let share = (server::cpu_of(std::process::id())? - own) / begin.elapsed().as_secs_f64();
             for figure in &figures {

@@ -21,13 +21,8 @@ const PATIENCE: Duration = Duration::from_mins(2);
 /// server waits ten more for its close to be seen.
 const LOOKS_AGAIN: Duration = Duration::from_secs(18);
 
-pub(crate) async fn run(arguments: &Sockets) -> Result<Vec<Figure>> {
-    let mut figures = stays(arguments).await?;
-    figures.extend(is_closed(arguments).await?);
-    Ok(figures)
-}
-
-async fn stays(arguments: &Sockets) -> Result<Vec<Figure>> {
+/// It is left alone, and gets everything on the same socket.
+pub(crate) async fn stays(arguments: &Sockets) -> Result<Vec<Figure>> {
     let (batches, each) = if arguments.quick { (600, 5) } else { (6_000, 17) };
     let server = Server::start(arguments, &[]).await?;
     Saver::connect(&server.address).await?.begin(["watched".to_owned()]).await?;
@@ -75,7 +70,7 @@ async fn stays(arguments: &Sockets) -> Result<Vec<Figure>> {
 }
 
 /// With 10 s for a slow reader it is closed with 1013, and gets all by resuming.
-async fn is_closed(arguments: &Sockets) -> Result<Vec<Figure>> {
+pub(crate) async fn is_closed(arguments: &Sockets) -> Result<Vec<Figure>> {
     let (batches, each) = if arguments.quick { (1_800, 17) } else { (6_000, 17) };
     let server = Server::start(arguments, &["--slow-reader-time", "10s"]).await?;
     Saver::connect(&server.address).await?.begin(["watched".to_owned()]).await?;
