@@ -114,7 +114,7 @@ async fn large(program: &Program) {
 /// The same in pieces, and before anybody is let in.
 async fn large_knock(program: &Program) {
     let mut client = program.open().await;
-    let piece = [&[0x01, 0xfe, 0x40, 0, 0, 0, 0, 0][..], &[b'x'; 1 << 14]].concat();
+    let piece = [&[0x01, 0xfe, 0x40, 0, 0, 0, 0, 0][..], &[b'x'; 16_384]].concat();
     client.bytes(&piece).await;
     client.bytes(&[0x00, 0x81, 0, 0, 0, 0, b'x']).await;
     assert_eq!(client.close_code().await, 1009);

@@ -134,11 +134,11 @@ mod tests {
         match payload.len() {
             length @ 0..126 => bytes.push(0x80 | u8::try_from(length).unwrap()),
             length @ 126..65_536 => {
-                bytes.push(0x80 | 126);
+                bytes.push(0x80 | 0x7e);
                 bytes.extend(u16::try_from(length).unwrap().to_be_bytes());
             }
             length => {
-                bytes.push(0x80 | 127);
+                bytes.push(0x80 | 0x7f);
                 bytes.extend((length as u64).to_be_bytes());
             }
         }
@@ -218,14 +218,14 @@ mod tests {
 
     #[test]
     fn a_message_too_large_is_refused_by_what_it_announces() {
-        let most = frame(0x81, &[b'x'; MOST]);
+        let most = frame(0x81, &vec![b'x'; MOST]);
         assert_eq!(of(&[most]).map(|came| came.len()), Ok(1));
         let mut input = Input::default();
-        input.extend(&frame(0x81, &[b'x'; MOST + 1])[..14]);
+        input.extend(&frame(0x81, &vec![b'x'; MOST + 1])[..14]);
         assert_eq!(all(&mut input), Err(Wrong::TooLarge));
         // All fragments together.
         let mut input = Input::default();
-        input.extend(&frame(0x01, &[b'x'; MOST - 1]));
+        input.extend(&frame(0x01, &vec![b'x'; MOST - 1]));
         assert_eq!(all(&mut input), Ok(vec![]));
         input.extend(&frame(0x80, b"xx"));
         assert_eq!(all(&mut input), Err(Wrong::TooLarge));
