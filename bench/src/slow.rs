@@ -17,9 +17,9 @@ const READERS: usize = 10;
 /// Batches a second; small ones, so that others' delay is the server's and not the batch's.
 const BATCHES: f64 = 100.0;
 const PATIENCE: Duration = Duration::from_mins(2);
-/// When one who is closed after ten seconds of not reading looks again: until its buffers were full took a few, and the
-/// server waits ten more for its close to be seen.
-const LOOKS_AGAIN: Duration = Duration::from_secs(18);
+/// When one who is closed after ten seconds of not reading looks again: until its buffers were full took eight or more, and
+/// the server waits ten more for its close to be seen.
+const LOOKS_AGAIN: Duration = Duration::from_secs(23);
 
 /// It is left alone, and gets everything on the same socket.
 pub(crate) async fn stays(arguments: &Sockets) -> Result<Vec<Figure>> {
