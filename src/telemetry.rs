@@ -186,6 +186,6 @@ mod tests {
         let text = telemetry.text();
         assert!(text.contains("taskwire_saved_records_total 3"), "{text}");
         assert!(text.contains("taskwire_subscriptions 1"), "{text}");
-        assert_eq!(text.matches("# HELP").count(), 19, "{text}");
+        assert_eq!(text.matches("# HELP").count(), 20, "{text}");
     }
 }
