@@ -80,11 +80,14 @@ pub struct Metrics {
     pub socket_operations: Counter,
     /// Answers and events given to sockets and streams.
     pub events_delivered: Counter,
+    /// Events of `taskEvents` executed and written; each may be given to many.
+    pub rendered_events: Counter,
     /// Reads of the table by subscriptions that were further behind than what is kept in memory.
     pub catch_ups: Counter,
     /// Sockets that ended, by the code of their close; 1006 where the connection broke off.
     pub socket_closes: Family<[(&'static str, u16); 1], Counter>,
-    /// Seconds from a record's commit until its live event was taken by the connection.
+    /// Seconds from a record's commit until its live event was taken by the connection; of each subscription's events the
+    /// first, and every sixteenth after it.
     pub delivery_seconds: Histogram,
     /// Open TCP connections, sockets among them.
     pub tcp_connections: Gauge,
@@ -117,6 +120,7 @@ impl Telemetry {
         let subscriptions = Gauge::default();
         let socket_operations = counter("socket_operations", "Operations begun on sockets");
         let events_delivered = counter("events_delivered", "Answers and events given to sockets and streams");
+        let rendered_events = counter("rendered_events", "Events executed and written, each for one or for many");
         let catch_ups = counter("catch_ups", "Reads of the table by subscriptions that had fallen behind");
         registry.register("subscriptions", "Open subscriptions", subscriptions.clone());
         let streams = Gauge::default();
@@ -149,6 +153,7 @@ impl Telemetry {
             blocked_connections,
             socket_operations,
             events_delivered,
+            rendered_events,
             catch_ups,
             socket_closes,
             delivery_seconds,
@@ -194,6 +199,6 @@ mod tests {
         let text = telemetry.text();
         assert!(text.contains("taskwire_saved_records_total 3"), "{text}");
         assert!(text.contains("taskwire_subscriptions 1"), "{text}");
-        assert_eq!(text.matches("# HELP").count(), 19, "{text}");
+        assert_eq!(text.matches("# HELP").count(), 20, "{text}");
     }
 }

@@ -5,18 +5,23 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::Result;
 
-/// The six fields of the measurements.
-pub(crate) const EVENTS: &str = "subscription($user: ID!) { taskEvents(userId: $user) { feedCursor isReplay \
+/// The six fields of the measurements. From the start: a user who has one record already tells with it that the
+/// subscription stands, and nothing that is saved later can be missed.
+const EVENTS: &str = "subscription($user: ID!) { taskEvents(userId: $user, fromStart: true) { feedCursor isReplay \
     record { position message recordedAt status } } }";
+/// The same, after a cursor.
+const RESUMED: &str = "subscription($user: ID!, $after: FeedCursor!) { taskEvents(userId: $user, after: $after) { \
+    feedCursor isReplay record { position message recordedAt status } } }";
 const SAVE: &str = "mutation($input: SaveTaskHistoryInput!) { saveTaskHistory(input: $input) { record { position } } }";
 const SAVE_BATCH: &str =
     "mutation($input: SaveTaskHistoryBatchInput!) { saveTaskHistoryBatch(input: $input) { savedCount } }";
+const FEED: &str = "query($user: ID!) { feed(userId: $user) { cursor } }";
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A WebSocket, after its handshake.
@@ -28,9 +33,30 @@ pub(crate) struct Socket {
 }
 
 impl Socket {
-    /// Connected, acknowledged, and subscribed to the events of `user`: the server has answered a ping that came after.
+    /// Connected, acknowledged, and subscribed to the events of `user`, who has one record: with it the server has shown
+    /// that the subscription stands. (A pong would not: it comes while the server still reads where the feed stands.)
     pub(crate) async fn subscribed(address: &str, user: &str) -> Result<Self> {
-        let mut stream = TcpStream::connect(address).await?;
+        let mut socket = Self::opened(TcpStream::connect(address).await?, address).await?;
+        let payload = json!({ "query": EVENTS, "variables": { "user": user } });
+        socket.send(&json!({ "id": "1", "type": "subscribe", "payload": payload })).await?;
+        socket.until("next").await?;
+        // What a socket holds while it rests is little.
+        socket.buffer = Vec::new();
+        socket.used = 0;
+        Ok(socket)
+    }
+
+    /// The same after a cursor, with a small buffer for what is not read: what comes next shows that it stands.
+    pub(crate) async fn resumed(address: &str, user: &str, after: &str) -> Result<Self> {
+        let connection = TcpSocket::new_v4()?;
+        connection.set_recv_buffer_size(64 << 10)?;
+        let mut socket = Self::opened(connection.connect(address.parse()?).await?, address).await?;
+        let payload = json!({ "query": RESUMED, "variables": { "user": user, "after": after } });
+        socket.send(&json!({ "id": "1", "type": "subscribe", "payload": payload })).await?;
+        Ok(socket)
+    }
+
+    async fn opened(mut stream: TcpStream, address: &str) -> Result<Self> {
         stream.set_nodelay(true)?;
         let request = format!(
             "GET /graphql HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -53,13 +79,6 @@ impl Socket {
         let mut socket = Self { stream, buffer, used: head };
         socket.send(&json!({ "type": "connection_init" })).await?;
         socket.until("connection_ack").await?;
-        let payload = json!({ "query": EVENTS, "variables": { "user": user } });
-        socket.send(&json!({ "id": "1", "type": "subscribe", "payload": payload })).await?;
-        socket.send(&json!({ "type": "ping" })).await?;
-        socket.until("pong").await?;
-        // What a socket holds while it rests is little.
-        socket.buffer = Vec::new();
-        socket.used = 0;
         Ok(socket)
     }
 
@@ -108,7 +127,8 @@ impl Socket {
 fn frame_in(bytes: &[u8]) -> Result<Option<(usize, usize)>> {
     let &[first, second, ref rest @ ..] = bytes else { return Ok(None) };
     if first & 0x0f == 8 {
-        return Err(format!("the server closes: {}", String::from_utf8_lossy(rest)).into());
+        let code = rest.first_chunk().map_or(0, |code| u16::from_be_bytes(*code));
+        return Err(format!("the server closes with {code}").into());
     }
     let (head, length) = match second & 0x7f {
         126 => match rest.first_chunk() {
@@ -131,6 +151,43 @@ pub(crate) fn field<'a>(frame: &'a [u8], name: &str) -> Option<&'a str> {
     Some(value.trim_start_matches('"').split(['"', ',', '}']).next().unwrap_or_default())
 }
 
+/// Reads the positions of one subscriber's events: each must be the next one. It remembers where in a frame the position
+/// stood, for frames are alike, and to search in each would take the CPU that is measured.
+#[derive(Default)]
+pub(crate) struct Positions {
+    last: u64,
+    place: usize,
+    /// Those that were not the next one.
+    pub(crate) wrong: usize,
+}
+
+impl Positions {
+    const MARK: &[u8] = b"\"position\":";
+
+    /// After this one.
+    pub(crate) fn after(last: u64) -> Self {
+        Self { last, ..Self::default() }
+    }
+
+    /// Whether the event is the next one.
+    pub(crate) fn take(&mut self, frame: &[u8]) -> bool {
+        let is_here = |at: &usize| frame.get(*at..).is_some_and(|rest| rest.starts_with(Self::MARK));
+        // `isReplay` may have become false: one byte more.
+        let near = [self.place, self.place + 1].into_iter().find(is_here);
+        let found = near.or_else(|| frame.windows(Self::MARK.len()).position(|window| window == Self::MARK));
+        let position = found.and_then(|at| {
+            self.place = at;
+            let digits = frame.get(at + Self::MARK.len()..)?;
+            let end = digits.iter().position(|byte| !byte.is_ascii_digit())?;
+            std::str::from_utf8(digits.get(..end)?).ok()?.parse().ok()
+        });
+        let is_next = position == Some(self.last + 1);
+        self.wrong += usize::from(!is_next);
+        self.last = position.unwrap_or(self.last);
+        is_next
+    }
+}
+
 /// A connection for mutations.
 pub(crate) struct Saver {
     stream: TcpStream,
@@ -146,14 +203,29 @@ impl Saver {
     }
 
     pub(crate) async fn save(&mut self, record: Value) -> Result<()> {
-        self.ask(&json!({ "query": SAVE, "variables": { "input": record } })).await
+        self.ask(&json!({ "query": SAVE, "variables": { "input": record } })).await.map(drop)
     }
 
     pub(crate) async fn save_all(&mut self, records: Vec<Value>) -> Result<()> {
-        self.ask(&json!({ "query": SAVE_BATCH, "variables": { "input": { "records": records } } })).await
+        self.ask(&json!({ "query": SAVE_BATCH, "variables": { "input": { "records": records } } })).await.map(drop)
     }
 
-    async fn ask(&mut self, body: &Value) -> Result<()> {
+    /// One record for each of so many users, so that each has a head and something to tell its first subscriber.
+    pub(crate) async fn begin(&mut self, users: impl IntoIterator<Item = String>) -> Result<()> {
+        let mut records = users.into_iter().map(|user| report(&user, 0, &Value::Null)).peekable();
+        while records.peek().is_some() {
+            self.save_all(records.by_ref().take(500).collect()).await?;
+        }
+        Ok(())
+    }
+
+    /// Where a user's feed stands.
+    pub(crate) async fn cursor(&mut self, user: &str) -> Result<String> {
+        let answer = self.ask(&json!({ "query": FEED, "variables": { "user": user } })).await?;
+        Ok(field(answer.as_bytes(), "cursor").ok_or("no cursor")?.to_owned())
+    }
+
+    async fn ask(&mut self, body: &Value) -> Result<String> {
         let body = body.to_string();
         let request = format!(
             "POST /graphql HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
@@ -172,7 +244,7 @@ impl Saver {
             let length = head.split("content-length: ").nth(1).and_then(|rest| rest.lines().next()).unwrap_or_default();
             if answer.len() >= length.trim().parse::<usize>()? {
                 let is_good = text.starts_with("HTTP/1.1 200") && !answer.contains("\"errors\"");
-                return if is_good { Ok(()) } else { Err(text.to_owned().into()) };
+                return if is_good { Ok(answer.to_owned()) } else { Err(text.to_owned().into()) };
             }
         }
     }

@@ -9,13 +9,15 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{interval, sleep, timeout};
 
-use crate::client::{Saver, Socket, report};
+use crate::client::{Saver, Socket};
 use crate::server::Server;
 use crate::{Figure, Result, Sockets, figure, float};
 
 pub(crate) async fn run(arguments: &Sockets) -> Result<Vec<Figure>> {
     let (count, rest, window) = if arguments.quick { (1_000, 3, 6) } else { (10_000, 30, 60) };
-    let server = Server::start(arguments).await?;
+    let server = Server::start(arguments, &[]).await?;
+    // Users as they are in a server's life: known, with a head in the table.
+    Saver::connect(&server.address).await?.begin((0..count).map(|user| format!("u{user}"))).await?;
     let before = server.memory()?;
     let begin = Instant::now();
     let mut sockets = connect_all(&server.address, count).await?;
@@ -47,13 +49,7 @@ pub(crate) async fn run(arguments: &Sockets) -> Result<Vec<Figure>> {
             }
         });
     }
-    let mut saver = Saver::connect(&server.address).await?;
-    let users: Vec<usize> = (0..count).collect();
-    for chunk in users.chunks(1_000) {
-        saver
-            .save_all(chunk.iter().map(|user| report(&format!("u{user}"), 0, &serde_json::Value::Null)).collect())
-            .await?;
-    }
+    Saver::connect(&server.address).await?.begin((0..count).map(|user| format!("u{user}"))).await?;
     readers.join_all().await;
     let missing = count - arrived.load(Ordering::Relaxed);
     server.stop().await?;
@@ -75,7 +71,7 @@ async fn share(server: &Server, seconds: u64, meanwhile: impl Future<Output = ()
     Ok(spent / begin.elapsed().max(Duration::from_secs(seconds)).as_secs_f64())
 }
 
-/// One socket for each user, some dozens at the same time.
+/// One socket for each user, who must have a record, some dozens at the same time.
 pub(crate) async fn connect_all(address: &str, count: usize) -> Result<Vec<Socket>> {
     let room = Arc::new(Semaphore::new(64));
     let mut connecting = JoinSet::new();

@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) async fn run(arguments: &Sockets) -> Result<Vec<Figure>> {
     let count = if arguments.quick { 3_000 } else { 30_000 };
-    let server = Server::start(arguments).await?;
+    let server = Server::start(arguments, &[]).await?;
     let (mut base, lost) = baseline(&server, count).await?;
     let (mut ours, missing) = events(&server, count).await?;
     server.stop().await?;
@@ -49,6 +49,7 @@ type Arrivals = mpsc::UnboundedReceiver<(usize, Instant)>;
 async fn events(server: &Server, count: usize) -> Result<(Vec<f64>, usize)> {
     let (sender, arrivals) = mpsc::unbounded_channel();
     let mut readers = JoinSet::new();
+    Saver::connect(&server.address).await?.begin((0..USERS).map(|user| format!("u{user}"))).await?;
     for mut socket in idle::connect_all(&server.address, USERS).await? {
         let sender = sender.clone();
         readers.spawn(async move {

@@ -2,7 +2,8 @@
 //! reads `/proc` for memory and CPU). What has to hold is written beside each figure.
 //!
 //! - `server`: starts the program and reads its memory and CPU · `client`: lean sockets and HTTP, and the pace of sends
-//! - `idle`, `latency`, `fanout`, `slow`: the four parts of `bench sockets`
+//! - `idle`, `latency`, `fanout`, `slow` (which has two): the parts of `bench sockets`
+//! - `results`: the file of a measurement, and the tables of docs/benchmarks.md, which a test holds to it
 //!
 //! To add a part: a file with a `run`, a variant of [`Part`].
 #![expect(clippy::print_stdout, reason = "figures are what it is for")]
@@ -11,6 +12,7 @@ mod client;
 mod fanout;
 mod idle;
 mod latency;
+mod results;
 mod server;
 mod slow;
 
@@ -55,6 +57,9 @@ struct Sockets {
     /// A tenth of the sockets and of the time: to see that it works, not for figures
     #[arg(long)]
     quick: bool,
+    /// Puts the medians into this file, beside those of parts that are not run now
+    #[arg(long)]
+    out: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum, Debug)]
@@ -63,6 +68,7 @@ enum Part {
     Latency,
     Fanout,
     Slow,
+    Closed,
 }
 
 /// A figure by its name, with what it has to be.
@@ -90,7 +96,7 @@ async fn main() -> ExitCode {
 }
 
 async fn sockets(arguments: &Sockets) -> Result<()> {
-    for part in [Part::Idle, Part::Latency, Part::Fanout, Part::Slow] {
+    for part in [Part::Idle, Part::Latency, Part::Fanout, Part::Slow, Part::Closed] {
         if !arguments.only.is_empty() && !arguments.only.contains(&part) {
             continue;
         }
@@ -103,7 +109,8 @@ async fn sockets(arguments: &Sockets) -> Result<()> {
                 Part::Idle => idle::run(arguments).await?,
                 Part::Latency => latency::run(arguments).await?,
                 Part::Fanout => fanout::run(arguments).await?,
-                Part::Slow => slow::run(arguments).await?,
+                Part::Slow => slow::stays(arguments).await?,
+                Part::Closed => slow::is_closed(arguments).await?,
             };
             let share = (server::cpu_of(std::process::id())? - own) / begin.elapsed().as_secs_f64();
             for figure in &figures {
@@ -113,17 +120,16 @@ async fn sockets(arguments: &Sockets) -> Result<()> {
             rounds.push(figures);
         }
         medians(part, &rounds);
+        if let Some(out) = &arguments.out {
+            results::note(out, part, &rounds)?;
+        }
     }
     Ok(())
 }
 
 fn medians(part: Part, rounds: &[Vec<Figure>]) {
-    let Some(first) = rounds.first() else { return };
     println!("{part:?}, medians of {}:", rounds.len());
-    for (index, figure) in first.iter().enumerate() {
-        let mut values: Vec<f64> = rounds.iter().filter_map(|round| Some(round.get(index)?.value)).collect();
-        values.sort_by(f64::total_cmp);
-        let median = values.get(values.len() / 2).copied().unwrap_or(f64::NAN);
+    for (figure, median) in results::medians(rounds) {
         println!("| {} | {median:.2} {} | {} |", figure.name, figure.unit, figure.goal);
     }
 }

@@ -18,7 +18,7 @@ const FLAGS: [(&str, &str); 6] = [
     ("--live-connections-per-user", "19000"),
     ("--live-connections-per-address", "19000"),
     ("--http-connections", "19000"),
-    ("--socket-ping-interval", "1h"),
+    ("--socket-ping-interval", "0s"),
     ("--close-spread", "100ms"),
 ];
 /// Clock ticks of `/proc`, a second.
@@ -34,7 +34,8 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) async fn start(arguments: &Sockets) -> Result<Self> {
+    /// With further flags.
+    pub(crate) async fn start(arguments: &Sockets, flags: &[&str]) -> Result<Self> {
         let data_dir = tempfile::Builder::new().prefix("taskwire-bench-").tempdir_in("/tmp")?;
         open_to_all(data_dir.path())?;
         let help = Command::new(&arguments.server).arg("--help").output().await?.stdout;
@@ -51,6 +52,7 @@ impl Server {
                 command.args([flag, value]);
             }
         }
+        command.args(flags);
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
         let mut lines = BufReader::new(child.stdout.take().ok_or("no standard output")?).lines();
         let (mut address, mut socket) = (None, None);
@@ -88,10 +90,11 @@ impl Server {
         cpu_of(self.pid)
     }
 
-    /// The same with PostgreSQL's.
+    /// The same with PostgreSQL's: of those of its processes that live, and of those that have ended, so that one that ends
+    /// between two looks takes nothing with it.
     pub(crate) fn cpu_with_database(&self) -> Result<f64> {
         let Some(postmaster) = self.postmaster else { return self.cpu() };
-        let mut sum = self.cpu()? + cpu_of(postmaster)?;
+        let mut sum = self.cpu()? + ticks_of(postmaster, 4)?;
         for entry in std::fs::read_dir("/proc")?.flatten() {
             let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
             // It may end while we look.
@@ -117,9 +120,14 @@ impl Server {
 
 /// User and system time of a process, in seconds.
 pub(crate) fn cpu_of(pid: u32) -> Result<f64> {
+    ticks_of(pid, 2)
+}
+
+/// The first so many of: its user and system time, and those of its children that have ended.
+fn ticks_of(pid: u32, count: usize) -> Result<f64> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
     let fields = text.rsplit(')').next().unwrap_or_default().split_whitespace();
-    Ok(fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / TICKS)
+    Ok(fields.skip(11).take(count).filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / TICKS)
 }
 
 fn status(pid: u32, name: &str) -> Result<u32> {

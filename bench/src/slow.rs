@@ -1,14 +1,14 @@
-//! One subscriber stops reading while many changes pass, and then reads them all. (That it is closed when it stays away for
-//! longer than `--slow-reader-time`, and resumes, is a test's matter.)
+//! One subscriber stops reading while many changes pass, and then reads them all; and the same with a server that closes it
+//! after ten seconds, where it resumes.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::Value;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
-use crate::client::{Saver, Socket, field, pace, report};
+use crate::client::{Positions, Saver, Socket, field, pace, report};
 use crate::fanout::since_recorded;
 use crate::server::Server;
 use crate::{Figure, Result, Sockets, figure, float, percentile};
@@ -17,10 +17,15 @@ const READERS: usize = 10;
 /// Batches a second; small ones, so that others' delay is the server's and not the batch's.
 const BATCHES: f64 = 100.0;
 const PATIENCE: Duration = Duration::from_mins(2);
+/// When one who is closed after ten seconds of not reading looks again: until its buffers were full took eight or more, and
+/// the server waits ten more for its close to be seen.
+const LOOKS_AGAIN: Duration = Duration::from_secs(23);
 
-pub(crate) async fn run(arguments: &Sockets) -> Result<Vec<Figure>> {
+/// It is left alone, and gets everything on the same socket.
+pub(crate) async fn stays(arguments: &Sockets) -> Result<Vec<Figure>> {
     let (batches, each) = if arguments.quick { (600, 5) } else { (6_000, 17) };
-    let server = Server::start(arguments).await?;
+    let server = Server::start(arguments, &[]).await?;
+    Saver::connect(&server.address).await?.begin(["watched".to_owned()]).await?;
     let delays = Arc::new(Mutex::new(Vec::new()));
     let mut readers = JoinSet::new();
     for _ in 0..READERS {
@@ -38,20 +43,18 @@ pub(crate) async fn run(arguments: &Sockets) -> Result<Vec<Figure>> {
     // The minute before fills the rings, too.
     pass(&server, batches, each).await?;
     let before_99 = percentile(&mut taken(), 0.99);
+    let (mut sleeper, mut positions) = sleeper(&server).await?;
     let memory = server.memory()?;
-    let mut sleeper = Socket::subscribed(&server.address, "watched").await?;
-    let most = pass(&server, batches, each).await?;
+    let mut most = pass(&server, batches, each).await?;
     let with_99 = percentile(&mut taken(), 0.99);
     let expected = batches * each;
-    let (mut got, mut last, mut out_of_order) = (0, None, 0);
+    let mut got = 0;
     while got < expected {
         let Ok(Ok(frame)) = timeout(PATIENCE, sleeper.frame()).await else { break };
-        let position = field(frame, "position").and_then(|text| text.parse::<u64>().ok());
-        if last.is_some() && position != last.map(|last: u64| last + 1) {
-            out_of_order += 1;
+        got += usize::from(positions.take(frame));
+        if got.is_multiple_of(1_000) {
+            most = most.max(server.memory()?);
         }
-        last = position;
-        got += 1;
     }
     readers.abort_all();
     server.stop().await?;
@@ -62,8 +65,60 @@ pub(crate) async fn run(arguments: &Sockets) -> Result<Vec<Figure>> {
         figure("others' p99 meanwhile", with_99, "ms", ""),
         figure("the same, as a ratio", with_99 / before_99, "times", "at most 1.5"),
         figure("changes missing when it reads again", float(expected - got), "", "0"),
-        figure("changes out of order", float(out_of_order), "", "0"),
+        figure("changes repeated or out of order", float(positions.wrong), "", "0"),
     ])
+}
+
+/// With 10 s for a slow reader it is closed with 1013, and gets all by resuming.
+pub(crate) async fn is_closed(arguments: &Sockets) -> Result<Vec<Figure>> {
+    let (batches, each) = if arguments.quick { (1_800, 17) } else { (6_000, 17) };
+    let server = Server::start(arguments, &["--slow-reader-time", "10s"]).await?;
+    Saver::connect(&server.address).await?.begin(["watched".to_owned()]).await?;
+    let (mut sleeper, mut positions) = sleeper(&server).await?;
+    let expected = batches * each;
+    let (mut got, mut cursor) = (0, Saver::connect(&server.address).await?.cursor("watched").await?);
+    let reads = async {
+        sleep(LOOKS_AGAIN).await;
+        loop {
+            match timeout(PATIENCE, sleeper.frame()).await {
+                Ok(Ok(frame)) => {
+                    got += usize::from(positions.take(frame));
+                    if let Some(place) = field(frame, "feedCursor") {
+                        place.clone_into(&mut cursor);
+                    }
+                }
+                Ok(Err(error)) => break error.to_string(),
+                Err(_) => break "it is not closed".to_owned(),
+            }
+        }
+    };
+    let (passed, end) = tokio::join!(pass(&server, batches, each), reads);
+    passed?;
+    let before = got;
+    let mut resumed = Socket::resumed(&server.address, "watched", &cursor).await?;
+    while got < expected {
+        let Ok(Ok(frame)) = timeout(PATIENCE, resumed.frame()).await else { break };
+        got += usize::from(positions.take(frame));
+    }
+    server.stop().await?;
+    let is_closed = end.ends_with("1013");
+    Ok(vec![
+        figure("with 10 s for slow readers: closed with 1013", f64::from(u8::from(is_closed)), "", "1"),
+        figure("changes before that close", float(before), "", ""),
+        figure("changes missing after resuming", float(expected - got), "", "0"),
+        figure("changes repeated or out of order, then", float(positions.wrong), "", "0"),
+    ])
+}
+
+/// A subscriber with its place, that has shown to stand, and does not read from now on.
+async fn sleeper(server: &Server) -> Result<(Socket, Positions)> {
+    let mut saver = Saver::connect(&server.address).await?;
+    let cursor = saver.cursor("watched").await?;
+    let mut socket = Socket::resumed(&server.address, "watched", &cursor).await?;
+    saver.begin(["watched".to_owned()]).await?;
+    let first = timeout(PATIENCE, socket.frame()).await??;
+    let position = field(first, "position").and_then(|text| text.parse().ok()).ok_or("no position")?;
+    Ok((socket, Positions::after(position)))
 }
 
 /// Lets so many batches pass, and tells the most memory that was seen meanwhile, in KiB.

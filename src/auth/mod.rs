@@ -76,7 +76,7 @@ impl Viewer {
 }
 
 /// What a caller may do. Closed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Role {
     /// Sees and cancels the own tasks.
     #[default]

@@ -236,16 +236,17 @@ impl Reader {
     /// What no notification told.
     async fn check(&mut self) -> Result<(), StoreError> {
         let store = &self.hub.inner.store;
-        let watched = self.hub.watched(false);
-        let fresh = self.hub.watched(true);
-        if watched.is_empty() && fresh.is_empty() && !lock(&self.hub.inner.everyone).is_watched() {
+        let (is_watched, has_fresh) = self.hub.is_watched();
+        if !is_watched && !lock(&self.hub.inner.everyone).is_watched() {
             return Ok(());
         }
         let wal = self.hub.within_time(store.wal_position()).await?;
-        if fresh.is_empty() && self.wal.as_ref() == Some(&wal) {
+        if !has_fresh && self.wal.as_ref() == Some(&wal) {
             return Ok(());
         }
         self.is_stale = true;
+        let watched = self.hub.watched(false);
+        let fresh = self.hub.watched(true);
         let names: Vec<String> = watched.iter().map(|(user, _)| user.clone()).collect();
         let changed = self.hub.within_time(store.changed_heads(&names, &self.since)).await?;
         let mut heads: HashMap<String, Head> = changed.heads.into_iter().collect();

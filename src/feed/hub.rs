@@ -18,6 +18,7 @@ use super::control::{Close, Control};
 use super::everyone::Everyone;
 use super::ring::Rings;
 use super::watch::Watch;
+use super::watched::{News, Standing, Watched};
 use super::{FeedError, FeedSettings};
 use crate::store::{Committed, FeedPage, Head, Store, StoreError};
 use crate::telemetry::Telemetry;
@@ -52,39 +53,10 @@ pub(super) struct Inner {
     inbox: Mutex<Inbox>,
 }
 
-/// How far a user is known, as the subscriptions see it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Standing {
-    pub(super) head: Head,
-    /// Rises when the table went back.
-    pub(super) epoch: u64,
-}
-
 struct Users {
     watched: HashMap<Arc<str>, Watched>,
     rings: Rings,
-}
-
-struct Watched {
-    /// None until the first read.
-    known: Option<Head>,
-    standing: watch::Sender<Standing>,
-    subscribers: usize,
-    /// No check has asked for it yet.
-    is_fresh: bool,
-    /// Something came before the first read was back: it may not show it.
-    is_torn: bool,
-}
-
-impl Watched {
-    fn set(&mut self, head: Head, epoch: u64) {
-        self.known = Some(head);
-        self.standing.send_replace(Standing { head, epoch });
-    }
-
-    fn epoch(&self) -> u64 {
-        self.standing.borrow().epoch
-    }
+    is_closed: bool,
 }
 
 /// What the reader finds when it wakes.
@@ -135,7 +107,7 @@ impl Hub {
                 control: Control::default(),
                 is_own,
                 is_connected: AtomicBool::new(false),
-                users: Mutex::new(Users { watched: HashMap::new(), rings }),
+                users: Mutex::new(Users { watched: HashMap::new(), rings, is_closed: false }),
                 inbox: Mutex::default(),
             }),
         }
@@ -154,7 +126,7 @@ impl Hub {
     /// Takes in what this server has just committed; called before the writers get their answers.
     pub fn committed(&self, entries: Vec<Committed>) {
         let entries: Vec<Arc<Committed>> = entries.into_iter().map(Arc::new).collect();
-        let mut torn = Vec::new();
+        let (mut torn, mut news) = (Vec::new(), Vec::new());
         {
             let mut users = lock(&self.inner.users);
             for entry in &entries {
@@ -167,8 +139,7 @@ impl Hub {
                     Some(known) if entry.record.position <= known.position => {}
                     Some(known) if entry.record.position == known.position + 1 => {
                         users.rings.push(&key, Arc::clone(entry));
-                        // Told below, once a batch: here only counted on.
-                        watched.known = Some(Head::of(&entry.record));
+                        watched.push(entry);
                     }
                     // Somebody else wrote in between, or nothing is known yet: the reader fills the hole.
                     _ => torn.push(user.to_owned()),
@@ -176,14 +147,10 @@ impl Hub {
             }
             for entry in &entries {
                 let Some(watched) = users.watched.get_mut(entry.record.user_id.as_str()) else { continue };
-                let told = *watched.standing.borrow();
-                if let Some(known) = watched.known
-                    && known != told.head
-                {
-                    watched.set(known, told.epoch);
-                }
+                news.extend(watched.news());
             }
         }
+        news.into_iter().for_each(News::tell);
         let mut inbox = lock(&self.inner.inbox);
         if !inbox.suspects.is_empty() {
             for entry in &entries {
@@ -196,6 +163,12 @@ impl Hub {
         }
         drop(inbox);
         lock(&self.inner.everyone).committed(&entries);
+    }
+
+    /// What the feed counts.
+    #[must_use]
+    pub fn telemetry(&self) -> &Telemetry {
+        &self.inner.telemetry
     }
 
     /// How to close what a user has open on this server; the first one counts.
@@ -304,13 +277,8 @@ impl Hub {
     fn register(&self, user: &str) -> (Arc<str>, watch::Receiver<Standing>) {
         let mut users = lock(&self.inner.users);
         let key = users.watched.get_key_value(user).map_or_else(|| user.into(), |(key, _)| Arc::clone(key));
-        let watched = users.watched.entry(Arc::clone(&key)).or_insert_with(|| Watched {
-            known: None,
-            standing: watch::Sender::new(Standing { head: Head::START, epoch: 0 }),
-            subscribers: 0,
-            is_fresh: true,
-            is_torn: false,
-        });
+        let is_closed = users.is_closed;
+        let watched = users.watched.entry(Arc::clone(&key)).or_insert_with(|| Watched::new(is_closed));
         watched.subscribers += 1;
         let standing = watched.standing.subscribe();
         self.inner.telemetry.subscriptions.inc();
@@ -335,12 +303,14 @@ impl Hub {
         let Some(watched) = users.watched.get_mut(user) else { return };
         let is_behind = match watched.known {
             None => {
-                let epoch = watched.epoch();
-                watched.set(head, epoch);
+                watched.set(head);
                 std::mem::take(&mut watched.is_torn)
             }
             Some(known) => head.position > known.position,
         };
+        let news = watched.news();
+        drop(users);
+        news.into_iter().for_each(News::tell);
         if is_behind {
             lock(&self.inner.inbox).users.insert(user.to_owned());
             self.inner.wake.notify_one();
@@ -372,6 +342,12 @@ impl Hub {
         }
     }
 
+    /// Whether anybody is watched, and whether anybody whom no check has asked for yet.
+    pub(super) fn is_watched(&self) -> (bool, bool) {
+        let users = lock(&self.inner.users);
+        (!users.watched.is_empty(), users.watched.values().any(|watched| watched.is_fresh && watched.known.is_some()))
+    }
+
     /// Every watched user that is known; with `fresh`, those that no check has asked for yet, without: the others.
     pub(super) fn watched(&self, fresh: bool) -> Vec<(String, Head)> {
         let users = lock(&self.inner.users);
@@ -394,28 +370,30 @@ impl Hub {
     /// Takes in what was read of a user; true if there is more before its head. Entries that are known already are passed
     /// over; a hole before them begins the ring anew, and the subscriptions find it in the table.
     pub(super) fn extend(&self, user: &str, page: FeedPage) -> bool {
-        let mut users = lock(&self.inner.users);
-        let users = &mut *users;
+        let mut locked = lock(&self.inner.users);
+        let users = &mut *locked;
         let Some((key, _)) = users.watched.get_key_value(user) else { return false };
         let key = Arc::clone(key);
         let Some(watched) = users.watched.get_mut(user) else { return false };
-        let Some(mut known) = watched.known else { return false };
-        let was = known;
+        let Some(was) = watched.known else { return false };
+        let mut known = was;
         for entry in page.entries {
             if entry.record.position > known.position {
                 known = Head::of(&entry.record);
-                users.rings.push(&key, Arc::new(entry));
+                let entry = Arc::new(entry);
+                watched.push(&entry);
+                users.rings.push(&key, entry);
             }
         }
         if known == was && page.head.position > known.position {
             // Nothing to be had up to there: retention was faster, or the records are gone.
             users.rings.clear(user);
             known = page.head;
+            watched.set(known);
         }
-        if known != was {
-            let epoch = watched.epoch();
-            watched.set(known, epoch);
-        }
+        let news = watched.news();
+        drop(locked);
+        news.into_iter().for_each(News::tell);
         page.head.position > known.position
     }
 
@@ -423,9 +401,22 @@ impl Hub {
     pub(super) fn set_back(&self, user: &str, head: Head) {
         let mut users = lock(&self.inner.users);
         users.rings.clear(user);
-        if let Some(watched) = users.watched.get_mut(user) {
-            let epoch = watched.epoch() + 1;
-            watched.set(head, epoch);
+        let news = users.watched.get_mut(user).and_then(|watched| {
+            watched.set_back(head);
+            watched.news()
+        });
+        drop(users);
+        news.into_iter().for_each(News::tell);
+    }
+
+    /// Ends every subscription, once it has told what there was.
+    pub(super) fn close(&self) {
+        let mut users = lock(&self.inner.users);
+        users.is_closed = true;
+        let all: Vec<_> = users.watched.values().map(|watched| Arc::clone(&watched.standing)).collect();
+        drop(users);
+        for standing in all {
+            standing.send_modify(|standing| standing.is_closed = true);
         }
     }
 
@@ -433,7 +424,7 @@ impl Hub {
         lock(&self.inner.users).rings.after(user, position, limit)
     }
 
-    pub(super) fn ring_at(&self, user: &str, position: i64) -> Option<Head> {
-        lock(&self.inner.users).rings.at(user, position).map(|entry| Head::of(&entry.record))
+    pub(super) fn ring_entry(&self, user: &str, position: i64) -> Option<Arc<Committed>> {
+        lock(&self.inner.users).rings.at(user, position).map(Arc::clone)
     }
 }

@@ -3,7 +3,7 @@
 //! The table is the truth; a notification is a hint that says whom to look at, nothing more.
 //!
 //! - [`cursor`]: where a client stands, as it is handed out and taken back
-//! - [`hub`]: who is watched, how far each is known, and `ring`, the recent entries that all subscribers share
+//! - [`hub`]: who is watched, `watched`, how far each is known, and `ring`, the recent entries that all subscribers share
 //! - [`watch`]: one subscription to one user: wait until the head passes the cursor, read the next page
 //! - `everyone`: the same for those who watch all users
 //! - `listener`: the one connection that hears notifications · `check`: the one task that reads what is new
@@ -23,6 +23,7 @@ mod control;
 mod everyone;
 mod listener;
 mod ring;
+mod watched;
 
 use std::time::Duration;
 
@@ -35,7 +36,7 @@ pub use cursor::{CursorError, FeedCursor, recorded_at};
 pub use error::FeedError;
 pub use everyone::EveryoneWatch;
 pub use hub::Hub;
-pub use watch::{Changes, Page, Watch};
+pub use watch::{Changed, Changes, Page, Watch};
 
 use crate::config::FeedConfig;
 
@@ -77,4 +78,13 @@ impl From<&FeedConfig> for FeedSettings {
 pub fn start(hub: &Hub, options: PgConnectOptions, tracker: &TaskTracker, token: &CancellationToken) {
     tracker.spawn(listener::run(hub.clone(), options, token.clone()));
     tracker.spawn(check::run(hub.clone(), token.clone()));
+    let (hub, token) = (hub.clone(), token.clone());
+    tracker.spawn(async move {
+        // In one place for all subscriptions: thousands of them waiting for one token would stand in each other's way.
+        tokio::select! {
+            biased;
+            () = hub.inner.closed.cancelled() => hub.close(),
+            () = token.cancelled() => {}
+        }
+    });
 }

@@ -11,7 +11,8 @@ use entity::task;
 use tokio::sync::watch;
 
 use super::error::{Backoff, passes};
-use super::hub::{Hub, Standing};
+use super::hub::Hub;
+use super::watched::Standing;
 use super::{FeedCursor, FeedError};
 use crate::store::{Committed, Head, StoreError};
 use crate::telemetry::Telemetry;
@@ -28,11 +29,36 @@ pub struct Page {
     pub end: Head,
 }
 
+/// A task that changed, in its latest state.
+#[derive(Debug)]
+pub enum Changed {
+    /// Read from the table.
+    Read(Box<task::Model>),
+    /// As the latest record left it.
+    Entry {
+        /// That record with the task.
+        entry: Arc<Committed>,
+        /// What [`Watch::other_mover`] says of it.
+        mover: Option<Arc<Committed>>,
+    },
+}
+
+impl Changed {
+    /// The task.
+    #[must_use]
+    pub fn task(&self) -> &task::Model {
+        match self {
+            Self::Read(task) => task,
+            Self::Entry { entry, .. } => &entry.task,
+        }
+    }
+}
+
 /// Some tasks that changed, each in its latest state.
 #[derive(Debug)]
 pub struct Changes {
     /// By position.
-    pub tasks: Vec<task::Model>,
+    pub tasks: Vec<Changed>,
     /// Everything up to here has been told with this page.
     pub end: Head,
 }
@@ -44,12 +70,14 @@ pub struct Watch {
     standing: watch::Receiver<Standing>,
     epoch: u64,
     start: Head,
+    /// What was waited for last, if it is just the next one: without a look into the ring, which all share.
+    next: Option<Arc<Committed>>,
 }
 
 impl Watch {
     pub(super) fn new(hub: Hub, user: Arc<str>, standing: watch::Receiver<Standing>) -> Self {
         let epoch = standing.borrow().epoch;
-        Self { hub, user, standing, epoch, start: Head::START }
+        Self { hub, user, standing, epoch, start: Head::START, next: None }
     }
 
     pub(super) fn starting_at(mut self, head: Head) -> Self {
@@ -84,7 +112,7 @@ impl Watch {
     /// The place a client's cursor stands on: the very record, or before the first. Else it has expired.
     pub async fn resume(&self, cursor: &FeedCursor) -> Result<Head, FeedError> {
         if cursor.is_of(&self.user) {
-            let known = [Some(Head::START), Some(self.start), self.hub.ring_at(&self.user, cursor.position())];
+            let known = [Some(Head::START), Some(self.start), self.ring_at(cursor.position())];
             if let Some(head) = known.into_iter().flatten().find(|head| cursor.stands_on(head)) {
                 return Ok(head);
             }
@@ -97,6 +125,10 @@ impl Watch {
         }
         let oldest = self.hub.within_time(self.hub.inner.store.oldest_position(&self.user)).await?;
         Err(FeedError::Expired { oldest_position: oldest })
+    }
+
+    fn ring_at(&self, position: i64) -> Option<Head> {
+        self.hub.ring_entry(&self.user, position).map(|entry| Head::of(&entry.record))
     }
 
     /// The place just before the oldest record still kept; where none is kept, where the feed stands.
@@ -112,21 +144,29 @@ impl Watch {
     /// Waits until there is something after this place.
     pub async fn moved(&mut self, from: Head) -> Result<(), FeedError> {
         loop {
-            self.still_stands(from).await?;
-            if self.standing.borrow_and_update().head.position > from.position {
+            let (head, epoch, is_closed) = {
+                let standing = self.standing.borrow_and_update();
+                let is_next = standing.head.position == from.position + 1;
+                self.next = if is_next { standing.last.upgrade() } else { None };
+                (standing.head, standing.epoch, standing.is_closed)
+            };
+            if epoch != self.epoch {
+                self.still_stands(from).await?;
+            }
+            if head.position > from.position {
                 return Ok(());
             }
-            tokio::select! {
-                changed = self.standing.changed() => changed.map_err(|_| FeedError::Closed)?,
-                () = self.hub.inner.closed.cancelled() => return Err(FeedError::Closed),
+            if is_closed {
+                return Err(FeedError::Closed);
             }
+            self.standing.changed().await.map_err(|_| FeedError::Closed)?;
         }
     }
 
     /// The next records after a place.
     pub async fn page(&mut self, after: Head) -> Result<Page, FeedError> {
         self.still_stands(after).await?;
-        if let Some(entries) = self.hub.ring_after(&self.user, after.position, PAGE) {
+        if let Some(entries) = self.ring_after(after) {
             let end = entries.last().map_or(after, |entry| Head::of(&entry.record));
             return Ok(Page { entries, end });
         }
@@ -151,7 +191,7 @@ impl Watch {
     /// those passed over is told by the oldest that is kept.
     pub async fn task_page(&mut self, task_id: &str, after: Head) -> Result<Page, FeedError> {
         self.still_stands(after).await?;
-        if let Some(mut entries) = self.hub.ring_after(&self.user, after.position, PAGE) {
+        if let Some(mut entries) = self.ring_after(after) {
             let end = entries.last().map_or(after, |entry| Head::of(&entry.record));
             entries.retain(|entry| entry.record.task_id == task_id);
             return Ok(Page { entries, end });
@@ -180,16 +220,16 @@ impl Watch {
         self.still_stands(after).await?;
         if let Some(entries) = self.near_entries(after) {
             let end = entries.last().map_or(after, |entry| Head::of(&entry.record));
-            let mut latest: HashMap<&str, &task::Model> = HashMap::new();
+            let mut latest: HashMap<&str, &Arc<Committed>> = HashMap::new();
             for entry in &entries {
-                let newest = latest.entry(&entry.task.task_id).or_insert(&entry.task);
-                if newest.position <= entry.task.position {
-                    *newest = &entry.task;
+                let newest = latest.entry(&entry.task.task_id).or_insert(entry);
+                if newest.task.position <= entry.task.position {
+                    *newest = entry;
                 }
             }
-            let mut tasks: Vec<_> = latest.into_values().cloned().collect();
-            tasks.sort_unstable_by_key(|task| task.position);
-            return Ok(Changes { tasks, end });
+            let mut tasks: Vec<_> = latest.into_values().map(Arc::clone).collect();
+            tasks.sort_unstable_by_key(|entry| entry.task.position);
+            return Ok(Changes { tasks: tasks.into_iter().map(|entry| self.changed(entry)).collect(), end });
         }
         let hub = self.hub.clone();
         hub.inner.telemetry.catch_ups.inc();
@@ -201,7 +241,7 @@ impl Watch {
             _ if read.head.position > after.position => read.head,
             _ => after,
         };
-        Ok(Changes { tasks: read.tasks, end })
+        Ok(Changes { tasks: read.tasks.into_iter().map(|task| Changed::Read(Box::new(task))).collect(), end })
     }
 
     /// One task as it is now, and where the feed stands with it.
@@ -211,25 +251,43 @@ impl Watch {
     }
 
     /// One task, if it changed after a place, in its latest state.
-    pub async fn task_change(&mut self, task_id: &str, after: Head) -> Result<(Option<task::Model>, Head), FeedError> {
+    pub async fn task_change(&mut self, task_id: &str, after: Head) -> Result<(Option<Changed>, Head), FeedError> {
         self.still_stands(after).await?;
         if let Some(entries) = self.near_entries(after) {
             let end = entries.last().map_or(after, |entry| Head::of(&entry.record));
             let changed = entries.iter().rev().find(|entry| entry.record.task_id == task_id);
-            return Ok((changed.map(|entry| (*entry.task).clone()), end));
+            return Ok((changed.map(|entry| self.changed(Arc::clone(entry))), end));
         }
         self.hub.inner.telemetry.catch_ups.inc();
         let (task, head) = self.task_now(task_id).await?;
         Ok((
-            task.filter(|task| task.position > after.position),
+            task.filter(|task| task.position > after.position).map(|task| Changed::Read(Box::new(task))),
             if head.position > after.position { head } else { after },
         ))
     }
 
+    /// What comes after a place, if it is in memory: the one that was waited for, or what is in the ring.
+    fn ring_after(&mut self, after: Head) -> Option<Vec<Arc<Committed>>> {
+        let next = self.next.take().filter(|next| next.record.position == after.position + 1);
+        next.map(|next| vec![next]).or_else(|| self.hub.ring_after(&self.user, after.position, PAGE))
+    }
+
+    fn changed(&self, entry: Arc<Committed>) -> Changed {
+        Changed::Entry { mover: self.other_mover(&entry), entry }
+    }
+
+    /// With the record that last moved an entry's task, if it is in the ring and not the entry's own: a late record moves
+    /// nothing, and a task that was read may have been moved by a later one.
+    #[must_use]
+    pub fn other_mover(&self, entry: &Committed) -> Option<Arc<Committed>> {
+        let place = entry.task.moved_position;
+        if entry.record.position == place { None } else { self.hub.ring_entry(&self.user, place) }
+    }
+
     /// All that is new, from the ring, if it is no more than a page.
-    fn near_entries(&self, after: Head) -> Option<Vec<Arc<Committed>>> {
+    fn near_entries(&mut self, after: Head) -> Option<Vec<Arc<Committed>>> {
         let behind = usize::try_from(self.standing.borrow().head.position - after.position).unwrap_or(0);
-        (behind <= PAGE).then(|| self.hub.ring_after(&self.user, after.position, PAGE))?
+        (behind <= PAGE).then(|| self.ring_after(after))?
     }
 
     /// After the table went back, each subscription looks whether its own place is still there.

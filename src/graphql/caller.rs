@@ -5,32 +5,40 @@
 //! an extension makes the library look up every field of every answer, so it is on that one alone. The other executes what
 //! has passed before.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_graphql::extensions::{Extension, ExtensionContext, ExtensionFactory, NextValidation};
 use async_graphql::parser::types::OperationType;
-use async_graphql::{Data, Executor, Request, Response, SchemaBuilder, ServerError, ValidationMode, ValidationResult};
-use futures_util::StreamExt as _;
+use async_graphql::{
+    Data, Executor, Name, Request, Response, SchemaBuilder, ServerError, ValidationMode, ValidationResult,
+};
+use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream};
+use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::sync::Semaphore;
+use tokio::task::JoinError;
 use tokio::time::{Instant, timeout_at};
 
 use super::document::{Document, Documents, Types};
 use super::errors::{code_library_error, introspection_disabled, whole_request};
 use super::limits::OperationLimits;
 use super::session::Session;
+use super::shared::{Answer, Relay, Rendered, Shape, SharedAnswers, bytes_of, lock};
 use super::{Schema, schema};
 use crate::auth::Viewer;
 use crate::config::GraphqlConfig;
 use crate::service::limits::FRAGMENT_LEVELS;
 use crate::service::rate::Rates;
+use crate::service::watch::{TaskEvent, TaskEvents};
 use crate::service::{Service, ServiceError};
 
 /// When somebody is to try again who came while everything was busy.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// A field that has to stop in time says more than we do: it gets so much longer to say it.
 const GRACE: Duration = Duration::from_millis(100);
+/// What all shared answers together may take.
+const SHARED_BYTES: u64 = 8 << 20;
 
 /// The schema over a service. Cheap to clone.
 #[derive(Clone)]
@@ -42,6 +50,7 @@ struct Shared {
     /// For what has passed validation.
     trusting: Schema,
     documents: Documents,
+    answers: SharedAnswers,
     limits: OperationLimits,
     introspection: bool,
     operation_timeout: Duration,
@@ -65,6 +74,7 @@ impl Api {
         Self(Arc::new(Shared {
             trusting: build().validation_mode(ValidationMode::Fast).finish(),
             documents,
+            answers: SharedAnswers::new(SHARED_BYTES),
             strict,
             limits: OperationLimits::new(config),
             introspection: config.introspection,
@@ -100,6 +110,47 @@ impl Shared {
         let document = self.documents.get(&request.query, &self.limits)?;
         Ok(document.operation(request.operation_name.as_deref()).map(|operation| operation.ty))
     }
+
+    fn schema(&self, is_valid: bool) -> &Schema {
+        if is_valid { &self.trusting } else { &self.strict }
+    }
+
+    /// What an event looks like; or why it cannot be told, with which its stream ends.
+    async fn render(&self, shape: &Shape, event: Result<TaskEvent, ServiceError>) -> Result<Response, Response> {
+        self.service.telemetry().rendered_events.inc();
+        let (document, deadline) = (&shape.document, Instant::now() + self.operation_timeout);
+        let mut request = Request::new("").variables(shape.variables.clone());
+        request.operation_name.clone_from(&shape.operation_name);
+        request.set_parsed_query(document.copy());
+        let is_valid = self.documents.is_valid(document, &shape.variables);
+        let ends = event.is_err();
+        let request = request.data(shape.session.until(deadline, self.operation_timeout)).data(Relay::Render(event));
+        let mut answers = self.schema(is_valid).execute_stream(request);
+        let Ok(Some(answer)) = timeout_at(deadline + GRACE, answers.next()).await else {
+            return Err(refused(whole_request(ServiceError::timeout(self.operation_timeout))));
+        };
+        self.limits.check_answer(&answer.data).map_err(refused)?;
+        if ends { Err(coded(answer)) } else { Ok(coded(answer)) }
+    }
+
+    /// The same, for all who have the same shape.
+    async fn tell(&self, shape: &Arc<Shape>, event: TaskEvent) -> Result<Answer, Response> {
+        let mut mine = None;
+        let render = async {
+            let answer = self.render(shape, Ok(event.clone())).await;
+            let rendered = answer.as_ref().ok().and_then(bytes_of).map_or(Rendered::Own, Rendered::Shared);
+            mine = Some(answer);
+            rendered
+        };
+        match self.answers.rendered(shape, &event, render).await {
+            Rendered::Shared(bytes) => Ok(Answer::Shared(bytes)),
+            Rendered::Own => match mine {
+                Some(answer) => answer,
+                None => self.render(shape, Ok(event)).await,
+            }
+            .map(own),
+        }
+    }
 }
 
 fn without_introspection<Q, M, S>(builder: SchemaBuilder<Q, M, S>) -> SchemaBuilder<Q, M, S> {
@@ -118,6 +169,7 @@ pub struct Caller {
 /// A request that may be executed.
 struct Prepared {
     request: Request,
+    document: Arc<Document>,
     ty: Option<OperationType>,
     /// Its document has passed validation, and would pass it again.
     is_valid: bool,
@@ -161,12 +213,8 @@ impl Caller {
         let limit = if is_maintenance { shared.maintenance_time } else { shared.operation_timeout };
         let deadline = Instant::now() + limit;
         let request = request.data(self.session.until(deadline, limit));
-        let request = if is_valid { request } else { request.data(document) };
-        Ok(Prepared { request, ty, is_valid, deadline, limit })
-    }
-
-    fn schema(&self, prepared: &Prepared) -> &Schema {
-        if prepared.is_valid { &self.shared.trusting } else { &self.shared.strict }
+        let request = if is_valid { request } else { request.data(Arc::clone(&document)) };
+        Ok(Prepared { request, document, ty, is_valid, deadline, limit })
     }
 
     async fn answer(&self, prepared: Prepared) -> Result<Response, ServerError> {
@@ -174,12 +222,54 @@ impl Caller {
         let Ok(_running) = shared.running.try_acquire() else {
             return Err(whole_request(ServiceError::overloaded(RETRY_AFTER)));
         };
-        let (schema, deadline, limit) = (self.schema(&prepared), prepared.deadline + GRACE, prepared.limit);
+        let (schema, deadline, limit) = (shared.schema(prepared.is_valid), prepared.deadline + GRACE, prepared.limit);
         // Boxed, as the resolvers' verbs are: every layer around copies a future as large as all that may run in it.
         let answer = timeout_at(deadline, Box::pin(schema.execute(prepared.request))).await;
         let answer = answer.map_err(|_| whole_request(ServiceError::timeout(limit)))?;
         shared.limits.check_answer(&answer.data)?;
         Ok(coded(answer))
+    }
+
+    /// What comes of a request, one after the other; what many get alike, as bytes.
+    #[must_use]
+    pub fn answers(&self, request: Request) -> BoxStream<'static, Answer> {
+        let mut prepared = match self.prepare(request) {
+            Ok(prepared) => prepared,
+            Err(error) => return stream::iter([own(refused(error))]).boxed(),
+        };
+        let request = &prepared.request;
+        let operation = prepared.document.operation(request.operation_name.as_deref());
+        let Some(inner_variables) = operation.and_then(|operation| operation.shares.clone()) else {
+            return self.responses(prepared, Arc::default()).map(own).boxed();
+        };
+        // Without what it is executed with, to which only the library holds on.
+        let mut plain = Request::new("").variables(request.variables.clone());
+        plain.operation_name.clone_from(&request.operation_name);
+        let (caller, document, slot) = (self.clone(), Arc::clone(&prepared.document), Arc::default());
+        prepared.request = prepared.request.data(Relay::HandOver(Arc::clone(&slot)));
+        let answers = self.responses(prepared, Arc::default());
+        let starting = Starting { answers, slot, caller, document, inner_variables, request: plain };
+        stream::unfold(Sharing::Starting(Box::new(starting)), Sharing::next).boxed()
+    }
+
+    fn responses(&self, prepared: Prepared, session_data: Arc<Data>) -> BoxStream<'static, Response> {
+        if prepared.ty != Some(OperationType::Subscription) {
+            let caller = self.clone();
+            return stream::once(async move { caller.answer(prepared).await.unwrap_or_else(refused) }).boxed();
+        }
+        let schema = self.shared.schema(prepared.is_valid);
+        let answers = schema.execute_stream_with_session_data(prepared.request, session_data);
+        let state = Some((answers, Arc::clone(&self.shared)));
+        // It ends with the answer that was too long, not when there would be another.
+        let bounded = stream::unfold(state, async |state| {
+            let (mut answers, shared) = state?;
+            let answer = answers.next().await?;
+            match shared.limits.check_answer(&answer.data) {
+                Ok(()) => Some((coded(answer), Some((answers, shared)))),
+                Err(error) => Some((refused(error), None)),
+            }
+        });
+        bounded.boxed()
     }
 }
 
@@ -193,31 +283,90 @@ impl Executor for Caller {
     }
 
     fn execute_stream(&self, request: Request, session_data: Option<Arc<Data>>) -> BoxStream<'static, Response> {
-        let prepared = match self.prepare(request) {
-            Ok(prepared) => prepared,
-            Err(error) => return stream::iter([refused(error)]).boxed(),
-        };
-        if prepared.ty != Some(OperationType::Subscription) {
-            let caller = self.clone();
-            return stream::once(async move { caller.answer(prepared).await.unwrap_or_else(refused) }).boxed();
+        match self.prepare(request) {
+            Ok(prepared) => self.responses(prepared, session_data.unwrap_or_default()),
+            Err(error) => stream::iter([refused(error)]).boxed(),
         }
-        let shared = Arc::clone(&self.shared);
-        let answers =
-            self.schema(&prepared).execute_stream_with_session_data(prepared.request, session_data.unwrap_or_default());
-        // What is behind an answer that is refused is dropped with it: nobody waits for another event to hear of the end.
-        let bounded = stream::unfold(Some(answers), move |answers| {
-            let shared = Arc::clone(&shared);
-            async move {
-                let mut answers = answers?;
-                let answer = coded(answers.next().await?);
-                Some(match shared.limits.check_answer(&answer.data) {
-                    Ok(()) => (answer, Some(answers)),
-                    Err(error) => (refused(error), None),
-                })
-            }
-        });
-        bounded.boxed()
     }
+}
+
+/// A subscription whose events may be shared.
+enum Sharing {
+    Starting(Box<Starting>),
+    Telling(Telling),
+    Over,
+}
+
+/// The library starts it, as every operation; what it says meanwhile is the client's own.
+struct Starting {
+    answers: BoxStream<'static, Response>,
+    slot: Arc<Mutex<Option<TaskEvents>>>,
+    caller: Caller,
+    document: Arc<Document>,
+    inner_variables: Box<[Name]>,
+    request: Request,
+}
+
+/// The library has started it and is gone; its events are told by us.
+struct Telling {
+    api: Arc<Shared>,
+    shape: Arc<Shape>,
+    events: BoxStream<'static, Result<TaskEvent, ServiceError>>,
+}
+
+impl Sharing {
+    async fn next(self) -> Option<(Answer, Self)> {
+        let mut telling = match self {
+            Self::Starting(mut starting) => match starting.answers.next().await {
+                Some(answer) => return Some((own(answer), Self::Starting(starting))),
+                None => starting.started()?,
+            },
+            Self::Telling(telling) => telling,
+            Self::Over => return None,
+        };
+        let Telling { api, shape, events } = &mut telling;
+        let told = match events.next().await? {
+            Ok(event) => {
+                if let Some(bytes) = api.answers.known(shape, &event) {
+                    Ok(Answer::Shared(bytes))
+                } else {
+                    let (api, shape) = (Arc::clone(api), Arc::clone(shape));
+                    match by_itself(async move { api.tell(&shape, event).await }.boxed()).await {
+                        Ok(told) => told,
+                        Err(error) => Err(refused(whole_request(ServiceError::internal(&error)))),
+                    }
+                }
+            }
+            Err(error) => Box::pin(api.render(shape, Err(error))).await.map(own),
+        };
+        Some(match told {
+            Ok(answer) => (answer, Self::Telling(telling)),
+            Err(last) => (own(last), Self::Over),
+        })
+    }
+}
+
+impl Starting {
+    /// Nothing where it was refused.
+    fn started(self: Box<Self>) -> Option<Telling> {
+        let Self { slot, caller: Caller { shared: api, session, .. }, document, inner_variables, request, .. } = *self;
+        let TaskEvents { user_id, events } = lock(&slot).take()?;
+        let shape = api.answers.shape(&document, &inner_variables, &request, &session, user_id);
+        Some(Telling { api, shape, events })
+    }
+}
+
+/// Runs what others may wait for. A socket whose client does not read is not asked for anything: what takes time must not
+/// depend on who asked first.
+async fn by_itself<T: Send + 'static>(mut work: BoxFuture<'static, T>) -> Result<T, JoinError> {
+    match work.as_mut().now_or_never() {
+        Some(done) => Ok(done),
+        None => tokio::spawn(work).await,
+    }
+}
+
+fn own(answer: Response) -> Answer {
+    Answer::Own(Box::new(answer))
 }
 
 fn refused(error: ServerError) -> Response {
@@ -252,5 +401,39 @@ impl Extension for NotePassed {
             document.has_passed();
         }
         result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    /// What a function's future takes.
+    fn size<A, F>(_: fn(A) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_subscription_at_rest_is_small() {
+        // Ten thousand wait like this: what is executed now and then is not kept room for.
+        assert!(size(Sharing::next) <= 1024, "{}", size(Sharing::next));
+    }
+
+    #[tokio::test]
+    async fn what_others_wait_for_goes_on_when_nobody_asks() {
+        let (begin, waits) = oneshot::channel::<()>();
+        let (end, ended) = oneshot::channel();
+        let work = async move {
+            let _ = waits.await;
+            let _ = end.send(7);
+        };
+        let mut work = Box::pin(by_itself(work.boxed()));
+        assert!(work.as_mut().now_or_never().is_none());
+        // From here on nobody asks.
+        begin.send(()).unwrap();
+        assert_eq!(ended.await, Ok(7));
+        assert!(work.await.is_ok());
     }
 }

@@ -1,6 +1,7 @@
 //! The GraphQL schema: what the contract promises, over the service's verbs.
 //!
 //! - [`Api`], [`Caller`]: the one door, for HTTP and sockets · `session`: who is asking
+//! - `shared`: an event that many get alike is executed and written once
 //! - `query`, `mutation/`, `subscription`: the three roots · `types/`: what they give · `filter`: what they take
 //! - `scalars`, `node` (global ids), `errors` (codes), `loader` (many look-ups, one read), `defaults` (of arguments),
 //!   `document/` (read once, measured, each key asked for once), `limits` (what one operation may ask for)
@@ -22,12 +23,14 @@ mod node;
 mod query;
 mod scalars;
 mod session;
+mod shared;
 mod subscription;
 mod types;
 
 use async_graphql::SDLExportOptions;
 
 pub use caller::{Api, Caller};
+pub use shared::Answer;
 
 /// The schema. It holds no state: that comes with each request's session.
 type Schema = async_graphql::Schema<query::Query, mutation::Mutation, subscription::Subscription>;

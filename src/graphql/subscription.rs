@@ -9,6 +9,7 @@ use super::errors::ApiError;
 use super::filter::{TaskFilterInput, user};
 use super::scalars::FeedCursor;
 use super::session::Session;
+use super::shared::Relay;
 use super::types::{Task, TaskRecord};
 use crate::service::{self, ServiceError};
 
@@ -28,10 +29,10 @@ pub(crate) struct TaskEvent {
 impl From<service::watch::TaskEvent> for TaskEvent {
     fn from(event: service::watch::TaskEvent) -> Self {
         Self {
-            feed_cursor: FeedCursor(event.feed_cursor),
-            record: event.record.into(),
-            task: event.task.into(),
-            is_replay: event.is_replay,
+            feed_cursor: FeedCursor(event.feed_cursor()),
+            record: event.record().clone().into(),
+            task: Task::moved(event.task().clone(), event.moved_by()),
+            is_replay: event.is_replay(),
         }
     }
 }
@@ -54,7 +55,7 @@ pub(crate) struct TaskChange {
 impl From<service::watch::TaskChange> for TaskChange {
     fn from(change: service::watch::TaskChange) -> Self {
         Self {
-            task: change.task.map(Task::from),
+            task: change.task.map(|task| Task::moved(task, change.moved_by)),
             matches_filter: change.matches_filter,
             feed_cursor: change.feed_cursor.map(FeedCursor),
             is_replay: change.is_replay,
@@ -96,12 +97,19 @@ impl Subscription {
         #[graphql(desc = "Begin with the oldest record still kept.", default_with = "OrDefault::default()")] //
         from_start: OrDefault<No>,
     ) -> Result<impl Stream<Item = Result<TaskEvent, ApiError>> + use<>, ApiError> {
+        let relay = context.data_opt::<Relay>();
+        if let Some(event) = relay.and_then(Relay::event) {
+            return Ok(until_error(event));
+        }
         let session = Session::of(context)?;
         let (user_id, task_id, after) = (user(user_id), user(task_id), cursor(after));
         let events = session
             .in_time(session.service.task_events(&session.viewer, user_id, task_id, after, from_start.get()))
             .await?;
-        Ok(until_error(events))
+        Ok(until_error(match relay {
+            Some(relay) => relay.take_over(events),
+            None => events.events,
+        }))
     }
 
     /// The state of tasks after each change. With `taskId` the current state at once, then after each change; a task that

@@ -43,6 +43,7 @@ use batches::Batches;
 
 use crate::feed::Hub;
 use crate::store::{Lanes, Store};
+use crate::telemetry::Telemetry;
 
 /// Everything a caller can do. Cheap to clone.
 #[derive(Clone)]
@@ -60,6 +61,12 @@ pub struct Service {
 }
 
 impl Service {
+    /// What is counted.
+    #[must_use]
+    pub fn telemetry(&self) -> &Telemetry {
+        self.hub.telemetry()
+    }
+
     /// The service over a store, its lanes for single saves, and the feed's hub.
     #[must_use]
     pub fn new(store: Store, lanes: Lanes, hub: Hub, settle: Duration) -> Self {

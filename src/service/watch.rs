@@ -3,33 +3,92 @@
 //! A stream ends with an error or with the server, never by itself. An outage of the database only delays it.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use async_stream::try_stream;
 use chrono::{DateTime, Utc};
 use entity::{RecordKind, task, task_record};
+use futures_util::stream::BoxStream;
 use futures_util::{Stream, StreamExt as _, future};
 
+use super::feed::feed_cursor_of;
 use super::scope::{readable_user, watchable_scope};
 use super::{Service, ServiceError, TaskFilter, input};
 use crate::auth::Viewer;
-use crate::feed::{EveryoneWatch, FeedCursor, FeedError, Hub, Watch};
-use crate::store::{Head, Scope, Store, StoreError};
+use crate::feed::{Changed, EveryoneWatch, FeedCursor, FeedError, Hub, Watch};
+use crate::store::{Committed, Head, Scope, Store, StoreError};
 use crate::telemetry::Telemetry;
 
+/// Of each subscription's live events one of so many is looked at for how long it was on its way, the first among them.
+const OBSERVED: u64 = 16;
 /// How many open cancellations are read at once.
 const CANCELLATIONS: u64 = 500;
 
-/// A record, as it happens.
+/// A record, as it happens. Cheap to clone: all subscribers have the same one.
 #[derive(Clone, Debug)]
 pub struct TaskEvent {
-    /// Resumes just after it.
-    pub feed_cursor: String,
+    entry: Arc<Committed>,
+    /// With the record that last moved the task, where that is another one.
+    mover: Option<Arc<Committed>>,
+    is_replay: bool,
+}
+
+impl TaskEvent {
     /// The record.
-    pub record: task_record::Model,
+    #[must_use]
+    pub fn record(&self) -> &task_record::Model {
+        &self.entry.record
+    }
+
     /// The task as this record left it, or later.
-    pub task: task::Model,
+    #[must_use]
+    pub fn task(&self) -> &task::Model {
+        &self.entry.task
+    }
+
+    /// The record that last moved the task, if it is at hand.
+    #[must_use]
+    pub fn moved_by(&self) -> Option<MovingRecord> {
+        MovingRecord::of(self.task(), self.mover.as_ref().unwrap_or(&self.entry))
+    }
+
     /// True while catching up.
-    pub is_replay: bool,
+    #[must_use]
+    pub fn is_replay(&self) -> bool {
+        self.is_replay
+    }
+
+    /// Resumes just after it.
+    #[must_use]
+    pub fn feed_cursor(&self) -> String {
+        feed_cursor_of(self.record())
+    }
+}
+
+/// The record that last moved a task, where it came with the change: nobody has to read it.
+#[derive(Clone, Debug)]
+pub struct MovingRecord(Arc<Committed>);
+
+impl MovingRecord {
+    fn of(task: &task::Model, entry: &Arc<Committed>) -> Option<Self> {
+        let Committed { record, .. } = &**entry;
+        let is_it = (record.position, record.recorded_at) == (task.moved_position, task.moved_at);
+        is_it.then(|| Self(Arc::clone(entry)))
+    }
+
+    /// The record.
+    #[must_use]
+    pub fn record(&self) -> &task_record::Model {
+        &self.0.record
+    }
+}
+
+/// A user's records as they happen.
+pub struct TaskEvents {
+    /// Whose.
+    pub user_id: String,
+    /// One after the other; it ends with an error or with the server.
+    pub events: BoxStream<'static, Result<TaskEvent, ServiceError>>,
 }
 
 /// A task's state after a change.
@@ -37,6 +96,8 @@ pub struct TaskEvent {
 pub struct TaskChange {
     /// None in the one event that says that the stream is live.
     pub task: Option<task::Model>,
+    /// The record that last moved it, where it is at hand.
+    pub moved_by: Option<MovingRecord>,
     /// Whether the task is in the filter now.
     pub matches_filter: bool,
     /// Everything up to here has been delivered on this stream.
@@ -74,7 +135,7 @@ impl Service {
         task_id: Option<String>,
         after: Option<String>,
         from_start: bool,
-    ) -> Result<impl Stream<Item = Result<TaskEvent, ServiceError>> + Send + use<>, ServiceError> {
+    ) -> Result<TaskEvents, ServiceError> {
         let user = readable_user(viewer, user_id)?.ok_or_else(ServiceError::forbidden)?;
         if let Some(task_id) = &task_id {
             input::id("taskId", task_id)?;
@@ -90,7 +151,8 @@ impl Service {
             None => watch.start(),
         };
         let live_from = watch.start().position;
-        Ok(until_closed(try_stream! {
+        let events = until_closed(try_stream! {
+            let mut told: u64 = 0;
             loop {
                 if place.position >= live_from {
                     watch.moved(place).await?;
@@ -102,19 +164,16 @@ impl Service {
                 place = page.end;
                 for entry in page.entries {
                     watch.telemetry().feed_events.inc();
-                    let (is_replay, recorded_at) = (entry.record.position <= live_from, entry.record.recorded_at);
-                    yield TaskEvent {
-                        feed_cursor: watch.cursor(&Head::of(&entry.record)),
-                        record: (*entry.record).clone(),
-                        task: (*entry.task).clone(),
-                        is_replay,
-                    };
-                    if !is_replay {
-                        taken(watch.telemetry(), recorded_at);
+                    let is_replay = entry.record.position <= live_from;
+                    yield TaskEvent { entry: Arc::clone(&entry), mover: watch.other_mover(&entry), is_replay };
+                    if !is_replay && told.is_multiple_of(OBSERVED) {
+                        taken(watch.telemetry(), entry.record.recorded_at);
                     }
+                    told += u64::from(!is_replay);
                 }
             }
-        }))
+        });
+        Ok(TaskEvents { user_id: user, events: events.boxed() })
     }
 
     /// Tasks as they change, merged where they change faster than they are read. One event without a task says that the
@@ -223,13 +282,19 @@ fn taken(telemetry: &Telemetry, at: DateTime<Utc>) {
     telemetry.delivery_seconds.observe(since.as_secs_f64());
 }
 
-fn change(task: task::Model, filter: &TaskFilter, feed_cursor: Option<String>, is_replay: bool) -> TaskChange {
-    TaskChange { matches_filter: filter.matches(&task), task: Some(task), feed_cursor, is_replay }
+fn change(task: Changed, filter: &TaskFilter, feed_cursor: Option<String>, is_replay: bool) -> TaskChange {
+    let (task, moved_by) = match task {
+        Changed::Read(task) => (*task, None),
+        Changed::Entry { entry, mover } => {
+            ((*entry.task).clone(), MovingRecord::of(&entry.task, mover.as_ref().unwrap_or(&entry)))
+        }
+    };
+    TaskChange { matches_filter: filter.matches(&task), task: Some(task), moved_by, feed_cursor, is_replay }
 }
 
 /// The one event without a task: all before is told.
 fn live(feed_cursor: Option<String>) -> TaskChange {
-    TaskChange { task: None, matches_filter: true, feed_cursor, is_replay: false }
+    TaskChange { task: None, moved_by: None, matches_filter: true, feed_cursor, is_replay: false }
 }
 
 fn changes_of_user(
@@ -255,7 +320,7 @@ fn changes_of_user(
                 // Before the last of a page, another task of it may still be untold: no cursor covers that.
                 let cursor = (index + 1 == last).then(|| watch.cursor(&place));
                 watch.telemetry().feed_events.inc();
-                let updated_at = task.updated_at;
+                let updated_at = task.task().updated_at;
                 yield change(task, &filter, cursor, is_replay);
                 if !is_replay {
                     taken(watch.telemetry(), updated_at);
@@ -275,7 +340,7 @@ fn changes_of_task(
         let (task, mut place) = watch.task_now(&task_id).await?;
         if let Some(task) = task {
             watch.telemetry().feed_events.inc();
-            yield change(task, &filter, Some(watch.cursor(&place)), true);
+            yield change(Changed::Read(Box::new(task)), &filter, Some(watch.cursor(&place)), true);
         }
         yield live(Some(watch.cursor(&place)));
         loop {
@@ -284,7 +349,7 @@ fn changes_of_task(
             place = end;
             if let Some(task) = task {
                 watch.telemetry().feed_events.inc();
-                let updated_at = task.updated_at;
+                let updated_at = task.task().updated_at;
                 yield change(task, &filter, Some(watch.cursor(&place)), false);
                 taken(watch.telemetry(), updated_at);
             }
@@ -301,7 +366,7 @@ fn changes_of_everyone(
         loop {
             for task in watch.next().await? {
                 watch.telemetry().feed_events.inc();
-                yield change(task::Model::clone(&task), &filter, None, false);
+                yield change(Changed::Read(Box::new(task::Model::clone(&task))), &filter, None, false);
                 taken(watch.telemetry(), task.updated_at);
             }
         }

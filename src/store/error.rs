@@ -58,7 +58,7 @@ pub(super) fn is_full_queue(message: &str) -> bool {
 /// What a fresh connection may not suffer from: an old primary that came back as a standby (25006), a cached plan or a
 /// prepared statement that a migration or a pooler took away (0A000, 26000).
 pub(super) fn is_of_the_connection(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(|error| error.code());
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
     code.is_some_and(|code| matches!(&*code, "25006" | "0A000" | "26000"))
 }
 

@@ -167,16 +167,16 @@ async fn long_outage(go_away: impl AsyncFnOnce(&mut Server)) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn somebody_elses_stopped_for_a_while() {
-    long_outage(async |host| {
+    Box::pin(long_outage(async |host| {
         host.signal(Signal::TERM);
         assert_eq!(host.ended().await.code(), Some(0));
-    })
+    }))
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn somebody_elses_killed_for_a_while() {
-    long_outage(async |host| {
+    Box::pin(long_outage(async |host| {
         host.kill();
         host.kill_postmaster();
         // Until they notice, backends without a postmaster still answer.
@@ -185,7 +185,7 @@ async fn somebody_elses_killed_for_a_while() {
             all.iter().all(|(_, line)| !line.starts_with("postgres:")).then_some(())
         })
         .await;
-    })
+    }))
     .await;
 }
 

@@ -57,7 +57,10 @@ async fn of_one_user_the_unfinished_ones_are_walked_to_their_end() {
     let mut session = database.session().await;
     // All of them run: the one asked for is the 20,050th of these.
     session
-        .execute("UPDATE task SET status = 'running', name = nullif(name, 'rare') WHERE task_id <> 't20050'")
+        .execute(
+            "UPDATE task SET status = 'running', name = nullif(name, 'rare') WHERE task_id <> 't20050';
+             UPDATE task_order SET status = 'running'",
+        )
         .await
         .unwrap();
     let service = service_of(&database);

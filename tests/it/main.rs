@@ -42,6 +42,7 @@ mod rights_disconnect;
 mod rights_strings;
 mod schema;
 mod setup;
+mod shared_events;
 mod socket_auth;
 mod socket_client;
 mod socket_hostile;

@@ -19,8 +19,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_graphql::parser::parse_query;
-use async_graphql::parser::types::{DocumentOperations, ExecutableDocument, OperationDefinition, OperationType};
-use async_graphql::{ServerError, Variables};
+use async_graphql::parser::types::{
+    DocumentOperations, ExecutableDocument, OperationDefinition, OperationType, Selection,
+};
+use async_graphql::{Name, ServerError, Variables};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
@@ -73,6 +75,8 @@ pub(crate) struct Operation {
     pub(crate) is_maintenance: bool,
     /// What it costs, where that does not depend on variables.
     cost: Option<u64>,
+    /// That its events may be shared: by all for whom these variables have the same values.
+    pub(crate) shares: Option<Box<[Name]>>,
 }
 
 impl Documents {
@@ -139,7 +143,9 @@ impl Document {
                 measure: *measure,
                 is_maintenance: is_maintenance(&parsed, &operation.node),
                 cost: None,
+                shares: None,
             };
+            operation.shares = definition(&merged, &operation).and_then(|definition| shares(&merged, definition));
             if places.is_empty() {
                 let definition = definition(&merged, &operation);
                 let none = Variables::default();
@@ -197,6 +203,15 @@ fn check_subscriptions(merged: &ExecutableDocument) -> Result<(), ServerError> {
 fn is_maintenance(document: &ExecutableDocument, operation: &OperationDefinition) -> bool {
     let is_known = |name: &&str| MAINTENANCE.contains(name);
     operation.ty == OperationType::Mutation && root_names(document, operation).iter().all(is_known)
+}
+
+/// Only what is one plain `taskEvents` can be shared: what else stands at the root may depend on the root's arguments.
+fn shares(document: &ExecutableDocument, definition: &OperationDefinition) -> Option<Box<[Name]>> {
+    let [only] = definition.selection_set.node.items.as_slice() else { return None };
+    let Selection::Field(field) = &only.node else { return None };
+    let is_plain = definition.directives.is_empty() && field.node.directives.is_empty();
+    let is_it = definition.ty == OperationType::Subscription && field.node.name.node == "taskEvents";
+    (is_plain && is_it).then(|| variables::below_root(document, &field.node.selection_set.node))
 }
 
 fn measure(document: &ExecutableDocument) -> Result<Vec<Measure>, TooDeep> {

@@ -1,8 +1,10 @@
 //! Where a document uses variables. A document that has passed validation once passes it again with any variables that
 //! these places take; where that is not certain the library validates the whole anew, so its refusals are always its own.
 
+use std::collections::BTreeSet;
+
 use async_graphql::parser::types::{Directive, ExecutableDocument, Selection, SelectionSet, Type};
-use async_graphql::{Positioned, Value, Variables};
+use async_graphql::{Name, Positioned, Value, Variables};
 use async_graphql_value::Value as Template;
 
 use super::types::{Types, root};
@@ -72,6 +74,45 @@ fn mentions_any(value: &Template) -> bool {
         Template::List(values) => values.iter().any(mentions_any),
         Template::Object(fields) => fields.values().any(mentions_any),
         _ => false,
+    }
+}
+
+/// The variables that are used below an operation's root field, and in fragments.
+pub(super) fn below_root(document: &ExecutableDocument, root: &SelectionSet) -> Box<[Name]> {
+    let mut names = BTreeSet::new();
+    mentioned_in(root, &mut names);
+    for fragment in document.fragments.values() {
+        mentioned_by(&fragment.node.directives, &mut names);
+        mentioned_in(&fragment.node.selection_set.node, &mut names);
+    }
+    names.into_iter().cloned().collect()
+}
+
+fn mentioned_in<'a>(set: &'a SelectionSet, names: &mut BTreeSet<&'a Name>) {
+    for item in &set.items {
+        mentioned_by(item.node.directives(), names);
+        match &item.node {
+            Selection::Field(field) => {
+                field.node.arguments.iter().for_each(|(_, value)| mentioned(&value.node, names));
+                mentioned_in(&field.node.selection_set.node, names);
+            }
+            Selection::InlineFragment(inline) => mentioned_in(&inline.node.selection_set.node, names),
+            Selection::FragmentSpread(_) => {}
+        }
+    }
+}
+
+fn mentioned_by<'a>(all: &'a [Positioned<Directive>], names: &mut BTreeSet<&'a Name>) {
+    let values = all.iter().flat_map(|directive| &directive.node.arguments);
+    values.for_each(|(_, value)| mentioned(&value.node, names));
+}
+
+fn mentioned<'a>(value: &'a Template, names: &mut BTreeSet<&'a Name>) {
+    match value {
+        Template::Variable(name) => _ = names.insert(name),
+        Template::List(values) => values.iter().for_each(|value| mentioned(value, names)),
+        Template::Object(fields) => fields.values().for_each(|value| mentioned(value, names)),
+        _ => {}
     }
 }
 

@@ -66,6 +66,6 @@ async fn save_batch(
     let session = Session::of(context)?;
     // Known out here, too: whether a batch that is on its way when the time is over gets there is not known.
     let record_ids = inputs.iter_mut().map(|input| *input.record_id.get_or_insert_with(uuid::Uuid::now_v7)).collect();
-    let saved = session.in_time(session.service.save_batch(&session.viewer, inputs)).await;
+    let saved = Box::pin(session.in_time(session.service.save_batch(&session.viewer, inputs))).await;
     Ok(saved.map_err(|error| error.with(Unsettled::Batch(record_ids)))?.into())
 }

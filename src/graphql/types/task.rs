@@ -8,26 +8,39 @@ use crate::graphql::errors::{Answer, ApiError};
 use crate::graphql::node::Key;
 use crate::graphql::scalars::{DateTime, Json, SafeInt};
 use crate::graphql::session::Session;
+use crate::service::watch::MovingRecord;
 use crate::service::{PageArgs, StoredStepResult};
 
 /// A task, with what of it needs a further read left for when it is asked for.
-pub(crate) struct Task(task::Model);
+pub(crate) struct Task {
+    task: task::Model,
+    /// The record that last moved it, where it came along.
+    moved_by: Option<MovingRecord>,
+}
 
 impl From<task::Model> for Task {
     fn from(task: task::Model) -> Self {
-        Self(task)
+        Self::moved(task, None)
     }
 }
 
 impl Task {
+    /// A task as a change left it, with the record that moved it if it is at hand.
+    pub(crate) fn moved(task: task::Model, moved_by: Option<MovingRecord>) -> Self {
+        Self { task, moved_by }
+    }
+
     /// For `taskStatus`, which is this field without the task.
     pub(crate) fn current_status(&self) -> TaskStatus {
-        self.0.status.into()
+        self.task.status.into()
     }
 
     /// What the record says that last moved the task; none where retention has removed it.
     async fn moved_by(&self, context: &Context<'_>) -> Result<Option<StoredStepResult>, ApiError> {
-        let record = Session::of(context)?.moved_by(&self.0).await?;
+        if let Some(moved_by) = &self.moved_by {
+            return Ok(Some(StoredStepResult::parse(&moved_by.record().result)));
+        }
+        let record = Session::of(context)?.moved_by(&self.task).await?;
         Ok(record.map(|record| StoredStepResult::parse(&record.result)))
     }
 }
@@ -37,27 +50,27 @@ impl Task {
 impl Task {
     /// Global and opaque: for `node` and for caches. It is never what an argument `taskId` asks for.
     pub(crate) async fn id(&self) -> ID {
-        Key::from(&self.0).encode()
+        Key::from(&self.task).encode()
     }
 
     /// Whose task it is.
     async fn user_id(&self) -> ID {
-        ID(self.0.user_id.clone())
+        ID(self.task.user_id.clone())
     }
 
     /// The worker's own name of the task, unique within the user.
     async fn task_id(&self) -> ID {
-        ID(self.0.task_id.clone())
+        ID(self.task.task_id.clone())
     }
 
     /// What people call it, where a worker has said so.
     async fn name(&self) -> Option<&str> {
-        self.0.name.as_deref()
+        self.task.name.as_deref()
     }
 
     /// Labels to find it by, as the worker gave them.
     async fn tags(&self) -> &[String] {
-        &self.0.tags
+        &self.task.tags
     }
 
     /// The status of the highest step recorded. CANCELLED once the task is cancelled, whatever is reported later. With
@@ -69,34 +82,34 @@ impl Task {
 
     /// Whether the status is COMPLETED, FAILED, CANCELLED or `TIMED_OUT`. A retry can move a finished task on.
     async fn is_finished(&self) -> bool {
-        self.0.status.is_finished()
+        self.task.status.is_finished()
     }
 
     /// The position of the record that last changed anything of this task. Of two states of one task the one with the
     /// higher position is the newer: a cache keeps that one.
     async fn position(&self) -> SafeInt {
-        self.0.position.into()
+        self.task.position.into()
     }
 
     /// The highest step number that a worker has reported.
     async fn step(&self) -> i32 {
-        self.0.step
+        self.task.step
     }
 
     /// How many steps there will be, where a worker has said so.
     async fn total_steps(&self) -> Option<i32> {
-        self.0.total_steps
+        self.task.total_steps
     }
 
     /// The completed distinct steps, and the fraction of the running one, over totalSteps: 0 to 1. Null while totalSteps
     /// is not known.
     async fn progress(&self) -> Option<f64> {
-        self.0.progress()
+        self.task.progress()
     }
 
     /// From the record that last moved the task; empty where that gave none.
     async fn message(&self) -> &str {
-        &self.0.message
+        &self.task.message
     }
 
     /// From the record that last moved the task: the worker's own value.
@@ -108,7 +121,7 @@ impl Task {
 
     /// From the record that last moved the task: the worker's code for what went wrong.
     async fn error_code(&self) -> Option<&str> {
-        self.0.error_code.as_deref()
+        self.task.error_code.as_deref()
     }
 
     /// From the record that last moved the task: what went wrong, in words.
@@ -119,28 +132,28 @@ impl Task {
 
     /// When its first record was appended, by the database's clock.
     async fn created_at(&self) -> DateTime {
-        self.0.created_at.into()
+        self.task.created_at.into()
     }
 
     /// When the first record that is not PENDING was appended.
     async fn started_at(&self) -> Option<DateTime> {
-        self.0.started_at.map(DateTime)
+        self.task.started_at.map(DateTime)
     }
 
     /// When its latest record was appended, by the database's clock. It never goes back, so `UPDATED_DESC` is the order of
     /// the feed.
     async fn updated_at(&self) -> DateTime {
-        self.0.updated_at.into()
+        self.task.updated_at.into()
     }
 
     /// When the record was appended that finished it; null while it goes on.
     async fn finished_at(&self) -> Option<DateTime> {
-        self.0.finished_at.map(DateTime)
+        self.task.finished_at.map(DateTime)
     }
 
     /// The request to cancel it, where there was one.
     async fn cancellation(&self) -> Option<Cancellation> {
-        Cancellation::of(&self.0)
+        Cancellation::of(&self.task)
     }
 
     /// Its steps by number: what a timeline draws.
@@ -153,7 +166,7 @@ impl Task {
         #[graphql(desc = "Only what stands before this cursor.")] before: Option<String>,
     ) -> Answer<TaskStepConnection> {
         let page = PageArgs { first, after, last, before };
-        Some(TaskStepConnection::of(context, &self.0, page).await)
+        Some(TaskStepConnection::of(context, &self.task, page).await)
     }
 
     /// Every record of the task, oldest first.
@@ -166,6 +179,6 @@ impl Task {
         #[graphql(desc = "Only what stands before this cursor.")] before: Option<String>,
     ) -> Answer<TaskRecordConnection> {
         let page = PageArgs { first, after, last, before };
-        Some(TaskRecordConnection::of_task(context, &self.0, page).await)
+        Some(TaskRecordConnection::of_task(context, &self.task, page).await)
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::alarm::Call;
 use super::close::Close;
 use crate::config::SocketConfig;
 
@@ -24,6 +25,8 @@ pub(super) enum Due {
 /// Of one socket.
 pub(super) struct Clock {
     sleep: Pin<Box<Sleep>>,
+    /// Whether it is over, or was set anew.
+    call: Call,
     /// When it wakes.
     armed: Instant,
     opened: Instant,
@@ -45,6 +48,7 @@ impl Clock {
         let armed = now + config.init_time;
         Self {
             sleep: Box::pin(sleep_until(armed)),
+            call: Call::new(),
             armed,
             opened: now,
             has_begun: false,
@@ -115,7 +119,7 @@ impl Clock {
         config: &SocketConfig,
         blocked_since: Option<Instant>,
         has_more: bool,
-        context: &mut Context<'_>,
+        context: &Context<'_>,
     ) -> Poll<Due> {
         let mut next: Option<(Instant, Due)> = None;
         let mut consider = |at: Option<Instant>, due: Due| {
@@ -148,8 +152,12 @@ impl Clock {
         if at < self.armed {
             self.arm(at);
         }
-        while self.sleep.as_mut().poll(context).is_ready() {
+        if !self.call.has_come(context) {
+            return Poll::Pending;
+        }
+        while self.sleep.as_mut().poll(&mut self.call.context()).is_ready() {
             if at <= Instant::now() {
+                self.call.again();
                 return Poll::Ready(due);
             }
             self.arm(at);
@@ -160,5 +168,6 @@ impl Clock {
     fn arm(&mut self, at: Instant) {
         self.sleep.as_mut().reset(at);
         self.armed = at;
+        self.call.again();
     }
 }

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use async_graphql::parser::types::OperationType;
-use async_graphql::{Executor as _, Request, Response, ServerError, Value as GraphQLValue};
+use async_graphql::{Request, Response, ServerError, Value as GraphQLValue};
 use axum::http::HeaderValue;
 use serde_json::Value;
 
+use super::alarm::{Alarm, Call};
 use super::clock::{Clock, Due};
 use super::close::{Close, End};
 use super::line::{Line, Message};
@@ -18,7 +19,7 @@ use super::operations::{Operations, Told};
 use super::protocol::{self, Heard, Protocol};
 use crate::auth::Viewer;
 use crate::config::SocketConfig;
-use crate::graphql::Caller;
+use crate::graphql::{Answer, Caller};
 use crate::http::Shared;
 use crate::http::answer::Refusal;
 use crate::http::connections::{Connections, Ending, Seat};
@@ -38,7 +39,7 @@ pub(super) struct Conversation<'a> {
     protocol: Protocol,
     seat: Seat,
     /// `disconnectUser`, or the end of the server.
-    ending: Pin<Box<dyn Future<Output = Ending> + Send>>,
+    ending: Alarm<Ending>,
     clock: Clock,
     handshake: Handshake,
     sign_in: Option<SignIn>,
@@ -46,6 +47,8 @@ pub(super) struct Conversation<'a> {
     member: Option<Member>,
     operations: Operations,
     queue: VecDeque<Waiting>,
+    /// Whether something may have come from the client.
+    client: Call,
 }
 
 /// What a socket keeps of the request that it began with.
@@ -101,7 +104,7 @@ impl<'a> Conversation<'a> {
         Self {
             line,
             clock: Clock::new(connections.config()),
-            ending: Box::pin(seat.ending()),
+            ending: Alarm::new(seat.ending()),
             shared,
             connections,
             protocol,
@@ -111,6 +114,7 @@ impl<'a> Conversation<'a> {
             member: None,
             operations: Operations::default(),
             queue: VecDeque::new(),
+            client: Call::new(),
         }
     }
 
@@ -168,7 +172,7 @@ impl<'a> Conversation<'a> {
         if self.clock.is_shutdown() {
             return Ok(());
         }
-        match self.ending.as_mut().poll(context) {
+        match self.ending.poll(context) {
             Poll::Pending => Ok(()),
             Poll::Ready(Ending::Disconnected) => close(Close::Disconnected),
             Poll::Ready(Ending::Shutdown) => {
@@ -199,10 +203,14 @@ impl<'a> Conversation<'a> {
     fn listen(&mut self, context: &mut Context<'_>) -> Result<bool, End> {
         // A client of the older protocol starts operations before it is let in.
         let waits = self.protocol == Protocol::Legacy && self.sign_in.is_some();
-        if waits || self.queue.len() >= QUEUE {
+        if waits || self.queue.len() >= QUEUE || !self.client.has_come(context) {
             return Ok(false);
         }
-        match self.line.poll_next(context) {
+        let heard = self.line.poll_next(&mut self.client.context());
+        if heard.is_ready() {
+            self.client.again();
+        }
+        match heard {
             Poll::Pending => Ok(false),
             Poll::Ready(Err(end)) => Err(end),
             Poll::Ready(Ok(Message::Text(text))) => self.hear(&text).map(|()| true),
@@ -381,14 +389,19 @@ impl<'a> Conversation<'a> {
             // The close that follows says it: the client starts it again wherever it comes back.
             return Ok(());
         }
-        let checked = self.check_limits(bytes).and_then(|()| self.shared.persisted.resolve(&mut request));
-        if let Err(error) = checked {
-            self.refuse_operation(id, error);
-            return Ok(());
-        }
+        // Counted before anything of it is read, as it is over HTTP.
+        let admitted = self.check_limits(bytes).and_then(|()| caller.admitted());
+        let checked = admitted.and_then(|caller| self.shared.persisted.resolve(&mut request).map(|()| caller));
+        let caller = match checked {
+            Ok(caller) => caller,
+            Err(error) => {
+                self.refuse_operation(id, error);
+                return Ok(());
+            }
+        };
         // What does not parse is refused by the caller.
         let is_subscription = matches!(self.shared.api.operation_type(&request), Ok(Some(OperationType::Subscription)));
-        let stream = caller.execute_stream(request, None);
+        let stream = caller.answers(request);
         self.operations.start(id, bytes, is_subscription, stream);
         // It may have answered before the clock is looked at.
         self.clock.operations_run(true);
@@ -419,14 +432,16 @@ impl<'a> Conversation<'a> {
     fn ask(&mut self, context: &mut Context<'_>) -> bool {
         let Poll::Ready(told) = self.operations.poll_next(context) else { return false };
         match told {
-            Told::Answer { id, mut answer, is_first } if is_first && is_refusal(&answer) => {
+            Told::Answer { id, answer: Answer::Own(mut answer), is_first } if is_first && is_refusal(&answer) => {
                 self.operations.stop(&id);
                 self.name(&mut answer.errors);
                 self.say_of(&id, self.protocol.error(&id, &answer.errors));
             }
             Told::Answer { id, mut answer, .. } => {
                 self.connections.telemetry().events_delivered.inc();
-                self.name(&mut answer.errors);
+                if let Answer::Own(answer) = &mut answer {
+                    self.name(&mut answer.errors);
+                }
                 self.say_of(&id, self.protocol.next(&id, &answer));
             }
             // The server ends it, not its source: a client that was told so would not start it again elsewhere.

@@ -3,12 +3,14 @@
 //! - this file: the handshake · `protocol`: the messages of both sub-protocols · `close`: why a socket ends, and its code
 //! - `conversation`: one socket's state machine, one task a socket · `operations`: what runs on it, served in turn
 //! - `line`: the WebSocket itself, with bounded buffers; `input`: the frames that come · `clock`: its times, by one timer
+//! - `alarm`: what is looked at only when it has called
 //!
 //! What holds everywhere: nothing is pulled from an operation while the client does not take what it was sent, so a reader
 //! that stops costs a bounded amount of memory and its feed falls back to reading from the table. To add a message: a
 //! variant of `protocol::Heard`, and what it does in `conversation`. To add a reason for closing: a variant of
 //! `close::Close`, and a row in `service::limits` where it is a limit.
 
+mod alarm;
 mod clock;
 mod close;
 mod conversation;

@@ -3,19 +3,21 @@
 //! An operation that has answered goes to the end of the queue, so one that always has something to say keeps no other one
 //! waiting; and only those are asked that have said they have something.
 
-use std::collections::HashMap;
-use std::pin::Pin;
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, Wake, Waker};
 
-use async_graphql::Response;
-use futures_util::stream::{BoxStream, FuturesUnordered};
-use futures_util::{Stream as _, StreamExt as _};
+use futures_util::StreamExt as _;
+use futures_util::stream::BoxStream;
+use futures_util::task::AtomicWaker;
+
+use crate::graphql::Answer;
 
 /// What an operation has to say.
 pub(super) enum Told {
     /// An answer; `first` says that there was none before.
-    Answer { id: Arc<str>, answer: Box<Response>, is_first: bool },
+    Answer { id: Arc<str>, answer: Answer, is_first: bool },
     /// It is over, and its id free again.
     Complete { id: Arc<str>, is_subscription: bool },
 }
@@ -23,88 +25,75 @@ pub(super) enum Told {
 /// The operations of one socket.
 #[derive(Default)]
 pub(super) struct Operations {
-    by_id: HashMap<Arc<str>, Arc<Slot>>,
-    running: FuturesUnordered<Turn>,
+    /// By number, which only rises.
+    running: Vec<Running>,
+    last: u64,
+    turns: Arc<Turns>,
     /// What their messages took together.
     bytes: usize,
 }
 
-/// An operation's stream, where it can be taken away: what it holds is given back at once when the client ends it.
-struct Slot(Mutex<Inside>);
-
-struct Inside {
-    stream: Option<BoxStream<'static, Response>>,
-    /// Of the socket's task.
-    waker: Option<Waker>,
-}
-
-impl Slot {
-    fn inside(&self) -> MutexGuard<'_, Inside> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn stop(&self) {
-        let (stream, waker) = {
-            let mut inside = self.inside();
-            (inside.stream.take(), inside.waker.take())
-        };
-        drop(stream);
-        // So that its place is cleared away.
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-    }
-}
-
 struct Running {
+    number: u64,
     id: Arc<str>,
-    slot: Arc<Slot>,
+    stream: BoxStream<'static, Answer>,
+    bell: Arc<Bell>,
+    /// Rings it.
+    waker: Waker,
     bytes: usize,
     is_subscription: bool,
     is_first: bool,
 }
 
-/// One operation until its next answer.
-struct Turn(Option<Running>);
-
-/// What came of a turn.
-enum Came {
-    Answer(Box<Response>),
-    End,
-    /// The client had ended it.
-    Stopped,
+/// Whose turn it is: the numbers of those that have something to say. Some may be gone.
+#[derive(Default)]
+struct Turns {
+    queue: Mutex<VecDeque<u64>>,
+    /// The socket's.
+    task: AtomicWaker,
 }
 
-impl Future for Turn {
-    type Output = Option<(Running, Came)>;
+impl Turns {
+    fn queue(&self) -> MutexGuard<'_, VecDeque<u64>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let Some(running) = &self.0 else { return Poll::Ready(None) };
-        let came = {
-            let mut inside = running.slot.inside();
-            match inside.stream.as_mut().map(|stream| stream.poll_next_unpin(context)) {
-                None => Came::Stopped,
-                Some(Poll::Ready(Some(answer))) => Came::Answer(Box::new(answer)),
-                Some(Poll::Ready(None)) => Came::End,
-                Some(Poll::Pending) => {
-                    inside.waker = Some(context.waker().clone());
-                    return Poll::Pending;
-                }
-            }
-        };
-        Poll::Ready(self.0.take().map(|running| (running, came)))
+/// By which an operation says that it has something to say.
+struct Bell {
+    number: u64,
+    is_queued: AtomicBool,
+    turns: Arc<Turns>,
+}
+
+impl Bell {
+    fn queue(&self) {
+        if !self.is_queued.swap(true, Ordering::AcqRel) {
+            self.turns.queue().push_back(self.number);
+        }
+    }
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.queue();
+        self.turns.task.wake();
     }
 }
 
 impl Operations {
-    /// How many there are, together with those whose place is not cleared away yet.
+    /// How many there are.
     pub(super) fn len(&self) -> usize {
         self.running.len()
     }
 
     /// Whether none is running.
     pub(super) fn is_empty(&self) -> bool {
-        self.by_id.is_empty()
+        self.running.is_empty()
     }
 
     /// What their messages took together.
@@ -113,64 +102,75 @@ impl Operations {
     }
 
     pub(super) fn contains(&self, id: &str) -> bool {
-        self.by_id.contains_key(id)
+        self.running.iter().any(|running| *running.id == *id)
     }
 
     /// Begins one. Its id must be free.
-    pub(super) fn start(
-        &mut self,
-        id: &str,
-        bytes: usize,
-        is_subscription: bool,
-        stream: BoxStream<'static, Response>,
-    ) {
-        let id: Arc<str> = Arc::from(id);
-        let slot = Arc::new(Slot(Mutex::new(Inside { stream: Some(stream), waker: None })));
-        self.by_id.insert(Arc::clone(&id), Arc::clone(&slot));
+    pub(super) fn start(&mut self, id: &str, bytes: usize, is_subscription: bool, stream: BoxStream<'static, Answer>) {
+        self.last += 1;
+        let number = self.last;
+        let bell = Arc::new(Bell { number, is_queued: AtomicBool::new(false), turns: Arc::clone(&self.turns) });
+        bell.queue();
         self.bytes += bytes;
-        self.running.push(Turn(Some(Running { id, slot, bytes, is_subscription, is_first: true })));
+        let (id, waker) = (Arc::from(id), Arc::clone(&bell).into());
+        // Most sockets have one.
+        self.running.reserve_exact(1);
+        self.running.push(Running { number, id, stream, bell, waker, bytes, is_subscription, is_first: true });
     }
 
-    /// Ends one, if it is still running: nothing more comes of it.
+    /// Ends one, if it is still running: what it holds is given back at once, and nothing more comes of it.
     pub(super) fn stop(&mut self, id: &str) {
-        if let Some(slot) = self.by_id.remove(id) {
-            slot.stop();
+        if let Some(place) = self.running.iter().position(|running| *running.id == *id) {
+            self.remove(place);
         }
+    }
+
+    fn remove(&mut self, place: usize) -> Running {
+        let running = self.running.remove(place);
+        self.bytes -= running.bytes;
+        running
     }
 
     /// The next that has something to say. Pending, too, while there is none.
     pub(super) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Told> {
-        loop {
-            let turn = ready!(Pin::new(&mut self.running).poll_next(context));
-            let Some(turn) = turn else { return Poll::Pending };
-            let Some((mut running, came)) = turn else { continue };
-            let id = Arc::clone(&running.id);
-            match came {
-                Came::Answer(answer) => {
+        // First: who rings from now on wakes the task.
+        self.turns.task.register(context.waker());
+        // Each once: one that only steps aside for others must not be asked again before they had their turn.
+        let due = self.turns.queue().len();
+        for _ in 0..due {
+            let Some(number) = self.turns.queue().pop_front() else { break };
+            let Ok(place) = self.running.binary_search_by_key(&number, |running| running.number) else { continue };
+            let Some(running) = self.running.get_mut(place) else { continue };
+            running.bell.is_queued.store(false, Ordering::Release);
+            match running.stream.poll_next_unpin(&mut Context::from_waker(&running.waker)) {
+                Poll::Pending => {}
+                Poll::Ready(Some(answer)) => {
+                    running.bell.queue();
                     let is_first = std::mem::replace(&mut running.is_first, false);
-                    self.running.push(Turn(Some(running)));
-                    return Poll::Ready(Told::Answer { id, answer, is_first });
+                    return Poll::Ready(Told::Answer { id: Arc::clone(&running.id), answer, is_first });
                 }
-                Came::End => {
-                    self.bytes -= running.bytes;
-                    self.by_id.remove(&id);
-                    return Poll::Ready(Told::Complete { id, is_subscription: running.is_subscription });
+                Poll::Ready(None) => {
+                    let Running { id, is_subscription, .. } = self.remove(place);
+                    return Poll::Ready(Told::Complete { id, is_subscription });
                 }
-                Came::Stopped => self.bytes -= running.bytes,
             }
         }
+        if !self.turns.queue().is_empty() {
+            context.waker().wake_by_ref();
+        }
+        Poll::Pending
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use async_graphql::Value;
+    use async_graphql::{Response, Value};
     use futures_util::{FutureExt as _, future::poll_fn, stream};
 
     use super::*;
 
-    fn answers(many: usize) -> BoxStream<'static, Response> {
-        stream::repeat_with(|| Response::new(Value::Null)).take(many).boxed()
+    fn answers(many: usize) -> BoxStream<'static, Answer> {
+        stream::repeat_with(|| Answer::Own(Box::new(Response::new(Value::Null)))).take(many).boxed()
     }
 
     fn next(operations: &mut Operations) -> Option<(String, bool)> {
@@ -195,11 +195,24 @@ mod tests {
     }
 
     #[test]
+    fn one_that_steps_aside_lets_the_task_go_on() {
+        let mut operations = Operations::default();
+        let aside = stream::poll_fn(|context: &mut Context<'_>| {
+            context.waker().wake_by_ref();
+            Poll::<Option<Answer>>::Pending
+        });
+        operations.start("aside", 1, true, aside.boxed());
+        assert_eq!(next(&mut operations), None);
+        operations.start("once", 1, false, answers(1));
+        assert_eq!(next(&mut operations), Some(("once".to_owned(), false)));
+    }
+
+    #[test]
     fn what_is_stopped_is_dropped_at_once_and_says_nothing_more() {
         let mut operations = Operations::default();
         let held = Arc::new(());
         let holds = Arc::clone(&held);
-        let stream = stream::pending::<Response>().map(move |answer| {
+        let stream = stream::pending::<Answer>().map(move |answer| {
             let _ = &holds;
             answer
         });
@@ -208,7 +221,7 @@ mod tests {
         operations.stop("a");
         assert_eq!(Arc::strong_count(&held), 1);
         assert!(operations.is_empty());
-        // Its id is free, before its place is cleared away.
+        // Its id is free.
         operations.start("a", 5, true, answers(0));
         assert_eq!(next(&mut operations), Some(("a".to_owned(), true)));
         assert_eq!((operations.len(), operations.bytes()), (0, 0));

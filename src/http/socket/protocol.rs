@@ -3,17 +3,22 @@
 
 use std::borrow::Cow;
 
-use async_graphql::{Request, Response, ServerError};
+use async_graphql::{Request, ServerError};
 use axum::http::HeaderMap;
 use axum::http::header::SEC_WEBSOCKET_PROTOCOL;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::graphql::Answer;
 use crate::http::request::Params;
 
 /// Bytes of an operation's id. The document sets no limit; each message about an operation repeats it.
 pub(super) const ID_BYTES: usize = 255;
+
+/// What a message about an operation takes beside its id and its payload. Exactly: what has room to spare is allocated again
+/// on its way.
+const FRAME: usize = 34;
 
 /// A sub-protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,9 +105,21 @@ impl Protocol {
         write(&Message::<()> { id: None, kind, payload: None })
     }
 
-    pub(super) fn next(self, id: &str, answer: &Response) -> Vec<u8> {
+    pub(super) fn next(self, id: &str, answer: &Answer) -> Vec<u8> {
         let kind = if self == Self::Transport { "next" } else { "data" };
-        write(&Message { id: Some(id), kind, payload: Some(answer) })
+        match answer {
+            Answer::Own(answer) => write(&Message { id: Some(id), kind, payload: Some(answer) }),
+            Answer::Shared(payload) => {
+                let mut text = Vec::with_capacity(payload.len() + id.len() + FRAME);
+                write_into(&mut text, &Message::<()> { id: Some(id), kind, payload: None });
+                // In the place of the brace that ends it.
+                text.pop();
+                text.extend_from_slice(br#","payload":"#);
+                text.extend_from_slice(payload);
+                text.push(b'}');
+                text
+            }
+        }
     }
 
     pub(super) fn error(self, id: &str, errors: &[ServerError]) -> Vec<u8> {
@@ -141,13 +158,17 @@ struct Message<'a, P> {
 
 fn write<P: Serialize>(message: &Message<'_, P>) -> Vec<u8> {
     let mut text = Vec::with_capacity(256);
-    if let Err(error) = serde_json::to_writer(&mut text, message) {
+    write_into(&mut text, message);
+    text
+}
+
+fn write_into<P: Serialize>(text: &mut Vec<u8>, message: &Message<'_, P>) {
+    if let Err(error) = serde_json::to_writer(&mut *text, message) {
         // GraphQL's values are all JSON; a message cut short would end the socket.
         tracing::error!(%error, "a message cannot be written as JSON");
         text.clear();
         text.extend_from_slice(br#"{"type":"pong"}"#);
     }
-    text
 }
 
 fn is_object(text: &str) -> bool {
@@ -231,9 +252,15 @@ mod tests {
     #[test]
     fn each_sub_protocol_has_its_own_words() {
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        let answer = Response::new(async_graphql::Value::from(1));
-        assert_eq!(text(Protocol::Transport.next("a", &answer)), r#"{"id":"a","type":"next","payload":{"data":1}}"#);
-        assert_eq!(text(Protocol::Legacy.next("a", &answer)), r#"{"id":"a","type":"data","payload":{"data":1}}"#);
+        let own = Answer::Own(Box::new(async_graphql::Response::new(async_graphql::Value::from(1))));
+        for answer in [own, Answer::Shared((*br#"{"data":1}"#).into())] {
+            for (id, written) in [("a", "a"), ("\"\n", "\\\"\\n")] {
+                for (protocol, kind) in [(Protocol::Transport, "next"), (Protocol::Legacy, "data")] {
+                    let expected = format!(r#"{{"id":"{written}","type":"{kind}","payload":{{"data":1}}}}"#);
+                    assert_eq!(text(protocol.next(id, &answer)), expected);
+                }
+            }
+        }
         assert_eq!(text(Protocol::Transport.ping()), r#"{"type":"ping"}"#);
         assert_eq!(text(Protocol::Legacy.ping()), r#"{"type":"ka"}"#);
         assert!(Protocol::Legacy.read(r#"{"type":"start","id":"1","payload":{"query":"{a}"}}"#).is_ok());

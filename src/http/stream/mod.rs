@@ -14,7 +14,7 @@ mod sse;
 
 use std::time::Duration;
 
-use async_graphql::{Executor as _, Request, Response as Answer, ServerError};
+use async_graphql::{Request, Response as Answer, ServerError};
 use axum::body::Body;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
@@ -29,7 +29,7 @@ use super::answer::{self, Refusal};
 use super::connections::{Full, Seat};
 use super::request_id;
 use crate::auth::AuthError;
-use crate::graphql::Caller;
+use crate::graphql::{Answer as Told, Caller};
 use pump::Pump;
 
 /// What a stream's operation is, and who asked for it.
@@ -87,10 +87,21 @@ impl Format {
     }
 
     /// One result.
+    fn told(self, out: &mut Vec<u8>, told: &Told) {
+        match told {
+            Told::Shared(json) => self.text(out, json),
+            Told::Own(answer) => self.result(out, answer),
+        }
+    }
+
     fn result(self, out: &mut Vec<u8>, answer: &Answer) {
+        self.text(out, &answer::text(answer));
+    }
+
+    fn text(self, out: &mut Vec<u8>, json: &[u8]) {
         match self {
-            Self::Events => sse::result(out, &answer::text(answer)),
-            Self::Multipart => multipart::result(out, &answer::text(answer)),
+            Self::Events => sse::result(out, json),
+            Self::Multipart => multipart::result(out, json),
         }
     }
 
@@ -106,10 +117,11 @@ impl Format {
 /// The response to an operation whose results come one by one.
 pub(super) fn open(format: Format, operation: Operation, seat: Seat, sockets: &Sockets) -> Response {
     let Operation { caller, request, is_subscription, remaining, request_id } = operation;
-    let answers = caller.execute_stream(request, None);
-    let answers = answers.map(move |mut answer| {
-        request_id::name(&mut answer.errors, request_id.as_ref());
-        answer
+    let answers = caller.answers(request).map(move |mut told| {
+        if let Told::Own(answer) = &mut told {
+            request_id::name(&mut answer.errors, request_id.as_ref());
+        }
+        told
     });
     let answers = answers.boxed();
     let (pieces, body) = mpsc::channel(1);

@@ -17,6 +17,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, tim
 
 use super::{Format, signed_out, sse};
 use crate::auth::AuthError;
+use crate::graphql::Answer as Told;
 use crate::http::connections::{Ending, Seat};
 use crate::telemetry::Telemetry;
 
@@ -63,7 +64,7 @@ pub(super) struct Pump {
 
 /// What comes next in a body.
 enum Next {
-    Answer(Option<Answer>),
+    Answer(Option<Told>),
     KeepAlive,
     SignedOut(Answer),
     Gone,
@@ -71,14 +72,14 @@ enum Next {
 
 impl Pump {
     /// Until the operation, the client, the token or the server ends.
-    pub(super) async fn run(self, answers: BoxStream<'static, Answer>) {
+    pub(super) async fn run(self, answers: BoxStream<'static, Told>) {
         let telemetry = self.seat.connections().telemetry().clone();
         telemetry.streams.inc();
         self.move_all(answers).await;
         telemetry.streams.dec();
     }
 
-    async fn move_all(self, answers: BoxStream<'static, Answer>) {
+    async fn move_all(self, answers: BoxStream<'static, Told>) {
         let mut answers = answers.fuse();
         let Self { format, is_subscription, remaining, pieces, seat } = self;
         let (config, telemetry) = (seat.connections().config(), seat.connections().telemetry());
@@ -114,7 +115,7 @@ impl Pump {
                     let mut answer = Some(answer);
                     let mut count = 0;
                     while let Some(told) = answer {
-                        format.result(&mut bytes, &told);
+                        format.told(&mut bytes, &told);
                         count += 1;
                         let is_full = bytes.len() >= PIECE_BYTES;
                         answer = if is_full { None } else { answers.next().now_or_never().flatten() };

@@ -96,7 +96,7 @@ impl Server {
     ) -> Result<Events, ServiceError> {
         let (viewer, user, task) = (Viewer::admin(), Some(user.to_owned()), task.map(str::to_owned));
         let events = self.service.task_events(&viewer, user, task, after, from_start).await?;
-        Ok(Box::pin(events))
+        Ok(events.events)
     }
 
     async fn changes(&self, user: Option<&str>, task: Option<&str>, after: Option<String>) -> Changes {
@@ -165,7 +165,7 @@ async fn next<T>(stream: &mut (impl Stream<Item = Result<T, ServiceError>> + Unp
 async fn positions(events: &mut Events, count: usize) -> Vec<i64> {
     let mut seen = Vec::new();
     while seen.len() < count {
-        seen.push(next(events).await.unwrap().record.position);
+        seen.push(next(events).await.unwrap().record().position);
     }
     seen
 }

@@ -67,12 +67,12 @@ async fn replay_ends_where_live_begins_and_each_cursor_resumes_after_its_own_rec
     let mut cursors = Vec::new();
     for position in 1..=RECORDS {
         let event = next(&mut events).await.unwrap();
-        assert_eq!((event.record.position, event.is_replay), (position, true));
-        cursors.push(event.feed_cursor);
+        assert_eq!((event.record().position, event.is_replay()), (position, true));
+        cursors.push(event.feed_cursor());
     }
     server.save("u", &["a"]).await;
     let event = next(&mut events).await.unwrap();
-    assert_eq!((event.record.position, event.is_replay), (13, false));
+    assert_eq!((event.record().position, event.is_replay()), (13, false));
     for (index, cursor) in cursors.into_iter().enumerate() {
         let mut events = server.events("u", Some(cursor)).await;
         assert_eq!(positions(&mut events, 1).await, [i64::try_from(index).unwrap() + 2]);
@@ -242,13 +242,13 @@ async fn subscribers_that_come_while_writers_run_miss_nothing_and_get_nothing_tw
             while last < ALL {
                 let event = next(&mut events).await.unwrap();
                 assert!(
-                    event.record.position == last + 1 || is_first && event.record.position > last,
+                    event.record().position == last + 1 || is_first && event.record().position > last,
                     "{} after {last}",
-                    event.record.position,
+                    event.record().position,
                 );
-                assert!(event.task.position >= event.record.position);
+                assert!(event.task().position >= event.record().position);
                 is_first = false;
-                last = event.record.position;
+                last = event.record().position;
             }
         });
         tokio::task::yield_now().await;

@@ -27,7 +27,7 @@ async fn what_psql_or_another_server_writes_arrives_without_the_check() {
     for position in (1..=10).step_by(2) {
         let began = Instant::now();
         insert(&mut session, "u", "a").await;
-        let seen = next(&mut events).await.unwrap().record.position;
+        let seen = next(&mut events).await.unwrap().record().position;
         let merged = next(&mut changes).await.unwrap().task.unwrap().position;
         let told = next(&mut all).await.unwrap().task.unwrap().position;
         assert!(began.elapsed() < SOON, "psql: {:?}", began.elapsed());
@@ -35,7 +35,7 @@ async fn what_psql_or_another_server_writes_arrives_without_the_check() {
 
         let began = Instant::now();
         other.save("u", &["a"]).await;
-        let seen = next(&mut events).await.unwrap().record.position;
+        let seen = next(&mut events).await.unwrap().record().position;
         let merged = next(&mut changes).await.unwrap().task.unwrap().position;
         let told = next(&mut all).await.unwrap().task.unwrap().position;
         assert!(began.elapsed() < SOON, "the other server: {:?}", began.elapsed());

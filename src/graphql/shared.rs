@@ -1,0 +1,232 @@
+//! One execution and one serialisation for all who get the same.
+//!
+//! What an event of `taskEvents` looks like depends on the event and on the [`Shape`] of the subscription, which leaves out
+//! its root's arguments: who resumes from a cursor is told the same as who was there all the time. The library starts each
+//! subscription as ever, with its rights, limits and errors; then the stream behind it is taken out of its hands
+//! ([`Relay::HandOver`]), and each event is put back into a request of its own ([`Relay::Render`]), once for all
+//! subscribers of a shape. So the answers are the library's, byte for byte.
+//!
+//! Shared is only what came without any error, live, and is not long. Everything else is told to each by itself.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use async_graphql::{Name, Request, Response, Variables};
+use futures_util::StreamExt as _;
+use futures_util::stream::{self, BoxStream};
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+use uuid::Uuid;
+
+use super::document::Document;
+use super::session::Session;
+use crate::auth::{Role, Viewer};
+use crate::service::ServiceError;
+use crate::service::watch::{TaskEvent, TaskEvents};
+
+/// A longer answer is told to each by itself.
+const MOST_BYTES: usize = 64 << 10;
+/// About what an answer takes beside its bytes.
+const OVERHEAD: u64 = 128;
+/// How many answers the cache makes room for at first.
+const ANSWERS: usize = 256;
+/// With fewer shapes none is looked for that is gone.
+const FEW_SHAPES: usize = 64;
+
+/// An answer of a stream.
+#[derive(Debug)]
+pub enum Answer {
+    /// `{"data":…}` as JSON, without any error: the same for many.
+    Shared(Arc<[u8]>),
+    /// One client's own.
+    Own(Box<Response>),
+}
+
+type Event = Result<TaskEvent, ServiceError>;
+type Events = BoxStream<'static, Event>;
+
+/// In a request's data: what the root of `taskEvents` does other than to stream events.
+pub(super) enum Relay {
+    /// Gives its stream away.
+    HandOver(Arc<Mutex<Option<TaskEvents>>>),
+    /// Tells this one event.
+    Render(Event),
+}
+
+impl Relay {
+    /// The one event that is to be told.
+    pub(super) fn event(&self) -> Option<Events> {
+        match self {
+            Self::HandOver(_) => None,
+            Self::Render(event) => Some(stream::iter([event.clone()]).boxed()),
+        }
+    }
+
+    /// Takes the stream; what is left has no event.
+    pub(super) fn take_over(&self, events: TaskEvents) -> Events {
+        if let Self::HandOver(slot) = self {
+            *lock(slot) = Some(events);
+        }
+        stream::empty().boxed()
+    }
+}
+
+/// All that an event's answer depends on beside the event.
+pub(super) struct Shape {
+    number: u64,
+    pub(super) document: Arc<Document>,
+    pub(super) operation_name: Option<String>,
+    /// Those of the first who asked: the others' may differ only at the root.
+    pub(super) variables: Variables,
+    /// Of the first; the others have the same rights.
+    pub(super) session: Session,
+}
+
+/// The same, to be compared.
+#[derive(PartialEq, Eq, Hash)]
+struct Key {
+    /// Its place in memory: as long as a shape lives, it keeps its document.
+    document: usize,
+    operation_name: Option<String>,
+    /// As JSON.
+    inner_variables: String,
+    viewer: (Option<String>, Role),
+    user_id: String,
+}
+
+/// The same event for the same shape. The record's id tells apart what stood at this place before the table went back.
+type Place = (u64, i64, Uuid);
+
+/// What became of an event for a shape.
+#[derive(Clone)]
+pub(super) enum Rendered {
+    /// For everybody.
+    Shared(Arc<[u8]>),
+    /// Everybody has to do it again.
+    Own,
+}
+
+#[derive(Clone)]
+struct ByBytes;
+
+impl Weighter<Place, Rendered> for ByBytes {
+    fn weight(&self, _: &Place, rendered: &Rendered) -> u64 {
+        match rendered {
+            Rendered::Shared(bytes) => u64::try_from(bytes.len()).unwrap_or(u64::MAX / 2) + OVERHEAD,
+            Rendered::Own => OVERHEAD,
+        }
+    }
+}
+
+/// The shapes that are subscribed to, and their latest answers.
+pub(super) struct SharedAnswers {
+    shapes: Mutex<Shapes>,
+    kept: Cache<Place, Rendered, ByBytes>,
+}
+
+#[derive(Default)]
+struct Shapes {
+    by_key: HashMap<Key, Weak<Shape>>,
+    last: u64,
+    /// With so many those that are gone are taken out.
+    sweep_at: usize,
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing in here panics half-way.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl SharedAnswers {
+    /// With so many bytes of answers.
+    pub(super) fn new(bytes: u64) -> Self {
+        Self { shapes: Mutex::default(), kept: Cache::with_weighter(ANSWERS, bytes, ByBytes) }
+    }
+
+    /// The shape of a subscription, which others may have, too.
+    pub(super) fn shape(
+        &self,
+        document: &Arc<Document>,
+        inner_variables: &[Name],
+        request: &Request,
+        session: &Session,
+        user_id: String,
+    ) -> Arc<Shape> {
+        let Viewer { user_id: own_id, role, .. } = &session.viewer;
+        // One that is not given is not the same as null.
+        let given = inner_variables.iter().filter_map(|name| Some((name, request.variables.get(name)?)));
+        let given: Vec<_> = given.collect();
+        let key = Key {
+            document: Arc::as_ptr(document).addr(),
+            operation_name: request.operation_name.clone(),
+            // What cannot be written is compared as its own words.
+            inner_variables: serde_json::to_string(&given).unwrap_or_else(|_| format!("{given:?}")),
+            viewer: (own_id.clone(), *role),
+            user_id,
+        };
+        let mut shapes = lock(&self.shapes);
+        if let Some(shape) = shapes.by_key.get(&key).and_then(Weak::upgrade) {
+            return shape;
+        }
+        shapes.last += 1;
+        let shape = Arc::new(Shape {
+            number: shapes.last,
+            document: Arc::clone(document),
+            operation_name: request.operation_name.clone(),
+            variables: request.variables.clone(),
+            session: session.clone(),
+        });
+        shapes.by_key.insert(key, Arc::downgrade(&shape));
+        if shapes.by_key.len() >= shapes.sweep_at {
+            shapes.by_key.retain(|_, shape| shape.strong_count() > 0);
+            shapes.sweep_at = FEW_SHAPES.max(2 * shapes.by_key.len());
+        }
+        shape
+    }
+
+    /// What others were told of an event, or what `render` makes of it now, once for all who ask meanwhile. Nothing is kept
+    /// of a replay, which may show what was read long after the event; nor where nobody else would ask.
+    pub(super) async fn rendered(
+        &self,
+        shape: &Arc<Shape>,
+        event: &TaskEvent,
+        render: impl Future<Output = Rendered>,
+    ) -> Rendered {
+        let is_alone = Arc::strong_count(shape) == 1;
+        if is_alone || event.is_replay() {
+            return render.await;
+        }
+        let place = shape.place(event);
+        let made = self.kept.get_or_insert_async(&place, async { Ok::<_, Infallible>(render.await) });
+        made.await.unwrap_or(Rendered::Own)
+    }
+
+    /// What others were told of an event.
+    pub(super) fn known(&self, shape: &Shape, event: &TaskEvent) -> Option<Arc<[u8]>> {
+        if event.is_replay() {
+            return None;
+        }
+        match self.kept.get(&shape.place(event))? {
+            Rendered::Shared(bytes) => Some(bytes),
+            Rendered::Own => None,
+        }
+    }
+}
+
+impl Shape {
+    fn place(&self, event: &TaskEvent) -> Place {
+        (self.number, event.record().position, event.record().record_id)
+    }
+}
+
+/// An answer as bytes for everybody, if it is one for everybody.
+pub(super) fn bytes_of(answer: &Response) -> Option<Arc<[u8]>> {
+    if !answer.errors.is_empty() || !answer.extensions.is_empty() {
+        return None;
+    }
+    let mut text = br#"{"data":"#.to_vec();
+    serde_json::to_writer(&mut text, &answer.data).ok()?;
+    text.push(b'}');
+    (text.len() <= MOST_BYTES).then(|| text.into())
+}
