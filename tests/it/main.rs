@@ -16,6 +16,7 @@ mod append;
 mod audits;
 mod auth;
 mod cancel_many;
+mod cancel_rules;
 mod clients;
 mod config;
 mod demo;

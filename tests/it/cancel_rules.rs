@@ -1,0 +1,88 @@
+//! Cancelling at its edges: after a restart, twice in one call, and beside an INSERT in one statement of plain SQL.
+
+use std::time::Duration;
+
+use entity::TaskStatus;
+use sqlx::Executor;
+use taskwire::store::{CancelOutcome, CancelTerms, NewCancellation, NewRecord, TaskDetails};
+use uuid::Uuid;
+
+use super::support::{TestDatabase, record, store_of};
+
+fn terms() -> CancelTerms {
+    CancelTerms { reason: None, requested_by: None, force: false, settle: Duration::ZERO }
+}
+
+fn cancellation() -> NewCancellation {
+    NewCancellation { user_id: "ann".to_owned(), task_id: "t".to_owned(), record_id: Uuid::now_v7() }
+}
+
+async fn count(database: &TestDatabase, sql: &'static str) -> i64 {
+    sqlx::query_scalar(sql).fetch_one(&mut database.session().await).await.unwrap()
+}
+
+#[tokio::test]
+async fn after_a_restart_old_readers_still_see_it_last() {
+    let database = TestDatabase::new().await;
+    let store = store_of(&database);
+    let failed = |step| NewRecord { status: TaskStatus::Failed, ..record("ann", "t", step) };
+    let again = NewRecord {
+        status: TaskStatus::Running,
+        details: Some(TaskDetails { restart: true, ..TaskDetails::default() }),
+        ..record("ann", "t", 1)
+    };
+    store.save_batch(&[record("ann", "t", 1), failed(5), again]).await.unwrap();
+    let cancelled = store.cancel(&[cancellation()], &terms()).await.unwrap();
+    assert_eq!(cancelled[0].outcome, CancelOutcome::Cancelled);
+    let last: (i32, String) = sqlx::query_as("SELECT step, status FROM task_history ORDER BY step DESC LIMIT 1")
+        .fetch_one(&mut database.session().await)
+        .await
+        .unwrap();
+    assert_eq!(last, (6, "cancelled".to_owned()));
+}
+
+#[tokio::test]
+async fn asked_for_twice_in_one_call_a_task_is_cancelled_once() {
+    let database = TestDatabase::new().await;
+    let store = store_of(&database);
+    let running = NewRecord { status: TaskStatus::Running, ..record("ann", "t", 1) };
+    store.save_batch(&[running]).await.unwrap();
+    let cancelled = store.cancel(&[cancellation(), cancellation()], &terms()).await.unwrap();
+    let outcomes: Vec<_> = cancelled.iter().map(|one| one.outcome).collect();
+    assert_eq!(outcomes, [CancelOutcome::Cancelled, CancelOutcome::AlreadyCancelled]);
+    assert_eq!(count(&database, "SELECT count(*) FROM task_record WHERE kind = 'cancellation_requested'").await, 1);
+}
+
+#[tokio::test]
+async fn an_insert_and_a_cancellation_of_plain_sql_share_one_statement() {
+    let database = TestDatabase::new().await;
+    let store = store_of(&database);
+    let running = NewRecord { status: TaskStatus::Running, ..record("ann", "t", 1) };
+    store.save_batch(&[running]).await.unwrap();
+    let both = "WITH reported AS (
+            INSERT INTO task_history (user_id, task_id, step, result, status)
+            SELECT 'ann', 'other', step, '{}', 'running' FROM generate_series(1, 3) step RETURNING id
+        ) UPDATE task_history SET status = 'cancelled' WHERE user_id = 'ann' AND task_id = 't'";
+    database.session().await.execute(both).await.unwrap();
+    assert_eq!(count(&database, "SELECT count(*) FROM task_record WHERE task_id = 'other' AND kind = 'step'").await, 3);
+    assert_eq!(count(&database, "SELECT count(*) FROM task WHERE task_id = 't' AND status = 'cancelled'").await, 1);
+    assert_eq!(count(&database, "SELECT count(*) FROM task_inbox").await, 0);
+}
+
+/// What the lists walk says the same as the tasks.
+#[tokio::test]
+async fn the_order_of_the_lists_follows_every_writer() {
+    let database = TestDatabase::new().await;
+    let store = store_of(&database);
+    let batch: Vec<_> = (0..40).map(|number| record("ann", &format!("t{}", number % 7), number)).collect();
+    store.save_batch(&batch).await.unwrap();
+    let cancelled = NewCancellation { task_id: "t3".to_owned(), ..cancellation() };
+    store.cancel(&[cancelled], &CancelTerms { force: true, ..terms() }).await.unwrap();
+    let insert =
+        "INSERT INTO task_history (user_id, task_id, step, result, status) VALUES ('ann', 't1', 50, '{}', 'failed')";
+    database.session().await.execute(insert).await.unwrap();
+    let differ = "SELECT count(*) FROM task t FULL JOIN task_order o USING (user_id, task_id)
+        WHERE (t.position, t.status, t.updated_at) IS DISTINCT FROM (o.position, o.status, o.updated_at)";
+    assert_eq!(count(&database, differ).await, 0);
+    assert_eq!(count(&database, "SELECT count(*) FROM task_order").await, 7);
+}
