@@ -1,12 +1,6 @@
 //! A kept document behaves like a fresh one, whatever variables come; and every refusal has a code.
 
-use std::time::{Duration, Instant};
-
-use async_graphql::{Executor as _, Request, Variables};
 use serde_json::{Value, json};
-use taskwire::auth::Viewer;
-use taskwire::config::GraphqlConfig;
-use taskwire::graphql::Api;
 
 use super::api_server::{ApiServer, SAVE, report};
 
@@ -158,31 +152,6 @@ async fn subscriptions_share_the_documents() {
             assert!(text.contains("BAD_USER_INPUT"), "{text}");
         } else {
             assert_eq!(message["payload"]["data"]["taskEvents"]["record"]["position"], 1, "{message}");
-        }
-    }
-}
-
-/// Not a test: `cargo test --release --test it what_a_kept_document_saves -- --ignored --nocapture`.
-#[tokio::test]
-#[ignore = "prints times"]
-async fn what_a_kept_document_saves() {
-    let server = ApiServer::start().await;
-    server.save("u", "t", 1, "RUNNING", json!({})).await;
-    let status = "query($u: ID!, $t: ID!) { taskStatus(userId: $u, taskId: $t) }";
-    let save = (SAVE, json!({ "input": report("u", "t", 2, "RUNNING", json!({})) }), 2_000);
-    for (query, variables, times) in
-        [("{ viewer { role } }", json!({}), 20_000), (status, json!({ "u": "u", "t": "t" }), 20_000), save]
-    {
-        for document_cache in [0, 16 << 20, 0, 16 << 20] {
-            let config = GraphqlConfig { document_cache, ..GraphqlConfig::default() };
-            let caller = Api::new(server.app.service().clone(), &config).caller(Viewer::admin());
-            let begin = Instant::now();
-            for _ in 0..times {
-                let request = Request::new(query).variables(Variables::from_json(variables.clone()));
-                assert!(caller.execute(request).await.errors.is_empty());
-            }
-            let each: Duration = begin.elapsed() / times;
-            println!("{document_cache:>10} bytes: {each:?} each: {}", &query[..20.min(query.len())]);
         }
     }
 }
