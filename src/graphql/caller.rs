@@ -101,16 +101,12 @@ impl Api {
 
     /// What sort of operation a request asks for; none where it names one that its document does not have.
     pub fn operation_type(&self, request: &Request) -> Result<Option<OperationType>, ServerError> {
-        self.0.operation_type(request)
+        let document = self.0.documents.get(&request.query, &self.0.limits)?;
+        Ok(document.operation(request.operation_name.as_deref()).map(|operation| operation.ty))
     }
 }
 
 impl Shared {
-    fn operation_type(&self, request: &Request) -> Result<Option<OperationType>, ServerError> {
-        let document = self.documents.get(&request.query, &self.limits)?;
-        Ok(document.operation(request.operation_name.as_deref()).map(|operation| operation.ty))
-    }
-
     fn schema(&self, is_valid: bool) -> &Schema {
         if is_valid { &self.trusting } else { &self.strict }
     }
@@ -183,11 +179,6 @@ impl Caller {
     pub fn admitted(self) -> Result<Self, ServerError> {
         self.shared.rates.admit_operation(&self.session.viewer).map_err(whole_request)?;
         Ok(Self { is_admitted: true, ..self })
-    }
-
-    /// What sort of operation a request asks for; none where it names one that its document does not have.
-    pub fn operation_type(&self, request: &Request) -> Result<Option<OperationType>, ServerError> {
-        self.shared.operation_type(request)
     }
 
     /// The request within its limits, with its document and its session; or why it is refused.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use super::append::{Placed, States};
 use super::record::{NewRecord, Saved};
@@ -56,18 +57,19 @@ impl Store {
     }
 
     async fn append_in_turn(&self, records: &[&NewRecord]) -> Result<Vec<Placed>, StoreError> {
-        let mut writer = self.batches.acquire().await.ok();
+        // Not for ever: in an outage each in front takes its time to fail.
+        let mut writer = timeout(self.settings.hold_timeout, self.batches.acquire()).await.ok();
         let (mut attempts, mut turn) = (Attempts::new(), Turn::new(self));
         loop {
             match self.append(records, turn.wait(), attempts.notify, States::Last).await {
-                // Who waits for a held user waits elsewhere, and by turns.
-                Err(StoreError::Timeout) => {
+                // Who waits, for a held user or for the database, does so elsewhere.
+                Err(error) => {
                     drop(writer.take());
-                    if !turn.next(self).await {
-                        return Err(StoreError::Timeout);
+                    match error {
+                        StoreError::Timeout if turn.next(self).await => {}
+                        error => attempts.after(self, error).await?,
                     }
                 }
-                Err(error) => attempts.after(self, error).await?,
                 placed => return placed,
             }
         }

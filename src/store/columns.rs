@@ -1,5 +1,5 @@
-//! The columns that a statement of our own names: the entities' own, never `*`. The tables have more (`xid`, the sets of
-//! steps …), of types that sqlx does not know.
+//! The columns that a statement of our own names: the entities' own, never `*`. The tables have more (the sets of
+//! steps, `xid`), of types that sqlx does not know, or that only SQL looks at.
 
 use std::sync::LazyLock;
 

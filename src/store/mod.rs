@@ -2,7 +2,7 @@
 //!
 //! [`Store`] is one type whose `impl` is split by topic:
 //!
-//! - [`record`]: what a writer hands in and gets back · `append`: the prepared statement · [`lanes`], `queue`: group
+//! - [`record`]: what a writer hands in and gets back · `append`, `state`: the prepared statement and its rows · [`lanes`], `queue`: group
 //!   commit · `batch`: many records together · `cancel`: cancelling and acknowledging · `write`, `retry`,
 //!   `turn`: on which connection, what is tried again, and who waits for whom
 //! - `tasks`, `history`: reads · [`filter`], [`page`]: what a list asks for · `feed`, `feed_tasks`: what
