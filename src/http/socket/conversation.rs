@@ -203,7 +203,9 @@ impl<'a> Conversation<'a> {
     fn listen(&mut self, context: &mut Context<'_>) -> Result<bool, End> {
         // A client of the older protocol starts operations before it is let in.
         let waits = self.protocol == Protocol::Legacy && self.sign_in.is_some();
-        if waits || self.queue.len() >= QUEUE || !self.client.has_come(context) {
+        // What a renewal owes is as good as queued.
+        let owed = self.sign_in.as_ref().map_or(0, |sign_in| sign_in.renewals);
+        if waits || self.queue.len() + owed >= QUEUE || !self.client.has_come(context) {
             return Ok(false);
         }
         let heard = self.line.poll_next(&mut self.client.context());
