@@ -86,9 +86,9 @@ CREATE TABLE task_order (
     -- The transaction that wrote the last record: for who missed notifications.
     xid        xid8        NOT NULL
 );
-CREATE INDEX task_order_by_status ON task_order (user_id, status, position);
+CREATE INDEX task_order_by_status ON task_order (user_id, status, position) WITH (deduplicate_items = off);
 -- Everybody's tasks, for workers and admins.
-CREATE INDEX task_order_by_updated ON task_order (updated_at, user_id, task_id);
+CREATE INDEX task_order_by_updated ON task_order (updated_at, user_id, task_id) WITH (deduplicate_items = off);
 -- A user's tasks in update order; also what a resumed taskChanged reads. Last, for the planner: see above.
 ALTER TABLE task_order ADD PRIMARY KEY (user_id, position);
 
@@ -117,8 +117,8 @@ CREATE TABLE task_record (
 ALTER SEQUENCE task_record_id OWNED BY task_record.id;
 
 -- Without the user: the server's own ids rise with time, so they are added at one end.
-CREATE INDEX task_record_by_record_id ON task_record (record_id);
-CREATE INDEX task_record_by_task ON task_record (user_id, task_id, position);
+CREATE INDEX task_record_by_record_id ON task_record (record_id) WITH (deduplicate_items = off);
+CREATE INDEX task_record_by_task ON task_record (user_id, task_id, position) WITH (deduplicate_items = off);
 CREATE UNIQUE INDEX task_record_by_position ON task_record (user_id, position, recorded_at);
 
 -- What every server must do about a user, and heed: close what was opened with tokens from before `disconnected_at`. One

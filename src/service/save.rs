@@ -108,7 +108,8 @@ impl Service {
             .map(|(index, input)| self.check(viewer, &format!("input.records[{index}]"), input))
             .collect::<Result<Vec<_>, _>>()?;
         let _room = self.batches.take(&records)?;
-        let saved = self.store.save_batch(&records).await.map_err(|error| match error {
+        let records: Arc<[NewRecord]> = records.into();
+        let saved = self.store.save_batch(Arc::clone(&records)).await.map_err(|error| match error {
             StoreError::Conflict { index } => conflict(&format!("input.records[{index}].recordId")),
             other => {
                 let record_ids = records.iter().map(|record| record.record_id).collect();
@@ -139,6 +140,7 @@ impl Service {
             progress: input.step_result.progress,
             timestamp: input.timestamp,
             record_id: input.record_id.unwrap_or_else(Uuid::now_v7),
+            is_new: input.record_id.is_none(),
             reported_by: viewer.user_id.clone(),
             details: input.task.filter(|details| *details != TaskDetails::default()),
         })

@@ -1,41 +1,142 @@
-//! Batches: saved together or not at all, beside the lanes.
+//! Batches: saved together or not at all, beside the lanes. Batches that wait at the same time share a transaction, as
+//! single saves do: one commit, and a task that several of them report of is written once. Where that fails, for whatever
+//! reason, each goes alone, so one that cannot be saved harms nobody else.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::Semaphore;
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::append::{Placed, States};
+use super::append::{Attempt, Placed, States, Terms, Wait};
 use super::record::{NewRecord, Saved};
 use super::retry::Attempts;
-use super::turn::Turn;
+use super::turn::{TURN, Turn};
+use super::write::Kept;
 use super::{Store, StoreError};
 
-/// How many batches are in the database at once: one that writes, and one that is there already when the first commits.
-/// More would only wait for each other's users: six at once saved a third less than two.
+/// How many transactions of batches there are at once: one that writes, and one that is there already when the first
+/// commits. More would only wait for each other's users: six at once saved a third less than two.
 const WRITERS: usize = 2;
+/// Batches that must be waiting for the second one to start.
+const BATCHES_FOR_ANOTHER: usize = 2;
+/// Records that batches in one transaction have at most together, and their bytes.
+const RECORDS: usize = 1000;
+const BYTES: usize = 4 * 1024 * 1024;
 
-/// What a batch's first attempt takes one of.
-pub(super) fn writers() -> Arc<Semaphore> {
-    Arc::new(Semaphore::new(WRITERS))
+/// Batches that wait, and those who write them. Cheap to clone.
+#[derive(Clone, Default)]
+pub(super) struct Batches(Arc<Mutex<Waiting>>);
+
+#[derive(Default)]
+struct Waiting {
+    /// Oldest first.
+    batches: VecDeque<Batch>,
+    writers: usize,
+}
+
+struct Batch {
+    records: Arc<[NewRecord]>,
+    /// None: it has to go alone.
+    answer: oneshot::Sender<Option<Vec<Placed>>>,
+}
+
+/// Writes what waits, one transaction after the other, until nothing does.
+struct Writer {
+    store: Store,
+    kept: Kept,
+}
+
+impl Batches {
+    fn with<T>(&self, f: impl FnOnce(&mut Waiting) -> T) -> T {
+        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Saves a batch with others. None: it has to go alone.
+    async fn save(&self, store: &Store, records: &Arc<[NewRecord]>) -> Option<Vec<Placed>> {
+        let (answer, mut settled) = oneshot::channel();
+        let is_worth_a_writer = self.with(|waiting| {
+            waiting.batches.push_back(Batch { records: Arc::clone(records), answer });
+            let is_worth_it =
+                waiting.writers == 0 || waiting.writers < WRITERS && waiting.batches.len() >= BATCHES_FOR_ANOTHER;
+            waiting.writers += usize::from(is_worth_it);
+            is_worth_it
+        });
+        if is_worth_a_writer {
+            // A task of its own: others wait for it, too, and its own caller may go away.
+            tokio::spawn(Writer { store: store.clone(), kept: Kept::default() }.run());
+        }
+        // Not for ever: in an outage each in front takes its time to fail.
+        if let Ok(placed) = timeout(store.settings.hold_timeout, &mut settled).await {
+            return placed.ok().flatten();
+        }
+        let still_waits = self.with(|waiting| {
+            let before = waiting.batches.len();
+            waiting.batches.retain(|batch| !Arc::ptr_eq(&batch.records, records));
+            waiting.batches.len() < before
+        });
+        if still_waits { None } else { settled.await.ok().flatten() }
+    }
+}
+
+impl Waiting {
+    /// What a writer's next transaction takes: the oldest, and what goes with it. None: the writer has ended.
+    fn take(&mut self) -> Option<Vec<Batch>> {
+        let (mut taken, mut records, mut bytes) = (Vec::new(), 0, 0);
+        while let Some(batch) = self.batches.pop_front() {
+            records += batch.records.len();
+            bytes += batch.records.iter().map(NewRecord::bytes).sum::<usize>();
+            if !taken.is_empty() && (records > RECORDS || bytes > BYTES) {
+                self.batches.push_front(batch);
+                break;
+            }
+            // Nobody waits for it any more: nobody was told that it is saved.
+            if !batch.answer.is_closed() {
+                taken.push(batch);
+            }
+        }
+        if taken.is_empty() {
+            self.writers -= 1;
+            return None;
+        }
+        Some(taken)
+    }
+}
+
+impl Writer {
+    async fn run(mut self) {
+        while let Some(batches) = self.store.batches.with(Waiting::take) {
+            let wait = TURN.min(self.store.settings.hold_timeout);
+            let records: Vec<&NewRecord> = batches.iter().flat_map(|batch| batch.records.iter()).collect();
+            let placed =
+                self.store.append(&mut self.kept, &records, terms(Attempt::First, Wait::AtMost(wait), true)).await;
+            // With a conflict, nothing is written.
+            let written = placed.ok().filter(|placed| !placed.iter().any(|placed| matches!(placed, Placed::Conflict)));
+            if let Some(written) = &written {
+                self.store.tell(written);
+            }
+            let mut written = written.map(Vec::into_iter);
+            for batch in batches {
+                let own = written.as_mut().map(|written| written.take(batch.records.len()).collect());
+                let _ = batch.answer.send(own);
+            }
+        }
+    }
+}
+
+fn terms(attempt: Attempt, wait: Wait, notify: bool) -> Terms {
+    Terms { attempt, wait, notify, states: States::Last }
 }
 
 impl Store {
     /// Saves records in one transaction, in the order given. Where one of them cannot be saved nothing is, and the error
     /// names it.
-    pub async fn save_batch(&self, records: &[NewRecord]) -> Result<Vec<Saved>, StoreError> {
-        let all: Vec<&NewRecord> = records.iter().collect();
-        let placed = match self.append_in_turn(&all).await {
-            Err(StoreError::Unstorable { index: None, message }) => {
-                let index = self.find_unstorable(&all).await?;
-                return Err(StoreError::Unstorable { index, message });
-            }
-            placed => placed?,
+    pub async fn save_batch(&self, records: impl Into<Arc<[NewRecord]>>) -> Result<Vec<Saved>, StoreError> {
+        let records = records.into();
+        let placed = match self.batches.save(self, &records).await {
+            Some(placed) => placed,
+            None => self.save_alone(&records).await?,
         };
-        if let Some(index) = placed.iter().position(|placed| matches!(placed, Placed::Conflict)) {
-            return Err(StoreError::Conflict { index });
-        }
-        self.tell(&placed);
         let known: Vec<_> = placed
             .iter()
             .filter_map(|placed| match placed {
@@ -56,20 +157,29 @@ impl Store {
             .collect()
     }
 
+    async fn save_alone(&self, records: &[NewRecord]) -> Result<Vec<Placed>, StoreError> {
+        let all: Vec<&NewRecord> = records.iter().collect();
+        let placed = match self.append_in_turn(&all).await {
+            Err(StoreError::Unstorable { index: None, message }) => {
+                let index = self.find_unstorable(&all).await?;
+                return Err(StoreError::Unstorable { index, message });
+            }
+            placed => placed?,
+        };
+        if let Some(index) = placed.iter().position(|placed| matches!(placed, Placed::Conflict)) {
+            return Err(StoreError::Conflict { index });
+        }
+        self.tell(&placed);
+        Ok(placed)
+    }
+
     async fn append_in_turn(&self, records: &[&NewRecord]) -> Result<Vec<Placed>, StoreError> {
-        // Not for ever: in an outage each in front takes its time to fail.
-        let mut writer = timeout(self.settings.hold_timeout, self.batches.acquire()).await.ok();
         let (mut attempts, mut turn) = (Attempts::new(), Turn::new(self));
         loop {
-            match self.append(records, turn.wait(), attempts.notify, States::Last).await {
-                // Who waits, for a held user or for the database, does so elsewhere.
-                Err(error) => {
-                    drop(writer.take());
-                    match error {
-                        StoreError::Timeout if turn.next(self).await => {}
-                        error => attempts.after(self, error).await?,
-                    }
-                }
+            let terms = terms(Attempt::Again, turn.wait(), attempts.notify);
+            match self.append(&mut Kept::default(), records, terms).await {
+                Err(StoreError::Timeout) if turn.next(self).await => {}
+                Err(error) => attempts.after(self, error).await?,
                 placed => return placed,
             }
         }

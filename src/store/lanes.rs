@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 use super::append::{Placed, Wait};
 use super::queue::Queue;
 use super::record::{NewRecord, Saved};
+use super::write::Kept;
 use super::{Store, StoreError};
 use crate::telemetry::Telemetry;
 
@@ -49,6 +50,8 @@ const USERS_FOR_ANOTHER_LANE: usize = 32;
 /// Turns of the runtime that a lane waits at most after a batch, and how many in which nobody arrives.
 const GATHER_TURNS: usize = 64;
 const GATHER_STILL: usize = 4;
+/// For so long a lane that has nothing to do keeps its connection.
+const KEPT_AT_REST: Duration = Duration::from_secs(1);
 /// What a short wait for a held user may cost everybody else on the side.
 const SHORT_WAIT: Duration = Duration::from_millis(50);
 /// What a held save may still wait once the server ends, so that its caller gets an answer before that.
@@ -198,6 +201,7 @@ impl Inner {
     /// Writes what is waiting, batch after batch, until the lanes close and nothing is left.
     async fn write_free(self: Arc<Self>, lane: usize) {
         let worth_it = lane * USERS_FOR_ANOTHER_LANE;
+        let mut kept = Kept::default();
         loop {
             let batch = self.lock().take_free(worth_it, BATCH_RECORDS, BATCH_BYTES);
             if batch.is_empty() {
@@ -206,11 +210,11 @@ impl Inner {
                     self.held_arrived.notify_one();
                     return;
                 }
-                self.arrived[lane].notified().await;
+                self.rest(lane, &mut kept).await;
                 continue;
             }
             let users: Vec<String> = batch.iter().map(|pending| pending.record.user_id.clone()).collect();
-            let held = self.write(batch, Wait::Skip).await;
+            let held = self.write(&mut kept, batch, Wait::Skip).await;
             let is_held = !held.is_empty();
             let ready = {
                 let mut queue = self.lock();
@@ -222,6 +226,15 @@ impl Inner {
             }
             self.wake(ready);
             self.gather().await;
+        }
+    }
+
+    /// Returns when something arrives.
+    async fn rest(&self, lane: usize, kept: &mut Kept) {
+        let mut arrived = std::pin::pin!(self.arrived[lane].notified());
+        if tokio::time::timeout(KEPT_AT_REST, &mut arrived).await.is_err() {
+            kept.give_back();
+            arrived.await;
         }
     }
 
@@ -259,7 +272,7 @@ impl Inner {
                 self.held_arrived.notified().await;
                 continue;
             }
-            let still_held = self.write(batch, wait).await;
+            let still_held = self.write(&mut Kept::default(), batch, wait).await;
             let is_stuck = !still_held.is_empty();
             let ready = {
                 let mut queue = self.lock();
@@ -275,7 +288,7 @@ impl Inner {
     }
 
     /// Writes a batch and answers its callers; gives back those whose users are held.
-    async fn write(&self, batch: Vec<Pending>, wait: Wait) -> Vec<Pending> {
+    async fn write(&self, kept: &mut Kept, batch: Vec<Pending>, wait: Wait) -> Vec<Pending> {
         let mut held = Vec::new();
         // Pieces still to be written, the next one last.
         let mut pieces = vec![batch];
@@ -286,9 +299,9 @@ impl Inner {
                 continue;
             }
             let records: Vec<&NewRecord> = piece.iter().map(|pending| &pending.record).collect();
-            match self.store.append_until_known(&records, wait).await {
+            match self.store.append_until_known(kept, &records, wait).await {
                 Ok(placed) if placed.iter().any(|placed| matches!(placed, Placed::Conflict)) => {
-                    pieces.push(refuse_conflicts(piece, &placed));
+                    pieces.push(known(refuse_conflicts(piece, &placed)));
                 }
                 Ok(placed) => {
                     self.store.tell(&placed);
@@ -298,7 +311,7 @@ impl Inner {
                 // A short wait that was not enough: nothing is written, all go on waiting.
                 Err(StoreError::Timeout) if matches!(wait, Wait::AtMost(_)) => held.extend(piece),
                 Err(StoreError::Unstorable { .. }) if piece.len() > 1 => {
-                    let (first, second) = halve(piece);
+                    let (first, second) = halve(known(piece));
                     pieces.push(second);
                     pieces.push(first);
                 }
@@ -309,7 +322,7 @@ impl Inner {
                 }
             }
         }
-        held
+        known(held)
     }
 
     async fn answer(&self, piece: Vec<Pending>, placed: Vec<Placed>) -> Vec<Pending> {
@@ -376,6 +389,14 @@ fn refuse_conflicts(piece: Vec<Pending>, placed: &[Placed]) -> Vec<Pending> {
 fn keep_order(piece: Vec<Pending>, held: &[Pending]) -> (Vec<Pending>, Vec<Pending>) {
     let users: HashSet<&str> = held.iter().map(|pending| pending.record.user_id.as_str()).collect();
     piece.into_iter().partition(|pending| !users.contains(pending.record.user_id.as_str()))
+}
+
+/// The database may have seen them: an answer may have been lost on the way.
+fn known(mut piece: Vec<Pending>) -> Vec<Pending> {
+    for pending in &mut piece {
+        pending.record.is_new = false;
+    }
+    piece
 }
 
 fn halve(mut piece: Vec<Pending>) -> (Vec<Pending>, Vec<Pending>) {

@@ -63,7 +63,7 @@ pub struct Store {
     settings: StoreSettings,
     outage: Arc<outage::Outage>,
     seats: Arc<tokio::sync::Semaphore>,
-    batches: Arc<tokio::sync::Semaphore>,
+    batches: batch::Batches,
 }
 
 /// Times that the store keeps.
@@ -85,7 +85,14 @@ impl Store {
     /// A store over a migrated database; `on_commit` gets each committed record with its task.
     #[must_use]
     pub fn new(db: DatabaseConnection, settings: StoreSettings, on_commit: OnCommit) -> Self {
-        Self { db, on_commit, settings, outage: Arc::default(), seats: turn::seats(), batches: batch::writers() }
+        Self {
+            db,
+            on_commit,
+            settings,
+            outage: Arc::default(),
+            seats: turn::seats(),
+            batches: batch::Batches::default(),
+        }
     }
 
     /// The pool.

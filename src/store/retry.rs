@@ -7,8 +7,9 @@ use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use sea_orm::{ConnectionTrait, DbBackend, QueryResult, Statement};
 use tokio::time::Instant;
 
-use super::append::{Placed, States, Wait};
+use super::append::{Attempt, Placed, States, Terms, Wait};
 use super::record::NewRecord;
+use super::write::Kept;
 use super::{Store, StoreError, error};
 use crate::db::Call;
 
@@ -92,15 +93,18 @@ impl Store {
     /// Appends, and appends again where the answer was lost or the server was going away.
     pub(super) async fn append_until_known(
         &self,
+        kept: &mut Kept,
         records: &[&NewRecord],
         wait: Wait,
     ) -> Result<Vec<Placed>, StoreError> {
-        let mut attempts = Attempts::new();
+        let (mut attempts, mut attempt) = (Attempts::new(), Attempt::First);
         loop {
-            match self.append(records, wait, attempts.notify, States::Each).await {
+            let terms = Terms { attempt, wait, notify: attempts.notify, states: States::Each };
+            match self.append(kept, records, terms).await {
                 Err(error) => attempts.after(self, error).await?,
                 placed => return placed,
             }
+            attempt = Attempt::Again;
         }
     }
 }

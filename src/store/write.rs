@@ -2,24 +2,56 @@
 //! as a standby, and with plans or prepared statements that a migration or a pooler took away. They answer a ping as any
 //! other does, and the pool would lend them for as long as they live.
 
+use std::time::{Duration, Instant};
+
 use sqlx::PgPool;
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgArguments, PgRow, Postgres};
 
 use super::{Store, StoreError, error};
 
 type Query<'q> = sqlx::query::Query<'q, Postgres, PgArguments>;
 
+/// For so long a busy writer keeps one connection: the pool ends those that have become old.
+const KEPT_FOR: Duration = Duration::from_mins(1);
+
+/// A connection of the pool that a writer keeps from one write to the next while it is busy. The pool lends them in turn,
+/// and each `PostgreSQL` process would have to get warm for itself: with twenty of them, a tenth fewer saves.
+#[derive(Default)]
+pub(super) struct Kept(Option<(PoolConnection<Postgres>, Instant)>);
+
+impl Kept {
+    /// Gives the connection back.
+    pub(super) fn give_back(&mut self) {
+        self.0 = None;
+    }
+
+    fn take(&mut self) -> Option<(PoolConnection<Postgres>, Instant)> {
+        self.0.take().filter(|(_, since)| since.elapsed() < KEPT_FOR)
+    }
+}
+
 impl Store {
-    /// Runs a write and gives its rows. The connection on which it fails for the connection's sake is closed, and so is
-    /// every other one that waits in the pool: it is as old.
+    /// Runs a write and gives its rows.
     pub(super) async fn write(&self, query: Query<'_>) -> Result<Vec<PgRow>, StoreError> {
+        self.write_on(&mut Kept::default(), query).await
+    }
+
+    /// Runs a write on the connection that is kept, or on one that is kept from then on. The connection on which it fails
+    /// for the connection's sake is closed, and so is every other one that waits in the pool: it is as old.
+    pub(super) async fn write_on(&self, kept: &mut Kept, query: Query<'_>) -> Result<Vec<PgRow>, StoreError> {
         let pool = self.db.get_postgres_connection_pool();
         let call = async {
-            let mut connection = pool.acquire().await?;
+            let (mut connection, since) = match kept.take() {
+                Some(kept) => kept,
+                None => (pool.acquire().await?, Instant::now()),
+            };
             let done = query.fetch_all(&mut *connection).await;
             if done.as_ref().is_err_and(error::is_of_the_connection) {
                 connection.close_on_drop();
                 close_idle(pool);
+            } else if done.is_ok() {
+                kept.0 = Some((connection, since));
             }
             done
         };

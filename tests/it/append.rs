@@ -59,11 +59,11 @@ async fn write_all(database: &TestDatabase, user_of: impl Fn(usize) -> String) -
                     r#"{"message": "\u0000"}"#.clone_into(&mut bad.result);
                     let batch = [record(&user_id, &task_id, step), bad];
                     assert!(matches!(
-                        store.save_batch(&batch).await,
+                        store.save_batch(batch).await,
                         Err(StoreError::Unstorable { index: Some(1), .. })
                     ));
                     let batch = [record(&user_id, &task_id, step), record(&user_id, &format!("other-{writer}"), step)];
-                    store.save_batch(&batch).await.unwrap();
+                    store.save_batch(batch).await.unwrap();
                 } else {
                     let saved = lanes.save(record(&user_id, &task_id, step)).await.unwrap();
                     assert_eq!(saved.task.step, step, "the task as this record left it");
@@ -129,7 +129,7 @@ async fn one_record_id_from_eight_writers_at_once_is_one_record() {
                 if writer < 6 {
                     lanes.save(same).await
                 } else {
-                    store.save_batch(&[same]).await.map(|mut all| all.remove(0))
+                    store.save_batch([same]).await.map(|mut all| all.remove(0))
                 }
             })
         });
@@ -155,7 +155,7 @@ async fn duplicates_within_a_batch_and_for_others() {
     let first = record("ann", "t", 1);
     let of_bob = NewRecord { user_id: "bob".to_owned(), ..first.clone() };
     let batch = [first.clone(), record("ann", "t", 2), first.clone(), of_bob.clone(), of_bob];
-    let saved = store.save_batch(&batch).await.unwrap();
+    let saved = store.save_batch(batch).await.unwrap();
     let seen: Vec<_> =
         saved.iter().map(|one| (one.record.user_id.as_str(), one.record.position, one.is_duplicate)).collect();
     assert_eq!(seen, [("ann", 1, false), ("ann", 2, false), ("ann", 1, true), ("bob", 1, false), ("bob", 1, true)]);
@@ -165,7 +165,7 @@ async fn duplicates_within_a_batch_and_for_others() {
     // A repetition answers with the first record, whatever it says now, and with the task as it is.
     let mut again = record_of("ann", "t", 1, TaskStatus::Failed);
     again.record_id = first.record_id;
-    let again = store.save_batch(&[again]).await.unwrap().remove(0);
+    let again = store.save_batch([again]).await.unwrap().remove(0);
     assert_eq!((again.record.status, again.task.step, again.is_duplicate), (TaskStatus::Running, 2, true));
 }
 
@@ -180,7 +180,7 @@ async fn a_record_id_of_another_task_or_step_is_a_conflict_and_nothing_is_saved(
         // With a repetition within the batch beside it, whose first is not saved either.
         let twice = record("ann", "t", 5);
         let batch = [record("ann", "t", 3), twice.clone(), twice, wrong.clone(), record("bob", "t", 1)];
-        let refused = store.save_batch(&batch).await;
+        let refused = store.save_batch(batch).await;
         assert!(matches!(refused, Err(StoreError::Conflict { index: 3 })), "{refused:?}");
         assert!(matches!(lanes.save(wrong.clone()).await, Err(StoreError::Conflict { .. })));
     }
@@ -188,7 +188,7 @@ async fn a_record_id_of_another_task_or_step_is_a_conflict_and_nothing_is_saved(
     let one = record("ann", "t", 7);
     let mut two = record("ann", "t", 8);
     two.record_id = one.record_id;
-    assert!(matches!(store.save_batch(&[one, two]).await, Err(StoreError::Conflict { index: 1 })));
+    assert!(matches!(store.save_batch([one, two]).await, Err(StoreError::Conflict { index: 1 })));
     assert_dense(&database, "ann", 1).await;
     assert_eq!(count(&database, "SELECT count(*) FROM task_record").await, 1);
     assert_eq!(count(&database, "SELECT count(*) FROM task").await, 1);
@@ -225,7 +225,7 @@ async fn a_batch_with_one_bad_record_saves_nothing_and_names_it() {
         for poison in [r#"{"message": "\u0000"}"#, "no json at all", r#"{"message": "\ud800"}"#] {
             let mut records: Vec<NewRecord> = (0..13).map(|step| record(&format!("u{step}"), "t", step)).collect();
             records[bad].result = poison.to_owned();
-            match store.save_batch(&records).await {
+            match store.save_batch(records.clone()).await {
                 Err(StoreError::Unstorable { index, .. }) => assert_eq!(index, Some(bad), "{poison}"),
                 other => panic!("{other:?}"),
             }
@@ -233,7 +233,7 @@ async fn a_batch_with_one_bad_record_saves_nothing_and_names_it() {
         let mut records: Vec<NewRecord> = (0..13).map(|step| record(&format!("u{step}"), "t", step)).collect();
         records[bad].details = Some(TaskDetails { name: Some("\0".to_owned()), ..TaskDetails::default() });
         assert!(
-            matches!(store.save_batch(&records).await, Err(StoreError::Unstorable { index, .. }) if index == Some(bad))
+            matches!(store.save_batch(records.clone()).await, Err(StoreError::Unstorable { index, .. }) if index == Some(bad))
         );
     }
     assert_eq!(count(&database, "SELECT count(*) FROM task_record").await, 0);
@@ -263,6 +263,52 @@ async fn one_unstorable_save_among_many_fails_alone() {
     for user in 0..20 {
         assert_dense(&database, &format!("u{user}"), if user == 117 % 20 { 9 } else { 10 }).await;
     }
+}
+
+/// A batch of two records of one task.
+fn pair(user_id: &str, task_id: &str) -> [NewRecord; 2] {
+    [0, 1].map(|step| record(user_id, task_id, step))
+}
+
+// One thread: all have come before the first is taken.
+#[tokio::test]
+async fn batches_that_wait_together_share_a_commit_and_harm_nobody() {
+    const BATCHES: usize = 20;
+    let database = TestDatabase::new().await;
+    let store = store_of(&database);
+    let batches = (0..BATCHES).map(|batch| store.save_batch(pair(&format!("user-{}", batch % 3), &batch.to_string())));
+    let saved = futures_util::future::try_join_all(batches).await.unwrap();
+    for (batch, saved) in saved.iter().enumerate() {
+        assert_eq!(saved.iter().map(|saved| saved.record.step).collect::<Vec<_>>(), [0, 1]);
+        assert!(saved.iter().all(|saved| saved.task.task_id == batch.to_string() && saved.task.step == 1));
+    }
+    let pool = database.database.connection.get_postgres_connection_pool();
+    let commits = "SELECT count(DISTINCT xmin::text) FROM task_record";
+    assert_eq!(sqlx::query_scalar::<_, i64>(commits).fetch_one(pool).await.unwrap(), 1);
+
+    let batches = (0..BATCHES).map(|batch| {
+        let mut two = pair("ann", &batch.to_string());
+        match batch {
+            5 => r#"{"message": "\u0000"}"#.clone_into(&mut two[1].result),
+            // Of another task.
+            9 => two[1].record_id = saved[3][0].record.record_id,
+            _ => {}
+        }
+        for record in &mut two {
+            record.user_id = format!("user-{}", batch % 3);
+        }
+        store.save_batch(two)
+    });
+    for (batch, saved) in futures_util::future::join_all(batches).await.into_iter().enumerate() {
+        match batch {
+            5 => assert!(matches!(saved, Err(StoreError::Unstorable { index: Some(1), .. })), "{saved:?}"),
+            9 => assert!(matches!(saved, Err(StoreError::Conflict { index: 1 })), "{saved:?}"),
+            _ => assert!(saved.unwrap().iter().all(|saved| !saved.is_duplicate)),
+        }
+    }
+    let records = "SELECT count(*) FROM task_record";
+    let expected = i64::try_from(2 * (2 * BATCHES - 2)).unwrap();
+    assert_eq!(sqlx::query_scalar::<_, i64>(records).fetch_one(pool).await.unwrap(), expected);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -326,7 +372,7 @@ async fn a_history_is_read_as_it_was_written() {
     let database = TestDatabase::new().await;
     let store: Store = store_of(&database);
     let written: Vec<NewRecord> = (0..7).map(|step| record("ann", "t", step)).collect();
-    let saved = store.save_batch(&written).await.unwrap();
+    let saved = store.save_batch(written.clone()).await.unwrap();
     let query = HistoryQuery { user_id: "ann".to_owned(), task_id: "t".to_owned() };
     let page = Keyset { after: None, before: None, limit: 10, backward: false };
     let (read, _) = store.history(&query, &page).await.unwrap();

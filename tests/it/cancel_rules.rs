@@ -31,7 +31,7 @@ async fn after_a_restart_old_readers_still_see_it_last() {
         details: Some(TaskDetails { restart: true, ..TaskDetails::default() }),
         ..record("ann", "t", 1)
     };
-    store.save_batch(&[record("ann", "t", 1), failed(5), again]).await.unwrap();
+    store.save_batch([record("ann", "t", 1), failed(5), again]).await.unwrap();
     let cancelled = store.cancel(&[cancellation()], &terms()).await.unwrap();
     assert_eq!(cancelled[0].outcome, CancelOutcome::Cancelled);
     let last: (i32, String) = sqlx::query_as("SELECT step, status FROM task_history ORDER BY step DESC LIMIT 1")
@@ -46,7 +46,7 @@ async fn asked_for_twice_in_one_call_a_task_is_cancelled_once() {
     let database = TestDatabase::new().await;
     let store = store_of(&database);
     let running = NewRecord { status: TaskStatus::Running, ..record("ann", "t", 1) };
-    store.save_batch(&[running]).await.unwrap();
+    store.save_batch([running]).await.unwrap();
     let cancelled = store.cancel(&[cancellation(), cancellation()], &terms()).await.unwrap();
     let outcomes: Vec<_> = cancelled.iter().map(|one| one.outcome).collect();
     assert_eq!(outcomes, [CancelOutcome::Cancelled, CancelOutcome::AlreadyCancelled]);
@@ -58,7 +58,7 @@ async fn an_insert_and_a_cancellation_of_plain_sql_share_one_statement() {
     let database = TestDatabase::new().await;
     let store = store_of(&database);
     let running = NewRecord { status: TaskStatus::Running, ..record("ann", "t", 1) };
-    store.save_batch(&[running]).await.unwrap();
+    store.save_batch([running]).await.unwrap();
     let both = "WITH reported AS (
             INSERT INTO task_history (user_id, task_id, step, result, status)
             SELECT 'ann', 'other', step, '{}', 'running' FROM generate_series(1, 3) step RETURNING id
@@ -75,7 +75,7 @@ async fn the_order_of_the_lists_follows_every_writer() {
     let database = TestDatabase::new().await;
     let store = store_of(&database);
     let batch: Vec<_> = (0..40).map(|number| record("ann", &format!("t{}", number % 7), number)).collect();
-    store.save_batch(&batch).await.unwrap();
+    store.save_batch(batch.clone()).await.unwrap();
     let cancelled = NewCancellation { task_id: "t3".to_owned(), ..cancellation() };
     store.cancel(&[cancelled], &CancelTerms { force: true, ..terms() }).await.unwrap();
     let insert =

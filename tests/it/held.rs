@@ -121,12 +121,12 @@ async fn a_batch_and_a_cancellation_of_a_held_user_time_out_and_write_nothing() 
     let database = TestDatabase::new().await;
     let settings = StoreSettings { hold_timeout: Duration::from_millis(100), ..StoreSettings::default() };
     let store = store_with(&database, settings);
-    store.save_batch(&[record("ann", "t", 0), record("bob", "t", 0)]).await.unwrap();
+    store.save_batch([record("ann", "t", 0), record("bob", "t", 0)]).await.unwrap();
     let mut psql = database.session().await;
     psql.execute("BEGIN").await.unwrap();
     insert(&mut psql, "ann").await;
     let batch = [record("bob", "t", 1), record("ann", "t", 1)];
-    assert!(matches!(store.save_batch(&batch).await, Err(StoreError::Timeout)));
+    assert!(matches!(store.save_batch(batch.clone()).await, Err(StoreError::Timeout)));
     assert_eq!(positions(&database, "bob").await.len(), 1);
     let item = taskwire::store::NewCancellation {
         user_id: "ann".to_owned(),
@@ -137,7 +137,7 @@ async fn a_batch_and_a_cancellation_of_a_held_user_time_out_and_write_nothing() 
         taskwire::store::CancelTerms { reason: None, requested_by: None, force: false, settle: Duration::from_mins(5) };
     assert!(matches!(store.cancel(std::slice::from_ref(&item), &terms).await, Err(StoreError::Timeout)));
     psql.execute("ROLLBACK").await.unwrap();
-    store.save_batch(&batch).await.unwrap();
+    store.save_batch(batch.clone()).await.unwrap();
     store.cancel(&[item], &terms).await.unwrap();
     assert_eq!(positions(&database, "ann").await.len(), 3);
 }
@@ -202,7 +202,7 @@ async fn the_old_class_connects(is_new: bool) {
 /// Calls the append path by hand, as a backend of a server does whose client is gone.
 async fn append_by_hand(session: &mut PgConnection, record: &NewRecord) {
     let sql = "SELECT count(*) FROM taskwire_append_v1(ARRAY[$1], ARRAY[$2], ARRAY['step'], ARRAY[$3], ARRAY[$4], \
-               ARRAY[$5::jsonb], NULL, NULL, ARRAY[$6], NULL, NULL, NULL, 0, true, true)";
+               ARRAY[$5::jsonb], NULL, NULL, ARRAY[$6], NULL, NULL, NULL, NULL, 0, true, true)";
     let written: i64 = sqlx::query_scalar(sql)
         .bind(record.user_id.clone())
         .bind(record.task_id.clone())
@@ -237,7 +237,7 @@ async fn an_append_held_by_one_server_and_repeated_through_another_is_one_record
             };
             let batch = {
                 let (store, one) = (store.clone(), one.clone());
-                tokio::spawn(async move { store.save_batch(&[one]).await.map(|mut saved| saved.remove(0)) })
+                tokio::spawn(async move { store.save_batch([one]).await.map(|mut saved| saved.remove(0)) })
             };
             let pool = database.database.connection.get_postgres_connection_pool();
             eventually("the batch waits", async || {
@@ -284,10 +284,22 @@ async fn an_answer_lost_after_the_commit_is_asked_for_again() {
     assert_eq!((saved.record.record_id, saved.record.position, saved.is_duplicate), (one.record_id, 2, true));
     assert_eq!(proxy.lost(), 2);
 
+    // The server's own id is not looked for at first; once an answer was lost, it is.
+    proxy.lose(1);
+    let own = NewRecord { is_new: true, ..record("bob", "t", 0) };
+    let saved = lanes.save(own.clone()).await.unwrap();
+    assert_eq!((saved.record.record_id, saved.record.position, saved.is_duplicate), (own.record_id, 1, true));
+    proxy.lose(1);
+    let own = [0, 1].map(|step| NewRecord { is_new: true, ..record("bob", "of a batch", step) });
+    let saved = store.save_batch(own).await.unwrap();
+    assert_eq!(saved.iter().map(|saved| saved.record.position).collect::<Vec<_>>(), [2, 3]);
+    assert_eq!(positions(&database, "bob").await.len(), 3);
+    assert_eq!(proxy.lost(), 4);
+
     proxy.lose(1);
     let batch: Vec<NewRecord> = (2..6).map(|step| record("ann", "t", step)).collect();
-    let saved = store.save_batch(&batch).await.unwrap();
-    assert_eq!(proxy.lost(), 3);
+    let saved = store.save_batch(batch.clone()).await.unwrap();
+    assert_eq!(proxy.lost(), 5);
     assert_eq!(saved.iter().map(|saved| saved.record.position).collect::<Vec<_>>(), [3, 4, 5, 6]);
     let all: Vec<_> = positions(&database, "ann").await.into_iter().map(|(position, _)| position).collect();
     assert_eq!(all, [1, 2, 3, 4, 5, 6]);
@@ -301,7 +313,7 @@ async fn an_answer_lost_after_the_commit_is_asked_for_again() {
 async fn a_user_released_in_the_midst_of_halving_keeps_its_order() {
     let database = TestDatabase::new().await;
     let plain = store_of(&database);
-    plain.save_batch(&[record("held", "t", 0)]).await.unwrap();
+    plain.save_batch([record("held", "t", 0)]).await.unwrap();
     // A session on a thread of its own, which commits when it is told to and says when it has.
     let (release, released) = (std::sync::mpsc::channel::<()>(), std::sync::mpsc::channel::<()>());
     let options = database.connect_options();
@@ -356,7 +368,7 @@ async fn many_batches_of_a_held_user_leave_connections_for_others() {
     let held: Vec<_> = (0..60)
         .map(|step| {
             let store = store.clone();
-            tokio::spawn(async move { store.save_batch(&[record("ann", "t", step)]).await })
+            tokio::spawn(async move { store.save_batch([record("ann", "t", step)]).await })
         })
         .collect();
     let pool = database.database.connection.get_postgres_connection_pool();
@@ -371,7 +383,7 @@ async fn many_batches_of_a_held_user_leave_connections_for_others() {
     .await;
     let pace = pace_of_others(&lanes).await;
     let start = Instant::now();
-    store.save_batch(&[record("bob", "t", 0)]).await.unwrap();
+    store.save_batch([record("bob", "t", 0)]).await.unwrap();
     assert!(pace < PACE && start.elapsed() < PACE, "others took {pace:?} and {:?}", start.elapsed());
     assert!(pool.size() <= 20);
     let start = Instant::now();

@@ -83,7 +83,7 @@ async fn an_open_partition_with_records_becomes_a_closed_one() {
     let database = TestDatabase::new().await;
     let store = store_of(&database);
     let mut session = database.session().await;
-    store.save_batch(&[record("ann", "t", 0)]).await.unwrap();
+    store.save_batch([record("ann", "t", 0)]).await.unwrap();
     // Nobody divided for twenty weeks: the record of then lies in the open one.
     session
         .execute(
@@ -126,10 +126,10 @@ async fn dividing_gives_way_to_an_open_transaction_and_writers_go_on() {
     let start = Instant::now();
     assert!(matches!(store.divide_partitions(30).await, Err(StoreError::Timeout)));
     assert!(start.elapsed() < Duration::from_secs(2), "it waited {:?}", start.elapsed());
-    store.save_batch(&[record("bob", "t", 0)]).await.unwrap();
+    store.save_batch([record("bob", "t", 0)]).await.unwrap();
     psql.execute("COMMIT").await.unwrap();
     assert_eq!(store.divide_partitions(30).await.unwrap(), 26);
-    store.save_batch(&[record("bob", "t", 1)]).await.unwrap();
+    store.save_batch([record("bob", "t", 1)]).await.unwrap();
     assert_whole(&mut psql).await;
 }
 
@@ -145,7 +145,7 @@ async fn dividing_beside_writers_fails_none_of_them() {
             tokio::spawn(async move {
                 let mut saved = 0;
                 while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
-                    store.save_batch(&[record(&format!("u{writer}"), "t", saved)]).await.unwrap();
+                    store.save_batch([record(&format!("u{writer}"), "t", saved)]).await.unwrap();
                     saved += 1;
                 }
                 saved

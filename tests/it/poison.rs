@@ -181,7 +181,7 @@ async fn what_is_stored_anyhow_stays_readable() {
     let database = TestDatabase::new().await;
     let (store, service) = (store_of(&database), service_of(&database));
     let batch: Vec<_> = (0..6).map(|step| record("ann", "t", step)).collect();
-    store.save_batch(&batch).await.unwrap();
+    store.save_batch(batch.clone()).await.unwrap();
     // A superuser can store what we never would.
     let mut session = database.session().await;
     let deep = format!("{}{}", "[".repeat(300), "]".repeat(300));

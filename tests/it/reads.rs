@@ -52,7 +52,7 @@ async fn many_tasks(store: &Store, random: &mut Rng) -> Vec<task::Model> {
                 one
             })
             .collect();
-        store.save_batch(&batch).await.unwrap();
+        store.save_batch(batch).await.unwrap();
         let (user_id, task_id) = pick(random, &keys);
         if random.bool() {
             let item =
@@ -301,11 +301,11 @@ async fn pages_carry_the_first_feed_cursor_and_a_cursor_belongs_to_its_list() {
     let (store, service) = (store_of(&database), service_of(&database));
     let admin = Viewer::admin();
     let batch: Vec<NewRecord> = (0..6).map(|number| record("ann", &format!("t{number}"), 0)).collect();
-    store.save_batch(&batch).await.unwrap();
+    store.save_batch(batch).await.unwrap();
     let ann = TaskQuery { user_id: Some("ann".to_owned()), ..TaskQuery::default() };
     let two = |after: Option<String>| PageArgs { first: Some(2), after, ..PageArgs::default() };
     let first = service.tasks(&admin, &ann, two(None)).await.unwrap();
-    store.save_batch(&[record("ann", "t0", 1)]).await.unwrap();
+    store.save_batch([record("ann", "t0", 1)]).await.unwrap();
     let second = service.tasks(&admin, &ann, two(first.end_cursor.clone())).await.unwrap();
     let third = service
         .tasks(&admin, &ann, PageArgs { last: Some(2), before: second.start_cursor.clone(), ..PageArgs::default() })
@@ -376,7 +376,7 @@ async fn histories_and_steps_are_what_the_records_say() {
             let name = pick(&mut random, &["", "load", "store"]);
             one.result = serde_json::json!({ "step": name, "message": "", "status": one.status.as_str() }).to_string();
             one.details = Some(TaskDetails { restart: round == 8, ..TaskDetails::default() });
-            saved.extend(store.save_batch(&[one]).await.unwrap().into_iter().map(|saved| saved.record));
+            saved.extend(store.save_batch([one]).await.unwrap().into_iter().map(|saved| saved.record));
         }
     }
     let item = NewCancellation { user_id: "ann".to_owned(), task_id: "t".to_owned(), record_id: Uuid::now_v7() };

@@ -55,7 +55,7 @@ async fn connections_to_an_old_primary_are_closed() {
     let reset = format!("ALTER DATABASE {} RESET default_transaction_read_only", database.name);
     session.execute(AssertSqlSafe(reset)).await.unwrap();
     let_go(pool, old).await;
-    let saved = store.save_batch(&[record("ann", "t", 1)]).await.unwrap();
+    let saved = store.save_batch([record("ann", "t", 1)]).await.unwrap();
     assert!(!saved[0].is_duplicate);
     // None of them is left to fail somebody else.
     for connection in &mut all(pool).await {
@@ -78,7 +78,7 @@ async fn a_write_whose_statements_are_gone_succeeds_on_a_fresh_connection() {
         let (mut cold, mut warm) = (all(pool).await, Vec::new());
         while let Some(one) = cold.pop() {
             drop(one);
-            store.save_batch(&[record("ann", "t", round)]).await.unwrap();
+            store.save_batch([record("ann", "t", round)]).await.unwrap();
             store.cancel(&[item()], &terms).await.unwrap();
             let mut one = pool.acquire().await.unwrap();
             one.execute("DEALLOCATE ALL").await.unwrap();
@@ -86,7 +86,7 @@ async fn a_write_whose_statements_are_gone_succeeds_on_a_fresh_connection() {
         }
         let_go(pool, warm).await;
         if round == 0 {
-            store.save_batch(&[record("ann", "t", 7)]).await.unwrap();
+            store.save_batch([record("ann", "t", 7)]).await.unwrap();
         } else {
             store.cancel(&[item()], &terms).await.unwrap();
         }

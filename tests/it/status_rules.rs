@@ -99,7 +99,7 @@ impl Task<'_> {
         let mut one = record_of("ann", &self.name, line[..at].parse().unwrap(), status);
         one.progress = line[at + 1..].parse().ok();
         one.details = Some(TaskDetails { total_steps: total, restart, ..TaskDetails::default() });
-        self.store.save_batch(&[one]).await.unwrap().remove(0)
+        self.store.save_batch([one]).await.unwrap().remove(0)
     }
 
     async fn cancel(&self, force: bool, settle: Duration) -> CancelOutcome {
@@ -127,7 +127,7 @@ impl Task<'_> {
 
     async fn overdue(&self) {
         let sql = "SELECT count(*) FROM taskwire_append_v1(ARRAY['ann'], ARRAY[$1], ARRAY['report_overdue'], ARRAY[9],
-            ARRAY['timed_out'], ARRAY['{}'::jsonb], NULL, NULL, ARRAY[$2], NULL, NULL, NULL, NULL, true, true)";
+            ARRAY['timed_out'], ARRAY['{}'::jsonb], NULL, NULL, ARRAY[$2], NULL, NULL, NULL, NULL, NULL, true, true)";
         let _: i64 = sqlx::query_scalar(sql).bind(&self.name).bind(Uuid::now_v7()).fetch_one(self.pool).await.unwrap();
     }
 
@@ -352,7 +352,7 @@ async fn moments_and_details() {
     let detailed = async |details: Option<TaskDetails>| {
         let mut one = record_of("ann", "details", 0, Running);
         one.details = details;
-        let row = store.save_batch(&[one]).await.unwrap().remove(0).task;
+        let row = store.save_batch([one]).await.unwrap().remove(0).task;
         (row.name.clone(), row.tags.clone(), row.total_steps)
     };
     let all = TaskDetails {

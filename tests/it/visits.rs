@@ -138,12 +138,12 @@ async fn hot_statements_visit_three_partitions_at_most() {
     for count in [1, 100] {
         let mut batch: Vec<_> = (0..count).map(|user| record(&format!("u{user}"), "t0", 11)).collect();
         batch.push(one.clone());
-        let seen = visited(&database, async |store| drop(store.save_batch(&batch).await.unwrap())).await;
+        let seen = visited(&database, async |store| drop(store.save_batch(batch.clone()).await.unwrap())).await;
         few(&seen, "an append");
         // Again on one connection until a generic plan would be chosen.
         let seen = visited(&database, async |store| {
             for _ in 0..8 {
-                assert!(store.save_batch(&batch).await.unwrap().iter().all(|saved| saved.is_duplicate));
+                assert!(store.save_batch(batch.clone()).await.unwrap().iter().all(|saved| saved.is_duplicate));
             }
         })
         .await;

@@ -80,7 +80,7 @@ impl Server {
 
     async fn save(&self, user: &str, tasks: &[&str]) {
         let records: Vec<NewRecord> = tasks.iter().map(|task| record(user, task)).collect();
-        self.store.save_batch(&records).await.unwrap();
+        self.store.save_batch(records).await.unwrap();
     }
 
     async fn events(&self, user: &str, after: Option<String>) -> Events {
@@ -140,6 +140,7 @@ fn record(user: &str, task: &str) -> NewRecord {
         progress: None,
         timestamp: None,
         record_id: Uuid::now_v7(),
+        is_new: false,
         reported_by: None,
         details: None::<TaskDetails>,
     }

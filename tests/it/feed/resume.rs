@@ -171,7 +171,7 @@ async fn heavy_results_come_in_lighter_pages() {
         let noise: String = (0..200_000).map(|_| random.alphanumeric()).collect();
         let result = format!(r#"{{"step":"s","result":"{noise}","message":"","status":"running"}}"#);
         let task = if position % 3 == 0 { "a" } else { "b" };
-        server.store.save_batch(&[NewRecord { result, ..record("u", task) }]).await.unwrap();
+        server.store.save_batch([NewRecord { result, ..record("u", task) }]).await.unwrap();
     }
     let page = server.store.feed_page("u", None, Head::START, 200).await.unwrap();
     assert!(page.is_cut && page.entries.len() < 10, "{}", page.entries.len());

@@ -82,7 +82,7 @@ async fn an_own_commit_that_was_not_handed_in_is_read_all_the_same() {
     let silent = Store::new(server.database.connection.clone(), StoreSettings::default(), Arc::new(|_| {}));
     for position in 2..5 {
         let began = Instant::now();
-        silent.save_batch(&[record("u", "a")]).await.unwrap();
+        silent.save_batch([record("u", "a")]).await.unwrap();
         assert_eq!(positions(&mut events, 1).await, [position]);
         assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
     }
