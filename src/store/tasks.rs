@@ -194,14 +194,10 @@ impl Store {
 
 /// Asks for the last task that a page under a filter looks at and for the one behind it; none where an index finds all.
 fn end_of_look(scope: &Scope, filter: &TaskFilter, order: TaskOrder, page: &Keyset<TaskKey>) -> Option<Statement> {
-    if filter.is_empty() {
+    if rest_of(scope, filter, order).is_empty() {
         return None;
     }
-    let mut looked = match status_ranges(scope, filter, order, page) {
-        Some(_) if filter.condition().is_empty() => return None,
-        Some(ranges) => ranges,
-        None => walk(scope, order, page),
-    };
+    let mut looked = walk(scope, filter, order, page, LOOKED_AT + 1);
     looked.offset(LOOKED_AT - 1).limit(2);
     let (sql, values) = looked.build(PostgresQueryBuilder);
     Some(Statement::from_sql_and_values(DbBackend::Postgres, sql, values))
@@ -215,85 +211,96 @@ fn last_looked_at(rows: &[QueryResult], order: TaskOrder) -> Result<Option<TaskK
 
 /// The page's rows and one more, in the order in which the page is read.
 fn select_page(scope: &Scope, filter: &TaskFilter, order: TaskOrder, page: &Keyset<TaskKey>) -> SelectStatement {
-    let mut rest = filter.condition();
-    let mut looked = status_ranges(scope, filter, order, page).unwrap_or_else(|| {
-        if let Some(statuses) = filter.effective_statuses() {
-            rest = std::mem::replace(&mut rest, Condition::all()).add(task::Column::Status.is_in(statuses));
-        }
-        walk(scope, order, page)
-    });
+    let rest = rest_of(scope, filter, order);
     if rest.is_empty() {
-        looked.limit(page.limit + 1);
-        return looked;
+        return walk(scope, filter, order, page, page.limit + 1);
     }
-    looked.limit(LOOKED_AT);
+    let looked = walk(scope, filter, order, page, LOOKED_AT);
     let mut chosen = Query::select();
     chosen.column(Asterisk).from_subquery(looked, task::Entity.into_iden()).cond_where(rest).limit(page.limit + 1);
     in_order(&mut chosen, &task::Entity.into_iden(), scope, order, page.backward);
     chosen
 }
 
-/// Where each status asked for is a range of an index in the list's order: these ranges merged.
-fn status_ranges(
+/// What of a filter is no range of an index: it is looked for along the list.
+fn rest_of(scope: &Scope, filter: &TaskFilter, order: TaskOrder) -> Condition {
+    let statuses = match scope {
+        Scope::User(_) if order.is_by_update() => None,
+        _ => filter.effective_statuses(),
+    };
+    filter.condition().add_option(statuses.map(|statuses| task::Column::Status.is_in(statuses)))
+}
+
+/// The first tasks behind a key, in the order of an index: by creation of `task`, by update of `task_order`.
+fn walk(scope: &Scope, filter: &TaskFilter, order: TaskOrder, page: &Keyset<TaskKey>, limit: u64) -> SelectStatement {
+    let mut walk = task::Entity::find().into_query();
+    walk.limit(limit);
+    if !order.is_by_update() {
+        of_scope(&mut walk, &task::Entity.into_iden(), scope, order, page);
+        return walk;
+    }
+    let places = task_order::Entity.into_iden();
+    let same = |of_task: task::Column, of_place: task_order::Column| {
+        Expr::col((task::Entity, of_task)).equals((task_order::Entity, of_place))
+    };
+    let same_task = Condition::all()
+        .add(same(task::Column::UserId, task_order::Column::UserId))
+        .add(same(task::Column::TaskId, task_order::Column::TaskId));
+    match filter.effective_statuses() {
+        Some(statuses) if matches!(scope, Scope::User(_)) => {
+            let merged = merged_places(scope, &statuses, order, page, limit);
+            // That the positions are the same tells PostgreSQL that the tasks come in order.
+            let same_place = same_task.add(same(task::Column::Position, task_order::Column::Position));
+            walk.join_subquery(JoinType::InnerJoin, merged, places.clone(), same_place);
+            in_order(&mut walk, &places, scope, order, page.backward);
+        }
+        _ => {
+            walk.join(JoinType::InnerJoin, task_order::Entity, same_task);
+            of_scope(&mut walk, &places, scope, order, page);
+        }
+    }
+    walk
+}
+
+/// A user's first places behind a key, by status: each is a range of an index, and these ranges are merged.
+fn merged_places(
     scope: &Scope,
-    filter: &TaskFilter,
+    statuses: &[TaskStatus],
     order: TaskOrder,
     page: &Keyset<TaskKey>,
-) -> Option<SelectStatement> {
-    let statuses = filter.effective_statuses()?;
-    if !order.is_by_update() || *scope == Scope::Everyone {
-        return None;
-    }
-    let mut ranges = statuses.iter().map(|status| {
-        let mut range = walk(scope, order, page);
-        // One more than is looked at tells whether the list goes on.
-        range.and_where(task_order::Column::Status.eq(*status)).limit(LOOKED_AT + 1);
+    limit: u64,
+) -> SelectStatement {
+    let places = task_order::Entity.into_iden();
+    let range_of = |is_status: Expr| {
+        let mut range = Query::select();
+        range.column(Asterisk).from(task_order::Entity).and_where(is_status).limit(limit);
+        of_scope(&mut range, &places, scope, order, page);
         Query::select().column(Asterisk).from_subquery(range, Alias::new("range")).take()
-    });
-    let mut all = ranges.next().unwrap_or_else(|| nothing(scope, order, page));
+    };
+    let mut ranges = statuses.iter().map(|status| range_of(task_order::Column::Status.eq(*status)));
+    // No status at all: nothing.
+    let mut all = ranges.next().unwrap_or_else(|| range_of(Expr::val(false)));
     for range in ranges {
         all.union(UnionType::All, range);
     }
     let mut merged = Query::select();
-    merged.column(Asterisk).from_subquery(all, task::Entity.into_iden());
-    in_order(&mut merged, &task::Entity.into_iden(), scope, order, page.backward);
-    Some(merged)
+    merged.column(Asterisk).from_subquery(all, places.clone()).limit(limit);
+    in_order(&mut merged, &places, scope, order, page.backward);
+    merged
 }
 
-/// The whole list behind a key, in the order of an index: by creation of `task`, by update of `task_order`.
-fn walk(scope: &Scope, order: TaskOrder, page: &Keyset<TaskKey>) -> SelectStatement {
-    let mut walk = task::Entity::find().into_query();
-    let ordered = if order.is_by_update() {
-        let same_task = Condition::all()
-            .add(
-                Expr::col((task::Entity, task::Column::UserId))
-                    .equals((task_order::Entity, task_order::Column::UserId)),
-            )
-            .add(
-                Expr::col((task::Entity, task::Column::TaskId))
-                    .equals((task_order::Entity, task_order::Column::TaskId)),
-            );
-        walk.join(JoinType::InnerJoin, task_order::Entity, same_task);
-        task_order::Entity.into_iden()
-    } else {
-        task::Entity.into_iden()
-    };
+/// Whose, behind which key and in which order.
+fn of_scope(select: &mut SelectStatement, ordered: &DynIden, scope: &Scope, order: TaskOrder, page: &Keyset<TaskKey>) {
     if let Scope::User(user_id) = scope {
-        walk.and_where(Expr::col((ordered.clone(), task::Column::UserId)).eq(user_id.as_str()));
+        select.and_where(Expr::col((ordered.clone(), task::Column::UserId)).eq(user_id.as_str()));
     }
     if let Some(key) = &page.after {
-        walk.and_where(beyond(&ordered, scope, order, key, order.is_descending()));
+        select.and_where(beyond(ordered, scope, order, key, order.is_descending()));
     }
     if let Some(key) = &page.before {
-        walk.and_where(beyond(&ordered, scope, order, key, !order.is_descending()));
+        select.and_where(beyond(ordered, scope, order, key, !order.is_descending()));
     }
-    in_order(&mut walk, &ordered, scope, order, page.backward);
-    walk
-}
-
-fn nothing(scope: &Scope, order: TaskOrder, page: &Keyset<TaskKey>) -> SelectStatement {
-    let mut none = walk(scope, order, page);
-    none.and_where(Expr::val(false)).take()
+    in_order(select, ordered, scope, order, page.backward);
 }
 
 /// The columns that order a list; those of one user's list by update are one column, in the order of the feed.
