@@ -3,7 +3,8 @@
 //!
 //! - Records of one user commit in the order in which they were taken: one queue a user, taken round robin, and whose
 //!   records one lane is writing no other lane takes.
-//! - A further lane starts only when many are waiting: a few callers are served faster by one larger transaction.
+//! - A further lane starts only beside one that writes little, or when many are waiting: a few callers are served faster
+//!   by one larger transaction.
 //! - Who is held by somebody's open transaction moves to the side (`held`) and delays only itself.
 //! - A record that `PostgreSQL` refuses is found by halving and fails alone.
 //! - Everything accepted is answered: [`Lanes::close`] waits for it.
@@ -44,9 +45,6 @@ impl Default for LaneSettings {
 /// Records that one transaction takes at most, and their bytes.
 const BATCH_RECORDS: usize = 500;
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
-/// Users who must be waiting for each further lane to start. (20 callers, two cores: 5,400 saves/s with 32, 4,600
-/// with 4.)
-const USERS_FOR_ANOTHER_LANE: usize = 32;
 /// Turns of the runtime that a lane waits at most after a batch, and how many in which nobody arrives.
 const GATHER_TURNS: usize = 64;
 const GATHER_STILL: usize = 4;
@@ -149,7 +147,7 @@ impl Lanes {
             if queue.push(pending) {
                 self.inner.held_arrived.notify_one();
             } else {
-                self.inner.wake(queue.ready_users());
+                self.inner.wake(&queue);
             }
         }
         settled.await.unwrap_or_else(|_| Err(StoreError::Unavailable("the save was given up".to_owned())))
@@ -163,7 +161,7 @@ impl Lanes {
     /// Takes nothing more, and returns when all that was taken is settled.
     pub async fn close(&self) {
         self.inner.closing.cancel();
-        self.inner.wake(usize::MAX);
+        self.inner.arrived.iter().for_each(Notify::notify_one);
         self.inner.tracker.close();
         self.inner.tracker.wait().await;
     }
@@ -174,10 +172,11 @@ impl Inner {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Wakes as many lanes as these users are worth: the first for anybody.
-    fn wake(&self, ready_users: usize) {
-        let worth = 1 + ready_users / USERS_FOR_ANOTHER_LANE;
-        self.arrived.iter().take(worth).for_each(Notify::notify_one);
+    /// Wakes the lanes if there is something for a free one.
+    fn wake(&self, queue: &Queue) {
+        if queue.is_worth_a_lane() {
+            self.arrived.iter().for_each(Notify::notify_one);
+        }
     }
 
     fn hold_timeout(&self) -> Duration {
@@ -200,10 +199,9 @@ impl Inner {
 
     /// Writes what is waiting, batch after batch, until the lanes close and nothing is left.
     async fn write_free(self: Arc<Self>, lane: usize) {
-        let worth_it = lane * USERS_FOR_ANOTHER_LANE;
         let mut kept = Kept::default();
         loop {
-            let batch = self.lock().take_free(worth_it, BATCH_RECORDS, BATCH_BYTES);
+            let batch = self.lock().take_free(BATCH_RECORDS, BATCH_BYTES);
             if batch.is_empty() {
                 if self.closing.is_cancelled() && (lane > 0 || self.lock().has_no_turns()) {
                     self.lanes_done.fetch_add(1, Ordering::AcqRel);
@@ -216,15 +214,14 @@ impl Inner {
             let users: Vec<String> = batch.iter().map(|pending| pending.record.user_id.clone()).collect();
             let held = self.write(&mut kept, batch, Wait::Skip).await;
             let is_held = !held.is_empty();
-            let ready = {
+            {
                 let mut queue = self.lock();
                 queue.settled(users, held);
-                queue.ready_users()
-            };
+                self.wake(&queue);
+            }
             if is_held {
                 self.held_arrived.notify_one();
             }
-            self.wake(ready);
             self.gather().await;
         }
     }
@@ -274,12 +271,11 @@ impl Inner {
             }
             let still_held = self.write(&mut Kept::default(), batch, wait).await;
             let is_stuck = !still_held.is_empty();
-            let ready = {
+            {
                 let mut queue = self.lock();
                 queue.put_back(still_held);
-                queue.ready_users()
-            };
-            self.wake(ready);
+                self.wake(&queue);
+            }
             wait = Wait::Skip;
             if is_stuck {
                 tokio::time::sleep(HELD_PAUSE).await;

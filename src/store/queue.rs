@@ -6,6 +6,13 @@ use std::time::Duration;
 
 use super::lanes::Pending;
 
+/// Users for whom the busy lanes may be writing when a further one starts at once: whoever comes one by one does not wait
+/// for the commit before. (1,000 saves a second: half of them reach their subscriber in 1.45 ms, in 1.65 otherwise.)
+const FEW_USERS: usize = 4;
+/// Users who must have a turn for each further lane to start beside lanes that write for more. (20 callers never are so
+/// many, and are better served by one lane: 5,900 saves/s, 5,400 with both.)
+const USERS_FOR_ANOTHER_LANE: usize = 16;
+
 #[derive(Default)]
 pub(super) struct Queue {
     /// What waits, by user, oldest first.
@@ -14,6 +21,8 @@ pub(super) struct Queue {
     turns: VecDeque<String>,
     /// Users of whom a lane is writing records: the next ones wait until these are settled.
     writing: HashSet<String>,
+    /// How many lanes are writing.
+    busy_lanes: usize,
     /// Users held by somebody's open transaction: they have no turn.
     held: HashSet<String>,
     /// Held users with records that are not being written just now.
@@ -41,6 +50,13 @@ impl Queue {
         self.turns.len()
     }
 
+    /// Whether those who have a turn are worth a lane beside the busy ones: where these write for few, or where many wait.
+    /// Otherwise a larger transaction afterwards serves them better than one more now.
+    pub(super) fn is_worth_a_lane(&self) -> bool {
+        let worth = if self.writing.len() > FEW_USERS { self.busy_lanes * USERS_FOR_ANOTHER_LANE } else { 1 };
+        self.turns.len() >= worth
+    }
+
     /// Nobody has a turn, nor will have one when what is being written is settled.
     pub(super) fn has_no_turns(&self) -> bool {
         self.turns.is_empty() && self.writing.is_empty()
@@ -51,11 +67,12 @@ impl Queue {
         self.waiting.is_empty() && self.held.is_empty() && self.writing.is_empty()
     }
 
-    /// Takes records of free users, one of each in turn, if more than so many have one.
-    pub(super) fn take_free(&mut self, users: usize, records: usize, bytes: usize) -> Vec<Pending> {
-        if self.turns.len() < users {
+    /// Takes records of free users, one of each in turn, if they are worth a lane.
+    pub(super) fn take_free(&mut self, records: usize, bytes: usize) -> Vec<Pending> {
+        if !self.is_worth_a_lane() {
             return Vec::new();
         }
+        self.busy_lanes += 1;
         let batch = take(&mut self.turns, &mut self.waiting, records, bytes);
         self.writing.extend(batch.iter().map(|pending| pending.record.user_id.clone()));
         let writing = &self.writing;
@@ -66,6 +83,7 @@ impl Queue {
     /// After a lane's batch: those that were refused for being held move to the side, before what came since; everybody
     /// else takes turns again.
     pub(super) fn settled(&mut self, users: Vec<String>, refused: Vec<Pending>) {
+        self.busy_lanes -= 1;
         self.held.extend(refused.iter().map(|pending| pending.record.user_id.clone()));
         for user_id in users {
             if self.writing.remove(&user_id) && !self.held.contains(&user_id) && self.waiting.contains_key(&user_id) {
