@@ -59,10 +59,20 @@ $$;
 CREATE FUNCTION taskwire_notify(p_users text[]) RETURNS void
 LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
-    v_payload text := '';
+    v_payload text;
     v_user    text;
     v_next    text;
 BEGIN
+    IF p_users = '{}' THEN
+        RETURN;
+    END IF;
+    -- Mostly all of them fit into one.
+    v_payload := to_json(p_users)::text;
+    IF octet_length(v_payload) <= 7900 THEN
+        PERFORM pg_notify('taskwire_feed', v_payload);
+        RETURN;
+    END IF;
+    v_payload := '';
     FOREACH v_user IN ARRAY p_users LOOP
         v_next := to_json(v_user)::text;
         IF octet_length(v_payload) + octet_length(v_next) > 7897 THEN
@@ -113,6 +123,7 @@ DECLARE
     v_now      timestamptz;
     v_since    timestamptz;
     v_xid      xid8;
+    v_repeats  boolean;
     v_first    integer[];
     v_clashes  boolean[];
 BEGIN
@@ -127,9 +138,12 @@ BEGIN
     v_since := v_now - interval '7 days';
     v_xid := pg_current_xact_id();
     -- Repetitions within the batch, which are rare: the first of each, and whether it is another task or step.
-    IF cardinality(p_record_ids) > 1
-        AND (SELECT count(DISTINCT r) < count(*) FROM unnest(p_record_ids, p_is_new) i (r, is_new) WHERE is_new IS NOT TRUE)
-    THEN
+    v_repeats := cardinality(p_record_ids) > 1 AND NOT coalesce(true = ALL (p_is_new), false);
+    IF v_repeats THEN
+        SELECT count(DISTINCT r) < count(*) INTO v_repeats
+        FROM unnest(p_record_ids, p_is_new) i (r, is_new) WHERE is_new IS NOT TRUE;
+    END IF;
+    IF v_repeats THEN
         SELECT array_agg(r.first_ord ORDER BY r.ord), array_agg(r.clashes ORDER BY r.ord) INTO v_first, v_clashes FROM (
             SELECT i.ord, (first_value(i.ord) OVER same_record)::integer AS first_ord,
                    first_value(i.task_id) OVER same_record <> i.task_id OR first_value(i.step) OVER same_record <> i.step AS clashes
@@ -154,16 +168,17 @@ BEGIN
         LEFT JOIN task_record d ON d.record_id = CASE WHEN i.is_new IS NOT TRUE THEN i.record_id END AND d.user_id || '' = i.user_id
              AND d.recorded_at >= v_since AND d.recorded_at <= v_latest
     ), placed AS (
-        SELECT i.*, i.head + row_number() OVER (PARTITION BY i.user_id ORDER BY i.ord) AS position
+        SELECT i.*, i.head + row_number() OVER of_user AS position, lead(i.ord) OVER of_user IS NULL AS is_head
         FROM input i
         WHERE i.known_position IS NULL AND i.repeats IS NULL AND NOT EXISTS (SELECT FROM input c WHERE c.is_conflict)
+        WINDOW of_user AS (PARTITION BY i.user_id ORDER BY i.ord ROWS UNBOUNDED PRECEDING)
     ), folded AS MATERIALIZED (
         SELECT p.*, t.ctid AS stored_at, t.position AS stored_position, lead(p.ord) OVER of_task IS NULL AS is_last,
                taskwire_fold(t, p.user_id, p.task_id, p.kind, p.step, p.status, p.progress,
                    coalesce(p.result ->> 'message', ''), nullif(p.result ->> 'error_code', ''), p.reported_by, p.details,
                    p.position, p.recorded_at, p.record_id) OVER of_task AS state
         FROM placed p LEFT JOIN task t ON t.user_id = p.user_id AND t.task_id = p.task_id
-        WINDOW of_task AS (PARTITION BY p.user_id, p.task_id ORDER BY p.ord)
+        WINDOW of_task AS (PARTITION BY p.user_id, p.task_id ORDER BY p.ord ROWS UNBOUNDED PRECEDING)
     ), record_written AS (
         INSERT INTO task_record (id, user_id, task_id, step, result, "timestamp", status, position, recorded_at, kind,
                                  record_id, is_late, reported_by, progress)
@@ -198,10 +213,8 @@ BEGIN
         INSERT INTO task_order (user_id, position, task_id, status, updated_at, xid)
         SELECT f.user_id, f.position, f.task_id, (f.state).status, f.recorded_at, v_xid FROM folded f WHERE f.is_last
     ), head_written AS (
-        UPDATE feed_head h SET position = l.position, recorded_at = l.recorded_at, record_id = l.record_id, xid = v_xid
-        FROM (SELECT DISTINCT ON (f.user_id) f.user_id, f.position, f.recorded_at, f.record_id
-              FROM folded f ORDER BY f.user_id, f.position DESC) l
-        WHERE h.user_id = l.user_id
+        UPDATE feed_head h SET position = f.position, recorded_at = f.recorded_at, record_id = f.record_id, xid = v_xid
+        FROM folded f WHERE f.is_head AND h.user_id = f.user_id
     )
     SELECT f.ord, f.position, f.recorded_at, f.kind = 'step' AND (f.state).moved_position <> f.position, false, false,
            NULL::integer, CASE WHEN p_each OR f.is_last THEN f.state END
