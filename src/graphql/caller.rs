@@ -28,6 +28,7 @@ use super::shared::{Answer, Relay, Rendered, Shape, SharedAnswers, bytes_of, loc
 use super::{Schema, schema};
 use crate::auth::Viewer;
 use crate::config::GraphqlConfig;
+use crate::service::error::Met;
 use crate::service::limits::FRAGMENT_LEVELS;
 use crate::service::rate::Rates;
 use crate::service::watch::{TaskEvent, TaskEvents};
@@ -211,7 +212,9 @@ impl Caller {
     async fn answer(&self, prepared: Prepared) -> Result<Response, ServerError> {
         let shared = &*self.shared;
         let Ok(_running) = shared.running.try_acquire() else {
-            return Err(whole_request(ServiceError::overloaded(RETRY_AFTER)));
+            let max = shared.limits.concurrent_operations();
+            let met = Met { limit: "concurrentOperations", max, value: max.saturating_add(1) };
+            return Err(whole_request(ServiceError::too_many(met, RETRY_AFTER)));
         };
         let (schema, deadline, limit) = (shared.schema(prepared.is_valid), prepared.deadline + GRACE, prepared.limit);
         // Boxed, as the resolvers' verbs are: every layer around copies a future as large as all that may run in it.

@@ -4,10 +4,12 @@
 //! Resolvers return [`ApiError`], which cannot be made from just anything that prints: an error without its code does not
 //! compile.
 
+use std::time::Duration;
+
 use async_graphql::{Error, ErrorExtensionValues, ErrorExtensions as _, ServerError, Value};
 use uuid::Uuid;
 
-use crate::service::error::{ErrorKind, Unsettled};
+use crate::service::error::{ErrorKind, Met, Unsettled};
 use crate::service::{ServiceError, Unreadable};
 
 /// How deep the library's parser goes.
@@ -68,12 +70,33 @@ fn extend(extensions: &mut ErrorExtensionValues, error: &ServiceError) {
         ErrorKind::CursorExpired { oldest_position } => {
             extensions.set("oldestPosition", oldest_position.map_or(Value::Null, Value::from));
         }
-        ErrorKind::Overloaded { retry_after } | ErrorKind::RateLimited { retry_after } => {
-            extensions.set("retryAfterMs", u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX));
+        ErrorKind::Overloaded { retry_after, met } => {
+            extensions.set("retryAfterMs", milliseconds(*retry_after));
+            set_met(extensions, met.as_ref());
+        }
+        ErrorKind::RateLimited { retry_after, met } => {
+            extensions.set("retryAfterMs", milliseconds(*retry_after));
+            set_met(extensions, Some(met));
+        }
+        ErrorKind::Timeout { limit: Some(limit) } => {
+            extensions.set("limit", "operation time");
+            extensions.set("maxMs", milliseconds(*limit));
         }
         ErrorKind::Internal { id } => extensions.set("id", id.to_string()),
-        ErrorKind::Forbidden | ErrorKind::DatabaseUnavailable | ErrorKind::Timeout => {}
+        ErrorKind::Forbidden | ErrorKind::DatabaseUnavailable | ErrorKind::Timeout { limit: None } => {}
     }
+}
+
+fn set_met(extensions: &mut ErrorExtensionValues, met: Option<&Met>) {
+    if let Some(Met { limit, max, value }) = met {
+        extensions.set("limit", *limit);
+        extensions.set("max", *max);
+        extensions.set("value", *value);
+    }
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn set_some(extensions: &mut ErrorExtensionValues, name: &str, value: Option<i64>) {

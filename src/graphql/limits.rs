@@ -23,6 +23,10 @@ impl OperationLimits {
         self.0.max_depth
     }
 
+    pub(crate) fn concurrent_operations(&self) -> u64 {
+        self.0.max_concurrent_operations.into()
+    }
+
     /// Before a document is read: its length, and its tokens, which are counted only where the length is well.
     pub(crate) fn check_text(&self, length: usize, tokens: impl FnOnce(usize) -> usize) -> Result<(), ServerError> {
         within("documentBytes", whole(length), whole(self.0.max_document_bytes))?;

@@ -99,6 +99,7 @@ async fn graphql(State(shared): State<Shared>, request: Request) -> Response {
         Ok(origin) => origin,
         Err(refusal) => return refusal.respond(&headers),
     };
+    cors::Allowed::note(request.extensions(), origin.as_ref());
     let answered = match *request.method() {
         Method::GET if is_upgrade(&headers) => socket::upgrade(&shared, request).await,
         Method::GET | Method::POST => Box::pin(execute(&shared, request, &headers)).await,

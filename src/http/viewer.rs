@@ -35,6 +35,11 @@ pub(super) enum SignInError {
 }
 
 impl SignInError {
+    /// Whether nothing is wrong with the token: it cannot be told at present whether it is good.
+    pub(super) fn is_passing(self) -> bool {
+        matches!(self, Self::Unavailable | Self::Token(AuthError::NoKeys))
+    }
+
     /// As an answer over HTTP: 401, in the shape of GraphQL.
     pub(super) fn refusal(self) -> Refusal {
         if self == Self::Unavailable {

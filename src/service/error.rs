@@ -28,6 +28,17 @@ pub enum Unsettled {
     Batch(Vec<Uuid>),
 }
 
+/// A limit of the server's or the operator's, and what has met it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Met {
+    /// Its name, as docs/limits.md has it.
+    pub limit: &'static str,
+    /// How much there may be.
+    pub max: u64,
+    /// How much this would have made.
+    pub value: u64,
+}
+
 /// What sort of failure it is, with what its code carries.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ErrorKind {
@@ -51,16 +62,23 @@ pub enum ErrorKind {
     Overloaded {
         /// When to try again.
         retry_after: Duration,
+        /// Which limit says so, where it is not that of a queue.
+        met: Option<Met>,
     },
     /// The viewer asks more often, or for more, than the operator grants.
     RateLimited {
         /// When to try again.
         retry_after: Duration,
+        /// Which rate.
+        met: Met,
     },
     /// No connection to the database.
     DatabaseUnavailable,
     /// It took too long.
-    Timeout,
+    Timeout {
+        /// How long it may take, where that is the operation's own time.
+        limit: Option<Duration>,
+    },
     /// A fault of ours.
     Internal {
         /// As in the log.
@@ -104,19 +122,28 @@ impl ServiceError {
     /// More is going on than this server takes.
     #[must_use]
     pub fn overloaded(retry_after: Duration) -> Self {
-        Self::new(ErrorKind::Overloaded { retry_after }, "The server is busy. Try again later.")
+        Self::new(ErrorKind::Overloaded { retry_after, met: None }, "The server is busy. Try again later.")
+    }
+
+    /// As many are going on as this server takes.
+    #[must_use]
+    pub fn too_many(met: Met, retry_after: Duration) -> Self {
+        let message = format!("The server is busy: the limit {} is {}. Try again later.", met.limit, met.max);
+        Self::new(ErrorKind::Overloaded { retry_after, met: Some(met) }, message)
     }
 
     /// The viewer asks more often, or for more, than the operator grants.
     #[must_use]
-    pub fn rate_limited(message: impl Into<String>, retry_after: Duration) -> Self {
-        Self::new(ErrorKind::RateLimited { retry_after }, message)
+    pub fn rate_limited(message: &str, met: Met, retry_after: Duration) -> Self {
+        let message = format!("{message} (the limit {} is {}). Try again later.", met.limit, met.max);
+        Self::new(ErrorKind::RateLimited { retry_after, met }, message)
     }
 
     /// It took longer than an operation may take.
     #[must_use]
     pub fn timeout(limit: Duration) -> Self {
-        Self::new(ErrorKind::Timeout, format!("This took longer than the {limit:?} that an operation may take."))
+        let message = format!("This took longer than the {limit:?} that an operation may take.");
+        Self::new(ErrorKind::Timeout { limit: Some(limit) }, message)
     }
 
     /// A fault of ours: logged with its details, told by its id alone.
@@ -164,7 +191,7 @@ impl ServiceError {
             ErrorKind::Overloaded { .. } => "OVERLOADED",
             ErrorKind::RateLimited { .. } => "RATE_LIMITED",
             ErrorKind::DatabaseUnavailable => "DATABASE_UNAVAILABLE",
-            ErrorKind::Timeout => "TIMEOUT",
+            ErrorKind::Timeout { .. } => "TIMEOUT",
             ErrorKind::Internal { .. } => "INTERNAL_SERVER_ERROR",
         }
     }
@@ -179,7 +206,7 @@ impl ServiceError {
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         use ErrorKind::{DatabaseUnavailable, Overloaded, RateLimited, Timeout};
-        matches!(self.kind, Overloaded { .. } | RateLimited { .. } | DatabaseUnavailable | Timeout)
+        matches!(self.kind, Overloaded { .. } | RateLimited { .. } | DatabaseUnavailable | Timeout { .. })
     }
 
     /// The records whose outcome is unknown.
@@ -196,9 +223,12 @@ impl From<StoreError> for ServiceError {
                 tracing::warn!(error = details, "the database cannot be reached");
                 Self::new(ErrorKind::DatabaseUnavailable, "The database cannot be reached. Try again.")
             }
-            StoreError::Timeout => Self::new(ErrorKind::Timeout, "The database did not answer in time. Try again."),
+            StoreError::Timeout => {
+                Self::new(ErrorKind::Timeout { limit: None }, "The database did not answer in time. Try again.")
+            }
             StoreError::Overloaded { retry_after } => {
-                Self::new(ErrorKind::Overloaded { retry_after }, "Too many writes are waiting. Try again later.")
+                let kind = ErrorKind::Overloaded { retry_after, met: None };
+                Self::new(kind, "Too many writes are waiting. Try again later.")
             }
             StoreError::Conflict { index } => Self::bad_input(
                 format!("input.records[{index}].recordId"),

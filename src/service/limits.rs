@@ -184,9 +184,21 @@ fn of_operations() -> Vec<Limit> {
             "TIMEOUT, try again",
         ),
         row("A maintenance mutation: seconds", config.maintenance_time.as_secs(), "TIMEOUT, try again"),
-        row("Queries and mutations at the same time", config.max_concurrent_operations, "OVERLOADED, try again"),
-        row("Operations of one viewer in a second", "no limit until set", "RATE_LIMITED, try again"),
-        row("Cost of one viewer's operations in a second", "no limit until set", "RATE_LIMITED, try again"),
+        row(
+            "Queries and mutations at the same time (`concurrentOperations`)",
+            config.max_concurrent_operations,
+            "OVERLOADED, try again",
+        ),
+        row(
+            "Operations of one viewer in a second (`operationsPerSecond`)",
+            "no limit until set",
+            "RATE_LIMITED, try again",
+        ),
+        row(
+            "Cost of one viewer's operations in a second (`costPerSecond`)",
+            "no limit until set",
+            "RATE_LIMITED, try again",
+        ),
     ]
 }
 

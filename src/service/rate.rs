@@ -9,6 +9,7 @@ use governor::state::keyed::HashMapStateStore;
 use governor::{NotUntil, Quota, RateLimiter};
 
 use super::ServiceError;
+use super::error::Met;
 use crate::auth::Viewer;
 use crate::config::GraphqlConfig;
 
@@ -19,7 +20,7 @@ const FORGET_EVERY: u32 = 10_000;
 
 /// The limits by viewer.
 pub struct Rates {
-    operations: Option<Limiter>,
+    operations: Option<(Limiter, NonZeroU32)>,
     cost: Option<(Limiter, NonZeroU32)>,
     asked: AtomicU32,
 }
@@ -28,10 +29,11 @@ impl Rates {
     /// As the operator has set them.
     #[must_use]
     pub fn new(config: &GraphqlConfig) -> Self {
-        let limiter = |most| RateLimiter::new(Quota::per_second(most), HashMapStateStore::default(), MonotonicClock);
+        let limiter =
+            |most| (RateLimiter::new(Quota::per_second(most), HashMapStateStore::default(), MonotonicClock), most);
         Self {
             operations: config.max_operations_per_second.map(limiter),
-            cost: config.max_cost_per_second.map(|most| (limiter(most), most)),
+            cost: config.max_cost_per_second.map(limiter),
             asked: AtomicU32::new(0),
         }
     }
@@ -39,11 +41,14 @@ impl Rates {
     /// Whether this viewer may have an operation now: asked before anything is done for it, so that what is refused later
     /// counts too.
     pub fn admit_operation(&self, viewer: &Viewer) -> Result<(), ServiceError> {
-        let Some(operations) = &self.operations else { return Ok(()) };
+        let Some((limiter, most)) = &self.operations else { return Ok(()) };
         self.forget();
-        operations
-            .check_key(&key(viewer))
-            .map_err(|until| ServiceError::rate_limited("You ask too often. Try again later.", wait(&until)))
+        limiter.check_key(&key(viewer)).map_err(|until| {
+            let max = u64::from(most.get());
+            // This one would have been one more than a second's.
+            let met = Met { limit: "operationsPerSecond", max, value: max + 1 };
+            ServiceError::rate_limited("You ask too often", met, wait(&until))
+        })
     }
 
     /// Whether this viewer may have an operation of this cost now. Who is refused has not used up anything of the cost.
@@ -57,8 +62,9 @@ impl Rates {
         let asked = cost.min(*most);
         match limiter.check_key_n(&key, asked) {
             Ok(Err(until)) => {
-                let message = format!("You ask for too much at once: this costs {cost}. Try again later.");
-                Err(ServiceError::rate_limited(message, wait(&until)))
+                let met = Met { limit: "costPerSecond", max: most.get().into(), value: cost.get().into() };
+                let message = format!("You ask for too much at once: this costs {cost}");
+                Err(ServiceError::rate_limited(&message, met, wait(&until)))
             }
             // That more is asked for than there ever is cannot be.
             Ok(Ok(())) | Err(_) => Ok(()),
@@ -67,8 +73,7 @@ impl Rates {
 
     fn forget(&self) {
         if self.asked.fetch_add(1, Ordering::Relaxed) % FORGET_EVERY == FORGET_EVERY - 1 {
-            let limiters = self.operations.iter().chain(self.cost.iter().map(|(limiter, _)| limiter));
-            limiters.for_each(Limiter::retain_recent);
+            self.operations.iter().chain(&self.cost).for_each(|(limiter, _)| limiter.retain_recent());
         }
     }
 }

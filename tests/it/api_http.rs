@@ -1,11 +1,17 @@
 //! `/graphql` over HTTP: what is answered, and what a web page could send and is refused.
 
+use std::time::Duration;
+
 use reqwest::header::{ALLOW, CONTENT_TYPE};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use serde_json::{Value, json};
+use sqlx::Executor as _;
 use taskwire::config::HttpConfig;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Error;
 
+use super::accept::to_the_end;
 use super::api_server::ApiServer;
 
 const ME: &str = "{ viewer { role } }";
@@ -223,6 +229,51 @@ async fn hosts_and_origins_that_the_operator_allows_are_answered() {
     );
     let other = server.client.request(Method::OPTIONS, server.url()).header("origin", "https://evil.example");
     assert_eq!(other.send().await.unwrap().status(), StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn a_page_that_is_allowed_can_read_every_refusal() {
+    const APP: &str = "https://app.example";
+    let server = ApiServer::configured(|config| {
+        config.http.allow_origins = vec![APP.into()];
+        config.listen.body_timeout = Duration::from_millis(300);
+        config.listen.handler_timeout = Duration::from_millis(600);
+    })
+    .await;
+    let post = || server.client.post(server.url()).header(CONTENT_TYPE, "application/json");
+    for (request, status) in [
+        (post().body("{"), 400),
+        (server.client.put(server.url()), 405),
+        (post().body("x".repeat((16 << 20) + 1)), 413),
+        (server.client.post(server.url()).body("{}"), 415),
+    ] {
+        let answer = request.header("origin", APP).send().await.unwrap();
+        assert_eq!(answer.status(), status);
+        assert_eq!(answer.headers()["access-control-allow-origin"], APP, "{status}");
+    }
+
+    // What the listener answers, where the handler or the rest of the body is waited for in vain.
+    let mut psql = server.database.session().await;
+    psql.execute("BEGIN; LOCK TABLE task IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let slow = r#"{"query":"{ tasks(userId: \"u\") { nodes { taskId } } }"}"#;
+    let mine = format!("access-control-allow-origin: {APP}\r\n");
+    for (origin, body, length, status) in [
+        (Some(APP), "{", 100, "408"),
+        (None, "{", 100, "408"),
+        (Some("https://evil.example"), "{", 100, "403"),
+        (Some(APP), slow, slow.len(), "503"),
+    ] {
+        let head = "POST /graphql HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nConnection: close";
+        let named = origin.map(|origin| format!("Origin: {origin}\r\n")).unwrap_or_default();
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        let request = format!("{head}\r\n{named}Content-Length: {length}\r\n\r\n{body}");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let answer = to_the_end(&mut stream).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+        let is_told = answer.contains(&mine) && answer.contains("access-control-expose-headers: x-request-id\r\n");
+        assert_eq!(is_told, origin == Some(APP), "{answer}");
+        assert_eq!(answer.contains("access-control-"), origin == Some(APP), "{answer}");
+    }
 }
 
 #[tokio::test]

@@ -163,6 +163,12 @@ fn settings_that_do_not_go_together_are_refused() {
     flags.http.body_limit = Some(1 << 20);
     assert!(load(flags, &[]).is_ok());
 
+    let mut flags = Flags::default();
+    flags.graphql.max_page_size = Some(20);
+    flags.graphql.max_batch_records = Some(2);
+    flags.graphql.max_result_bytes = Some(100);
+    let sizes = load(flags, &[]).unwrap().graphql;
+    assert_eq!((sizes.max_page_size, sizes.max_batch_records, sizes.max_result_bytes), (20, 2, 100));
     assert_eq!(refused(|flags| flags.graphql.max_page_size = Some(501)), "--max-page-size");
     assert_eq!(refused(|flags| flags.graphql.max_batch_records = Some(0)), "--max-batch-records");
     assert_eq!(refused(|flags| flags.graphql.max_result_bytes = Some(1 << 20)), "--max-result-bytes");

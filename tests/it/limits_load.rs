@@ -26,6 +26,8 @@ async fn who_asks_too_often_is_told_when_to_ask_again() {
     let last = answers.iter().find(|answer| answer["errors"].is_array()).unwrap();
     let extensions = &last["errors"][0]["extensions"];
     assert_eq!(extensions["retryable"], true);
+    let met = ["limit", "max", "value"].map(|name| &extensions[name]);
+    assert_eq!(met, [&json!("operationsPerSecond"), &json!(5), &json!(6)]);
     let wait = extensions["retryAfterMs"].as_u64().unwrap();
     assert!((1..=250).contains(&wait), "{wait}");
     sleep(Duration::from_millis(wait)).await;
@@ -65,6 +67,8 @@ async fn cost_is_counted_by_the_second_too() {
     server.data(page, json!({})).await;
     let error = server.error(page, json!({})).await;
     assert_eq!(error["extensions"]["code"], "RATE_LIMITED");
+    assert_eq!((&error["extensions"]["limit"], &error["extensions"]["max"]), (&json!("costPerSecond"), &json!(110)));
+    assert_eq!(error["extensions"]["value"], 102, "{error}");
     assert!(error["extensions"]["retryAfterMs"].as_u64().unwrap() <= 1_000, "{error}");
     server.data(ME, json!({})).await;
 }
@@ -83,6 +87,8 @@ async fn beyond_the_operations_at_work_the_server_is_overloaded() {
         }
         let error = server.error(ME, json!({})).await;
         assert_eq!(error["extensions"]["code"], "OVERLOADED", "{error}");
+        let met = ["limit", "max", "value"].map(|name| &error["extensions"][name]);
+        assert_eq!(met, [&json!("concurrentOperations"), &json!(2), &json!(3)]);
         assert!(error["extensions"]["retryAfterMs"].as_u64().unwrap() > 0);
         let again = server.client.post(server.url()).json(&json!({ "query": ME })).send().await.unwrap();
         assert_eq!((again.status().as_u16(), again.headers()["retry-after"].to_str().unwrap()), (503, "1"));

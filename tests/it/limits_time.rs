@@ -28,6 +28,7 @@ async fn a_query_that_takes_too_long_is_told_and_ended_in_postgresql() {
     let error = server.error("{ tasks(userId: \"u\") { nodes { taskId } } }", json!({})).await;
     assert_eq!(error["extensions"]["code"], "TIMEOUT", "{error}");
     assert_eq!(error["extensions"]["retryable"], true);
+    assert_eq!((&error["extensions"]["limit"], &error["extensions"]["maxMs"]), (&json!("operation time"), &json!(300)));
     assert!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
     // The lock is still held: what waited for it has gone all the same.
     while waiting(&mut look).await > 0 {

@@ -25,6 +25,7 @@ use super::Common;
 use super::connection::Waited;
 use super::io::Activity;
 use crate::http::answer::Refusal;
+use crate::http::cors::{self, Allowed};
 use crate::http::peer::Peer;
 use crate::http::request_id::{self, REQUEST_ID};
 
@@ -41,9 +42,12 @@ pub(super) async fn answer(
     let (mut request, body_end) = with_body_end(request);
     let peer = common.proxies.peer(socket, request.headers());
     request.extensions_mut().insert(peer);
+    let allowed = Allowed::default();
+    request.extensions_mut().insert(allowed.clone());
     request_id::give(request.headers_mut());
     let version = request.version();
-    let response = run(&common, router, request, body_end).await.unwrap_or_else(|refused| refused.respond(version));
+    let response = run(&common, router, request, body_end).await;
+    let response = response.unwrap_or_else(|refused| cors::allow(refused.respond(version), allowed.origin()));
     if is_stream(response.headers()) {
         // It ends with the subscriptions, which nobody waits for before. `stream` sees to clients that do not read.
         waited.release();

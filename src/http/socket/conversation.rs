@@ -311,7 +311,10 @@ impl<'a> Conversation<'a> {
         match stage {
             Stage::Token(viewer) => {
                 let Poll::Ready(viewer) = viewer.as_mut().poll(context) else { return Ok(false) };
-                let viewer = viewer.map_err(|error| self.refuse(&error.to_string()))?;
+                let viewer = match viewer {
+                    Ok(viewer) => viewer,
+                    Err(error) => return self.turn_away(error, renewals).map(|()| true),
+                };
                 self.check_member(&viewer)?;
                 if renewals == 0 {
                     self.seat.sign_in(&viewer).map_err(|full| End::Close(Close::Full(full)))?;
@@ -328,15 +331,22 @@ impl<'a> Conversation<'a> {
                 self.sign_in = None;
                 match admitted {
                     Ok(()) => self.let_in(viewer, renewals),
-                    Err(SignInError::Disconnected) => close(Close::Disconnected)?,
-                    // The old token still counts, and its end still closes. Without a pong the client tries again.
-                    Err(SignInError::Unavailable) if renewals > 0 => {}
-                    Err(error @ SignInError::Unavailable) => close(Close::NotNow(error.to_string()))?,
-                    Err(error) => return Err(self.refuse(&error.to_string())),
+                    Err(error) => self.turn_away(error, renewals)?,
                 }
             }
         }
         Ok(true)
+    }
+
+    fn turn_away(&mut self, error: SignInError, renewals: usize) -> Step {
+        self.sign_in = None;
+        match error {
+            SignInError::Disconnected => close(Close::Disconnected),
+            // The old token still counts, and its end still closes. Without a pong the client tries again.
+            error if error.is_passing() && renewals > 0 => Ok(()),
+            error if error.is_passing() => close(Close::NotNow(error.to_string())),
+            error => Err(self.refuse(&error.to_string())),
+        }
     }
 
     /// A socket is not handed on: a renewed token is the same user's, in the same role.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::{Router, extract::State, http::StatusCode, routing::get};
 use serde_json::{Value, json};
 use taskwire::auth::{AuthError, Authenticator, Viewer};
-use taskwire::config::{AuthConfig, KeyConfig, ListenConfig};
+use taskwire::config::{AuthConfig, Config, KeyConfig, ListenConfig};
 use taskwire::http::{Listening, Tls};
 use taskwire::telemetry::Telemetry;
 use tokio::net::TcpListener;
@@ -16,6 +16,8 @@ use tokio_util::sync::CancellationToken;
 use super::keys::{TestKey, jwks};
 use super::{NOW, authenticator, claims, moment};
 use crate::accept_tls::{files, write_pair};
+use crate::api_server::ApiServer;
+use crate::socket_client::{Client, Got, LEGACY, TRANSPORT};
 use crate::support::process::Logging;
 use crate::support::{Folder, TestDatabase, eventually};
 
@@ -161,6 +163,28 @@ async fn an_issuer_that_is_away_keeps_nobody_from_starting() {
     let config = AuthConfig { key: KeyConfig::JwksUrl(url), ..AuthConfig::default() };
     let (nobody_there, _) = super::authenticator(&config).await;
     assert_eq!(is_taken(&nobody_there, &key, "key").await, Err(AuthError::NoKeys));
+}
+
+#[tokio::test]
+async fn a_socket_is_told_to_come_back_while_there_are_no_keys() {
+    let key = TestKey::ed();
+    let (issuer, auth) = Issuer::start("later".into()).await;
+    let server = ApiServer::with_config(Config { auth, ..Config::default() }).await;
+    let token = key.token_by("key", &json!({ "sub": "anna", "exp": chrono::Utc::now().timestamp() + 600 }));
+    let init = json!({ "type": "connection_init", "payload": { "Authorization": token } });
+    for protocol in [TRANSPORT, LEGACY] {
+        let mut client = Client::open(&server, protocol).await;
+        client.send(init.clone()).await;
+        assert!(matches!(client.next().await, Got::Closed(Some(1013), reason) if reason.contains("Try again")));
+    }
+    // The very same token, when there are.
+    issuer.answers(200, jwks(&[key.jwk("key")]));
+    eventually("the keys are there", async || {
+        let mut client = Client::open(&server, TRANSPORT).await;
+        client.send(init.clone()).await;
+        (client.next().await == Got::Message(json!({ "type": "connection_ack" }))).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
