@@ -13,12 +13,12 @@ use super::api_server::{ApiServer, token};
 use super::socket_client::{Client, LEGACY, TRANSPORT};
 use super::stream_body::Body;
 
-const EVENTS: &str = "subscription($user: ID!, $after: FeedCursor, $start: Boolean) { \
+pub(crate) const EVENTS: &str = "subscription($user: ID!, $after: FeedCursor, $start: Boolean) { \
     taskEvents(userId: $user, after: $after, fromStart: $start) { \
     feedCursor isReplay record { position message status } task { status result errorMessage } } }";
 
 /// A socket with these subscriptions, each of which has told its first event.
-async fn subscribed(server: &ApiServer, protocol: &str, payload: Value, operations: &[(&str, Value)]) -> Client {
+pub(crate) async fn subscribed(server: &ApiServer, protocol: &str, payload: Value, operations: &[(&str, Value)]) -> Client {
     let mut client = Client::init(server, protocol, payload).await;
     let kind = if protocol == LEGACY {
         client.message().await;
@@ -36,7 +36,7 @@ async fn subscribed(server: &ApiServer, protocol: &str, payload: Value, operatio
     client
 }
 
-async fn save(server: &ApiServer, token: Option<&str>, user: &str, step: i32) {
+pub(crate) async fn save(server: &ApiServer, token: Option<&str>, user: &str, step: i32) {
     let query = "mutation($input: SaveTaskHistoryInput!) { saveTaskHistory(input: $input) { record { position } } }";
     let result =
         json!({ "stepName": "s", "status": "RUNNING", "message": format!("m{step}"), "result": { "n": step } });
