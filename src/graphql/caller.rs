@@ -35,8 +35,6 @@ use crate::service::{Service, ServiceError};
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// A field that has to stop in time says more than we do: it gets so much longer to say it.
 const GRACE: Duration = Duration::from_millis(100);
-/// What all shared answers together may take.
-const SHARED_BYTES: u64 = 8 << 20;
 
 /// The schema over a service. Cheap to clone.
 #[derive(Clone)]
@@ -72,7 +70,7 @@ impl Api {
         Self(Arc::new(Shared {
             trusting: build().validation_mode(ValidationMode::Fast).finish(),
             documents,
-            answers: SharedAnswers::new(SHARED_BYTES),
+            answers: SharedAnswers::new(config.shared_answers),
             strict,
             limits: OperationLimits::new(config),
             introspection: config.introspection,

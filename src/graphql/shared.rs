@@ -164,7 +164,7 @@ impl Weighter<Same, Rendered> for ByBytes {
 /// The shapes that are subscribed to, and their latest answers.
 pub(super) struct SharedAnswers {
     shapes: Mutex<Shapes>,
-    kept: Cache<Same, Rendered, ByBytes>,
+    kept: Option<Cache<Same, Rendered, ByBytes>>,
 }
 
 #[derive(Default)]
@@ -181,9 +181,11 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl SharedAnswers {
-    /// With so many bytes of answers.
-    pub(super) fn new(bytes: u64) -> Self {
-        Self { shapes: Mutex::default(), kept: Cache::with_weighter(ANSWERS, bytes, ByBytes) }
+    /// With so many bytes of answers; 0 keep none, and each is told by itself.
+    pub(super) fn new(bytes: usize) -> Self {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        let kept = (bytes > 0).then(|| Cache::with_weighter(ANSWERS, bytes, ByBytes));
+        Self { shapes: Mutex::default(), kept }
     }
 
     /// The shape of a subscription, which others may have, too.
@@ -236,15 +238,16 @@ impl SharedAnswers {
         render: impl Future<Output = Rendered>,
     ) -> Rendered {
         let is_alone = Arc::strong_count(shape) == 1;
-        let Some(place) = event.place().filter(|_| !is_alone) else { return render.await };
+        let place = event.place().filter(|_| !is_alone);
+        let (Some(kept), Some(place)) = (&self.kept, place) else { return render.await };
         let same = (shape.number, place);
-        let made = self.kept.get_or_insert_async(&same, async { Ok::<_, Infallible>(render.await) });
+        let made = kept.get_or_insert_async(&same, async { Ok::<_, Infallible>(render.await) });
         made.await.unwrap_or(Rendered::Own)
     }
 
     /// What others were told of an event.
     pub(super) fn known(&self, shape: &Shape, event: &impl Event) -> Option<Arc<[u8]>> {
-        match self.kept.get(&(shape.number, event.place()?))? {
+        match self.kept.as_ref()?.get(&(shape.number, event.place()?))? {
             Rendered::Shared(bytes) => Some(bytes),
             Rendered::Own => None,
         }

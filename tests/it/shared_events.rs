@@ -18,7 +18,12 @@ pub(crate) const EVENTS: &str = "subscription($user: ID!, $after: FeedCursor, $s
     feedCursor isReplay record { position message status } task { status result errorMessage } } }";
 
 /// A socket with these subscriptions, each of which has told its first event.
-pub(crate) async fn subscribed(server: &ApiServer, protocol: &str, payload: Value, operations: &[(&str, Value)]) -> Client {
+pub(crate) async fn subscribed(
+    server: &ApiServer,
+    protocol: &str,
+    payload: Value,
+    operations: &[(&str, Value)],
+) -> Client {
     let mut client = Client::init(server, protocol, payload).await;
     let kind = if protocol == LEGACY {
         client.message().await;
