@@ -233,10 +233,7 @@ impl Service {
         }
         let filter = filter.unwrap_or_default();
         let after = parse(after)?;
-        let user_id = match &scope {
-            Scope::User(user) => Some(user.clone()),
-            Scope::Everyone => None,
-        };
+        let user_id = if let Scope::User(user) = &scope { Some(user.clone()) } else { None };
         let stream = match scope {
             Scope::Everyone if after.is_some() => {
                 return Err(ServiceError::bad_input(
@@ -330,8 +327,8 @@ fn live(end: Option<(Arc<str>, Head)>) -> TaskChange {
     TaskChange { changed: None, matches_filter: true, end, is_replay: false }
 }
 
-fn end(watch: &Watch, place: Head) -> Option<(Arc<str>, Head)> {
-    Some((Arc::clone(watch.user()), place))
+fn end(watch: &Watch, place: Head) -> (Arc<str>, Head) {
+    (Arc::clone(watch.user()), place)
 }
 
 fn changes_of_user(
@@ -345,7 +342,7 @@ fn changes_of_user(
         loop {
             if is_replay && place.position >= live_from {
                 is_replay = false;
-                yield live(end(&watch, place));
+                yield live(Some(end(&watch, place)));
             }
             if !is_replay {
                 watch.moved(place).await?;
@@ -355,7 +352,7 @@ fn changes_of_user(
             let last = page.tasks.len();
             for (index, task) in page.tasks.into_iter().enumerate() {
                 // Before the last of a page, another task of it may still be untold: no cursor covers that.
-                let covered = if index + 1 == last { end(&watch, place) } else { None };
+                let covered = (index + 1 == last).then(|| end(&watch, place));
                 watch.telemetry().feed_events.inc();
                 let updated_at = task.task().updated_at;
                 yield change(task, &filter, covered, is_replay);
@@ -377,9 +374,9 @@ fn changes_of_task(
         let (task, mut place) = watch.task_now(&task_id).await?;
         if let Some(task) = task {
             watch.telemetry().feed_events.inc();
-            yield change(Changed::Read(Arc::new(task)), &filter, end(&watch, place), true);
+            yield change(Changed::Read(Arc::new(task)), &filter, Some(end(&watch, place)), true);
         }
-        yield live(end(&watch, place));
+        yield live(Some(end(&watch, place)));
         loop {
             watch.moved(place).await?;
             let (task, reached) = watch.task_change(&task_id, place).await?;
@@ -387,7 +384,7 @@ fn changes_of_task(
             if let Some(task) = task {
                 watch.telemetry().feed_events.inc();
                 let updated_at = task.task().updated_at;
-                yield change(task, &filter, end(&watch, place), false);
+                yield change(task, &filter, Some(end(&watch, place)), false);
                 taken(watch.telemetry(), updated_at);
             }
         }
