@@ -115,12 +115,12 @@ async fn a_nested_read_that_takes_too_long_is_told_and_no_subscriber_waits_for_e
     };
     let holds = async {
         waiting(&mut look, 1).await;
-        let lock = async { psql.execute("BEGIN; LOCK TABLE task_record IN ACCESS EXCLUSIVE MODE").await.unwrap() };
+        let alone = async { psql.execute("BEGIN; LOCK TABLE task_record IN ACCESS EXCLUSIVE MODE").await.unwrap() };
         let release = async {
             waiting(&mut look, 2).await;
             row.execute("ROLLBACK").await.unwrap();
         };
-        tokio::join!(lock, release);
+        tokio::join!(alone, release);
     };
     // Its caller may be told that it takes long; it goes on.
     tokio::join!(server.ask(SAVE, json!({ "input": report("u", "t", 2, "RUNNING", json!({})) })), holds);
