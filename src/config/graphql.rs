@@ -49,7 +49,7 @@ pub struct GraphqlFlags {
     /// Whether the schema tells what it consists of, and names like a misspelt one are suggested [default: on]
     #[arg(long, env = "TASKWIRE_INTROSPECTION", value_name = "ON|OFF", help_heading = "Operations")]
     pub introspection: Option<Switch>,
-    /// How long one operation may take; of a subscription, its start [default: 30s]
+    /// How long one operation may take; of a subscription, its start and each shared event [default: 30s]
     #[arg(long, env = "TASKWIRE_OPERATION_TIMEOUT", value_name = "DURATION", value_parser = humane::duration, help_heading = "Operations")]
     pub operation_timeout: Option<Duration>,
     /// The same for maintenance: cleaning up, optimising, erasing a user [default: 10min]
@@ -67,6 +67,9 @@ pub struct GraphqlFlags {
     /// Memory for documents that were read and checked before; 0 keeps none [default: 16MiB]
     #[arg(long, env = "TASKWIRE_DOCUMENT_CACHE", value_name = "SIZE", value_parser = humane::bytes, help_heading = "Operations")]
     pub document_cache: Option<usize>,
+    /// Memory for answers of subscriptions that many get alike; 0 keeps none [default: 8MiB]
+    #[arg(long, env = "TASKWIRE_SHARED_ANSWERS", value_name = "SIZE", value_parser = humane::bytes, help_heading = "Operations")]
+    pub shared_answers: Option<usize>,
 }
 
 /// On or off.
@@ -107,7 +110,7 @@ pub struct GraphqlConfig {
     pub max_result_bytes: usize,
     /// Whether `__schema` and `__type` are answered, and misspelt names get suggestions.
     pub introspection: bool,
-    /// How long an operation may take; of a subscription, its start.
+    /// How long an operation may take; of a subscription, its start and each shared event.
     pub operation_timeout: Duration,
     /// How long maintenance may take.
     pub maintenance_time: Duration,
@@ -119,6 +122,8 @@ pub struct GraphqlConfig {
     pub max_cost_per_second: Option<NonZeroU32>,
     /// Bytes for documents that were read and checked before.
     pub document_cache: usize,
+    /// Bytes for answers that many get alike.
+    pub shared_answers: usize,
 }
 
 impl Default for GraphqlConfig {
@@ -143,6 +148,7 @@ impl Default for GraphqlConfig {
             max_operations_per_second: None,
             max_cost_per_second: None,
             document_cache: 16 << 20,
+            shared_answers: 8 << 20,
         }
     }
 }
@@ -170,6 +176,7 @@ impl GraphqlConfig {
             max_operations_per_second: flags.max_operations_per_second,
             max_cost_per_second: flags.max_cost_per_second,
             document_cache: flags.document_cache.unwrap_or(default.document_cache),
+            shared_answers: flags.shared_answers.unwrap_or(default.shared_answers),
         }
     }
 

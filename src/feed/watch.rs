@@ -30,10 +30,10 @@ pub struct Page {
 }
 
 /// A task that changed, in its latest state.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Changed {
     /// Read from the table.
-    Read(Box<task::Model>),
+    Read(Arc<task::Model>),
     /// As the latest record left it.
     Entry {
         /// That record with the task.
@@ -93,7 +93,7 @@ impl Watch {
 
     /// Whose feed.
     #[must_use]
-    pub fn user(&self) -> &str {
+    pub fn user(&self) -> &Arc<str> {
         &self.user
     }
 
@@ -101,12 +101,6 @@ impl Watch {
     #[must_use]
     pub fn telemetry(&self) -> &Telemetry {
         &self.hub.inner.telemetry
-    }
-
-    /// The cursor that stands at this place.
-    #[must_use]
-    pub fn cursor(&self, head: &Head) -> String {
-        FeedCursor::new(&self.user, head).to_string()
     }
 
     /// The place a client's cursor stands on: the very record, or before the first. Else it has expired.
@@ -241,7 +235,7 @@ impl Watch {
             _ if read.head.position > after.position => read.head,
             _ => after,
         };
-        Ok(Changes { tasks: read.tasks.into_iter().map(|task| Changed::Read(Box::new(task))).collect(), end })
+        Ok(Changes { tasks: read.tasks.into_iter().map(|task| Changed::Read(Arc::new(task))).collect(), end })
     }
 
     /// One task as it is now, and where the feed stands with it.
@@ -261,7 +255,7 @@ impl Watch {
         self.hub.inner.telemetry.catch_ups.inc();
         let (task, head) = self.task_now(task_id).await?;
         Ok((
-            task.filter(|task| task.position > after.position).map(|task| Changed::Read(Box::new(task))),
+            task.filter(|task| task.position > after.position).map(|task| Changed::Read(Arc::new(task))),
             if head.position > after.position { head } else { after },
         ))
     }

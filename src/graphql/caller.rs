@@ -10,9 +10,7 @@ use std::time::Duration;
 
 use async_graphql::extensions::{Extension, ExtensionContext, ExtensionFactory, NextValidation};
 use async_graphql::parser::types::OperationType;
-use async_graphql::{
-    Data, Executor, Name, Request, Response, SchemaBuilder, ServerError, ValidationMode, ValidationResult,
-};
+use async_graphql::{Data, Executor, Request, Response, SchemaBuilder, ServerError, ValidationMode, ValidationResult};
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream};
 use futures_util::{FutureExt as _, StreamExt as _};
@@ -20,26 +18,24 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinError;
 use tokio::time::{Instant, timeout_at};
 
-use super::document::{Document, Documents, Types};
+use super::document::{Document, Documents, SharedRoot, Types};
 use super::errors::{code_library_error, introspection_disabled, whole_request};
 use super::limits::OperationLimits;
 use super::session::Session;
-use super::shared::{Answer, Relay, Rendered, Shape, SharedAnswers, bytes_of, lock};
+use super::shared::{Answer, Event, Relay, Rendered, Shape, SharedAnswers, bytes_of, lock};
 use super::{Schema, schema};
 use crate::auth::Viewer;
 use crate::config::GraphqlConfig;
 use crate::service::error::Met;
 use crate::service::limits::FRAGMENT_LEVELS;
 use crate::service::rate::Rates;
-use crate::service::watch::{TaskEvent, TaskEvents};
+use crate::service::watch::{Events, TaskChange, TaskEvent};
 use crate::service::{Service, ServiceError};
 
 /// When somebody is to try again who came while everything was busy.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// A field that has to stop in time says more than we do: it gets so much longer to say it.
 const GRACE: Duration = Duration::from_millis(100);
-/// What all shared answers together may take.
-const SHARED_BYTES: u64 = 8 << 20;
 
 /// The schema over a service. Cheap to clone.
 #[derive(Clone)]
@@ -75,7 +71,7 @@ impl Api {
         Self(Arc::new(Shared {
             trusting: build().validation_mode(ValidationMode::Fast).finish(),
             documents,
-            answers: SharedAnswers::new(SHARED_BYTES),
+            answers: SharedAnswers::new(config.shared_answers),
             strict,
             limits: OperationLimits::new(config),
             introspection: config.introspection,
@@ -113,7 +109,7 @@ impl Shared {
     }
 
     /// What an event looks like; or why it cannot be told, with which its stream ends.
-    async fn render(&self, shape: &Shape, event: Result<TaskEvent, ServiceError>) -> Result<Response, Response> {
+    async fn render<T: Event>(&self, shape: &Shape, event: Result<T, ServiceError>) -> Result<Response, Response> {
         self.service.telemetry().rendered_events.inc();
         let (document, deadline) = (&shape.document, Instant::now() + self.operation_timeout);
         let mut request = Request::new("").variables(shape.variables.clone());
@@ -131,7 +127,7 @@ impl Shared {
     }
 
     /// The same, for all who have the same shape.
-    async fn tell(&self, shape: &Arc<Shape>, event: TaskEvent) -> Result<Answer, Response> {
+    async fn tell<T: Event>(&self, shape: &Arc<Shape>, event: T) -> Result<Answer, Response> {
         let mut mine = None;
         let render = async {
             let answer = self.render(shape, Ok(event.clone())).await;
@@ -227,22 +223,27 @@ impl Caller {
     /// What comes of a request, one after the other; what many get alike, as bytes.
     #[must_use]
     pub fn answers(&self, request: Request) -> BoxStream<'static, Answer> {
-        let mut prepared = match self.prepare(request) {
+        let prepared = match self.prepare(request) {
             Ok(prepared) => prepared,
             Err(error) => return stream::iter([own(refused(error))]).boxed(),
         };
+        let operation = prepared.document.operation(prepared.request.operation_name.as_deref());
+        match operation.and_then(|operation| operation.shares.as_ref()).map(|shares| shares.root) {
+            Some(SharedRoot::TaskEvents) => self.shared_answers::<TaskEvent>(prepared),
+            Some(SharedRoot::TaskChanged) => self.shared_answers::<TaskChange>(prepared),
+            None => self.responses(prepared, Arc::default()).map(own).boxed(),
+        }
+    }
+
+    fn shared_answers<T: Event>(&self, mut prepared: Prepared) -> BoxStream<'static, Answer> {
         let request = &prepared.request;
-        let operation = prepared.document.operation(request.operation_name.as_deref());
-        let Some(inner_variables) = operation.and_then(|operation| operation.shares.clone()) else {
-            return self.responses(prepared, Arc::default()).map(own).boxed();
-        };
         // Without what it is executed with, to which only the library holds on.
         let mut plain = Request::new("").variables(request.variables.clone());
         plain.operation_name.clone_from(&request.operation_name);
         let (caller, document, slot) = (self.clone(), Arc::clone(&prepared.document), Arc::default());
-        prepared.request = prepared.request.data(Relay::HandOver(Arc::clone(&slot)));
+        prepared.request = prepared.request.data(Relay::<T>::HandOver(Arc::clone(&slot)));
         let answers = self.responses(prepared, Arc::default());
-        let starting = Starting { answers, slot, caller, document, inner_variables, request: plain };
+        let starting = Starting { answers, slot, caller, document, request: plain };
         stream::unfold(Sharing::Starting(Box::new(starting)), Sharing::next).boxed()
     }
 
@@ -285,30 +286,29 @@ impl Executor for Caller {
 }
 
 /// A subscription whose events may be shared.
-enum Sharing {
-    Starting(Box<Starting>),
-    Telling(Telling),
+enum Sharing<T> {
+    Starting(Box<Starting<T>>),
+    Telling(Telling<T>),
     Over,
 }
 
 /// The library starts it, as every operation; what it says meanwhile is the client's own.
-struct Starting {
+struct Starting<T> {
     answers: BoxStream<'static, Response>,
-    slot: Arc<Mutex<Option<TaskEvents>>>,
+    slot: Arc<Mutex<Option<Events<T>>>>,
     caller: Caller,
     document: Arc<Document>,
-    inner_variables: Box<[Name]>,
     request: Request,
 }
 
 /// The library has started it and is gone; its events are told by us.
-struct Telling {
+struct Telling<T> {
     api: Arc<Shared>,
     shape: Arc<Shape>,
-    events: BoxStream<'static, Result<TaskEvent, ServiceError>>,
+    events: BoxStream<'static, Result<T, ServiceError>>,
 }
 
-impl Sharing {
+impl<T: Event> Sharing<T> {
     async fn next(self) -> Option<(Answer, Self)> {
         let mut telling = match self {
             Self::Starting(mut starting) => match starting.answers.next().await {
@@ -331,7 +331,7 @@ impl Sharing {
                     }
                 }
             }
-            Err(error) => Box::pin(api.render(shape, Err(error))).await.map(own),
+            Err(error) => Box::pin(api.render::<T>(shape, Err(error))).await.map(own),
         };
         Some(match told {
             Ok(answer) => (answer, Self::Telling(telling)),
@@ -340,12 +340,13 @@ impl Sharing {
     }
 }
 
-impl Starting {
-    /// Nothing where it was refused.
-    fn started(self: Box<Self>) -> Option<Telling> {
-        let Self { slot, caller: Caller { shared: api, session, .. }, document, inner_variables, request, .. } = *self;
-        let TaskEvents { user_id, events } = lock(&slot).take()?;
-        let shape = api.answers.shape(&document, &inner_variables, &request, &session, user_id);
+impl<T> Starting<T> {
+    /// Nothing where it was refused, or was not given away.
+    fn started(self: Box<Self>) -> Option<Telling<T>> {
+        let Self { slot, caller: Caller { shared: api, session, .. }, document, request, .. } = *self;
+        let Events { user_id, events } = lock(&slot).take()?;
+        let shares = document.operation(request.operation_name.as_deref())?.shares.as_ref()?;
+        let shape = api.answers.shape(&document, &shares.inner_variables, &request, &session, user_id?);
         Some(Telling { api, shape, events })
     }
 }
@@ -412,7 +413,8 @@ mod tests {
     #[test]
     fn a_subscription_at_rest_is_small() {
         // Ten thousand wait like this: what is executed now and then is not kept room for.
-        assert!(size(Sharing::next) <= 1024, "{}", size(Sharing::next));
+        assert!(size(Sharing::<TaskEvent>::next) <= 1024, "{}", size(Sharing::<TaskEvent>::next));
+        assert!(size(Sharing::<TaskChange>::next) <= 1024, "{}", size(Sharing::<TaskChange>::next));
     }
 
     #[tokio::test]

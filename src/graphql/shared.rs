@@ -1,6 +1,6 @@
 //! One execution and one serialisation for all who get the same.
 //!
-//! What an event of `taskEvents` looks like depends on the event and on the [`Shape`] of the subscription, which leaves out
+//! What an event of `taskEvents` or `taskChanged` looks like depends on the event and on the [`Shape`] of the subscription, which leaves out
 //! its root's arguments: who resumes from a cursor is told the same as who was there all the time. The library starts each
 //! subscription as ever, with its rights, limits and errors; then the stream behind it is taken out of its hands
 //! ([`Relay::HandOver`]), and each event is put back into a request of its own ([`Relay::Render`]), once for all
@@ -23,7 +23,7 @@ use super::document::Document;
 use super::session::Session;
 use crate::auth::{Role, Viewer};
 use crate::service::ServiceError;
-use crate::service::watch::{TaskEvent, TaskEvents};
+use crate::service::watch::{Events, TaskChange, TaskEvent};
 
 /// A longer answer is told to each by itself.
 const MOST_BYTES: usize = 64 << 10;
@@ -43,32 +43,74 @@ pub enum Answer {
     Own(Box<Response>),
 }
 
-type Event = Result<TaskEvent, ServiceError>;
-type Events = BoxStream<'static, Event>;
+type Told<T> = Result<T, ServiceError>;
 
-/// In a request's data: what the root of `taskEvents` does other than to stream events.
-pub(super) enum Relay {
-    /// Gives its stream away.
-    HandOver(Arc<Mutex<Option<TaskEvents>>>),
-    /// Tells this one event.
-    Render(Event),
+/// What a root tells.
+pub(super) trait Event: Clone + Send + Sync + 'static {
+    /// Where it stands; none where it is each one's own.
+    fn place(&self) -> Option<Place>;
 }
 
-impl Relay {
+/// Where an event stands in the feed of its user. For one shape two at the same place look alike.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Place {
+    /// The id tells apart what stood at this position before the table went back.
+    record: (i64, Uuid),
+    /// What is told beside it.
+    beside: Option<Beside>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Beside {
+    matches_filter: bool,
+    /// Where the cursor stands, if there is one.
+    end: Option<(i64, Uuid)>,
+}
+
+/// Not replays, which may show what was read long after the event.
+impl Event for TaskEvent {
+    fn place(&self) -> Option<Place> {
+        let record = (self.record().position, self.record().record_id);
+        (!self.is_replay()).then_some(Place { record, beside: None })
+    }
+}
+
+impl Event for TaskChange {
+    fn place(&self) -> Option<Place> {
+        let task = self.task().filter(|_| !self.is_replay())?;
+        let end = self.end().map(|end| (end.position, end.record_id));
+        let beside = Some(Beside { matches_filter: self.matches_filter(), end });
+        Some(Place { record: (task.position, task.record_id), beside })
+    }
+}
+
+/// In a request's data: what its root does other than to stream events.
+pub(super) enum Relay<T> {
+    /// Gives its stream away.
+    HandOver(Arc<Mutex<Option<Events<T>>>>),
+    /// Tells this one event.
+    Render(Told<T>),
+}
+
+impl<T: Event> Relay<T> {
     /// The one event that is to be told.
-    pub(super) fn event(&self) -> Option<Events> {
+    pub(super) fn event(&self) -> Option<BoxStream<'static, Told<T>>> {
         match self {
             Self::HandOver(_) => None,
             Self::Render(event) => Some(stream::iter([event.clone()]).boxed()),
         }
     }
 
-    /// Takes the stream; what is left has no event.
-    pub(super) fn take_over(&self, events: TaskEvents) -> Events {
-        if let Self::HandOver(slot) = self {
-            *lock(slot) = Some(events);
+    /// What the root streams itself: nothing, where its stream is taken. A position is of one user, so that everybody's
+    /// changes are told to each.
+    pub(super) fn own(relay: Option<&Self>, events: Events<T>) -> BoxStream<'static, Told<T>> {
+        match relay {
+            Some(Self::HandOver(slot)) if events.user_id.is_some() => {
+                *lock(slot) = Some(events);
+                stream::empty().boxed()
+            }
+            _ => events.events,
         }
-        stream::empty().boxed()
     }
 }
 
@@ -95,8 +137,8 @@ struct Key {
     user_id: String,
 }
 
-/// The same event for the same shape. The record's id tells apart what stood at this place before the table went back.
-type Place = (u64, i64, Uuid);
+/// The same event for the same shape.
+type Same = (u64, Place);
 
 /// What became of an event for a shape.
 #[derive(Clone)]
@@ -110,8 +152,8 @@ pub(super) enum Rendered {
 #[derive(Clone)]
 struct ByBytes;
 
-impl Weighter<Place, Rendered> for ByBytes {
-    fn weight(&self, _: &Place, rendered: &Rendered) -> u64 {
+impl Weighter<Same, Rendered> for ByBytes {
+    fn weight(&self, _: &Same, rendered: &Rendered) -> u64 {
         match rendered {
             Rendered::Shared(bytes) => u64::try_from(bytes.len()).unwrap_or(u64::MAX / 2) + OVERHEAD,
             Rendered::Own => OVERHEAD,
@@ -122,7 +164,7 @@ impl Weighter<Place, Rendered> for ByBytes {
 /// The shapes that are subscribed to, and their latest answers.
 pub(super) struct SharedAnswers {
     shapes: Mutex<Shapes>,
-    kept: Cache<Place, Rendered, ByBytes>,
+    kept: Option<Cache<Same, Rendered, ByBytes>>,
 }
 
 #[derive(Default)]
@@ -139,9 +181,11 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl SharedAnswers {
-    /// With so many bytes of answers.
-    pub(super) fn new(bytes: u64) -> Self {
-        Self { shapes: Mutex::default(), kept: Cache::with_weighter(ANSWERS, bytes, ByBytes) }
+    /// With so many bytes of answers; 0 keep none, and each is told by itself.
+    pub(super) fn new(bytes: usize) -> Self {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        let kept = (bytes > 0).then(|| Cache::with_weighter(ANSWERS, bytes, ByBytes));
+        Self { shapes: Mutex::default(), kept }
     }
 
     /// The shape of a subscription, which others may have, too.
@@ -186,37 +230,27 @@ impl SharedAnswers {
     }
 
     /// What others were told of an event, or what `render` makes of it now, once for all who ask meanwhile. Nothing is kept
-    /// of a replay, which may show what was read long after the event; nor where nobody else would ask.
+    /// of what is each one's own, nor where nobody else would ask.
     pub(super) async fn rendered(
         &self,
         shape: &Arc<Shape>,
-        event: &TaskEvent,
+        event: &impl Event,
         render: impl Future<Output = Rendered>,
     ) -> Rendered {
         let is_alone = Arc::strong_count(shape) == 1;
-        if is_alone || event.is_replay() {
-            return render.await;
-        }
-        let place = shape.place(event);
-        let made = self.kept.get_or_insert_async(&place, async { Ok::<_, Infallible>(render.await) });
+        let place = event.place().filter(|_| !is_alone);
+        let (Some(kept), Some(place)) = (&self.kept, place) else { return render.await };
+        let same = (shape.number, place);
+        let made = kept.get_or_insert_async(&same, async { Ok::<_, Infallible>(render.await) });
         made.await.unwrap_or(Rendered::Own)
     }
 
     /// What others were told of an event.
-    pub(super) fn known(&self, shape: &Shape, event: &TaskEvent) -> Option<Arc<[u8]>> {
-        if event.is_replay() {
-            return None;
-        }
-        match self.kept.get(&shape.place(event))? {
+    pub(super) fn known(&self, shape: &Shape, event: &impl Event) -> Option<Arc<[u8]>> {
+        match self.kept.as_ref()?.get(&(shape.number, event.place()?))? {
             Rendered::Shared(bytes) => Some(bytes),
             Rendered::Own => None,
         }
-    }
-}
-
-impl Shape {
-    fn place(&self, event: &TaskEvent) -> Place {
-        (self.number, event.record().position, event.record().record_id)
     }
 }
 

@@ -55,10 +55,10 @@ pub(crate) struct TaskChange {
 impl From<service::watch::TaskChange> for TaskChange {
     fn from(change: service::watch::TaskChange) -> Self {
         Self {
-            task: change.task.map(|task| Task::moved(task, change.moved_by)),
-            matches_filter: change.matches_filter,
-            feed_cursor: change.feed_cursor.map(FeedCursor),
-            is_replay: change.is_replay,
+            task: change.task().map(|task| Task::moved(task.clone(), change.moved_by())),
+            matches_filter: change.matches_filter(),
+            feed_cursor: change.feed_cursor().map(FeedCursor),
+            is_replay: change.is_replay(),
         }
     }
 }
@@ -97,7 +97,7 @@ impl Subscription {
         #[graphql(desc = "Begin with the oldest record still kept.", default_with = "OrDefault::default()")] //
         from_start: OrDefault<No>,
     ) -> Result<impl Stream<Item = Result<TaskEvent, ApiError>> + use<>, ApiError> {
-        let relay = context.data_opt::<Relay>();
+        let relay = context.data_opt::<Relay<service::watch::TaskEvent>>();
         if let Some(event) = relay.and_then(Relay::event) {
             return Ok(until_error(event));
         }
@@ -106,10 +106,7 @@ impl Subscription {
         let events = session
             .in_time(session.service.task_events(&session.viewer, user_id, task_id, after, from_start.get()))
             .await?;
-        Ok(until_error(match relay {
-            Some(relay) => relay.take_over(events),
-            None => events.events,
-        }))
+        Ok(until_error(Relay::own(relay, events)))
     }
 
     /// The state of tasks after each change. With `taskId` the current state at once, then after each change; a task that
@@ -127,12 +124,16 @@ impl Subscription {
         filter: Option<TaskFilterInput>,
         #[graphql(desc = "Go on after this place in the feed.")] after: Option<FeedCursor>,
     ) -> Result<impl Stream<Item = Result<TaskChange, ApiError>> + use<>, ApiError> {
+        let relay = context.data_opt::<Relay<service::watch::TaskChange>>();
+        if let Some(change) = relay.and_then(Relay::event) {
+            return Ok(until_error(change));
+        }
         let session = Session::of(context)?;
         let (user_id, task_id, filter) = (user(user_id), user(task_id), filter.map(Into::into));
         let changes = session
             .in_time(session.service.task_changed(&session.viewer, user_id, task_id, filter, cursor(after)))
             .await?;
-        Ok(until_error(changes))
+        Ok(until_error(Relay::own(relay, changes)))
     }
 
     /// For workers: each task whose cancellation of the last 24 hours is not acknowledged, those already waiting first,

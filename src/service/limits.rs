@@ -179,7 +179,7 @@ fn of_operations() -> Vec<Limit> {
             EXCEEDED,
         ),
         row(
-            "An operation; of a subscription, its start: seconds",
+            "An operation; of a subscription, its start and each shared event: seconds",
             config.operation_timeout.as_secs(),
             "TIMEOUT, try again",
         ),

@@ -83,27 +83,62 @@ impl MovingRecord {
     }
 }
 
-/// A user's records as they happen.
-pub struct TaskEvents {
-    /// Whose.
-    pub user_id: String,
+/// What happens, as it happens.
+pub struct Events<T> {
+    /// Whose; none where it is everybody's.
+    pub user_id: Option<String>,
     /// One after the other; it ends with an error or with the server.
-    pub events: BoxStream<'static, Result<TaskEvent, ServiceError>>,
+    pub events: BoxStream<'static, Result<T, ServiceError>>,
 }
 
-/// A task's state after a change.
+/// A task's state after a change. Cheap to clone: all subscribers have the same one.
 #[derive(Clone, Debug)]
 pub struct TaskChange {
+    changed: Option<Changed>,
+    matches_filter: bool,
+    end: Option<(Arc<str>, Head)>,
+    is_replay: bool,
+}
+
+impl TaskChange {
     /// None in the one event that says that the stream is live.
-    pub task: Option<task::Model>,
+    #[must_use]
+    pub fn task(&self) -> Option<&task::Model> {
+        self.changed.as_ref().map(Changed::task)
+    }
+
     /// The record that last moved it, where it is at hand.
-    pub moved_by: Option<MovingRecord>,
+    #[must_use]
+    pub fn moved_by(&self) -> Option<MovingRecord> {
+        match self.changed.as_ref()? {
+            Changed::Read(_) => None,
+            Changed::Entry { entry, mover } => MovingRecord::of(&entry.task, mover.as_ref().unwrap_or(entry)),
+        }
+    }
+
     /// Whether the task is in the filter now.
-    pub matches_filter: bool,
+    #[must_use]
+    pub fn matches_filter(&self) -> bool {
+        self.matches_filter
+    }
+
     /// Everything up to here has been delivered on this stream.
-    pub feed_cursor: Option<String>,
+    #[must_use]
+    pub fn end(&self) -> Option<&Head> {
+        self.end.as_ref().map(|(_, end)| end)
+    }
+
+    /// Resumes there.
+    #[must_use]
+    pub fn feed_cursor(&self) -> Option<String> {
+        self.end.as_ref().map(|(user, end)| FeedCursor::new(user, end).to_string())
+    }
+
     /// True before the event without a task.
-    pub is_replay: bool,
+    #[must_use]
+    pub fn is_replay(&self) -> bool {
+        self.is_replay
+    }
 }
 
 /// A cancellation that waits for its acknowledgement.
@@ -135,7 +170,7 @@ impl Service {
         task_id: Option<String>,
         after: Option<String>,
         from_start: bool,
-    ) -> Result<TaskEvents, ServiceError> {
+    ) -> Result<Events<TaskEvent>, ServiceError> {
         let user = readable_user(viewer, user_id)?.ok_or_else(ServiceError::forbidden)?;
         if let Some(task_id) = &task_id {
             input::id("taskId", task_id)?;
@@ -173,7 +208,7 @@ impl Service {
                 }
             }
         });
-        Ok(TaskEvents { user_id: user, events: events.boxed() })
+        Ok(Events { user_id: Some(user), events: events.boxed() })
     }
 
     /// Tasks as they change, merged where they change faster than they are read. One event without a task says that the
@@ -185,7 +220,7 @@ impl Service {
         task_id: Option<String>,
         filter: Option<TaskFilter>,
         after: Option<String>,
-    ) -> Result<impl Stream<Item = Result<TaskChange, ServiceError>> + Send + use<>, ServiceError> {
+    ) -> Result<Events<TaskChange>, ServiceError> {
         let scope = match &task_id {
             Some(task_id) => {
                 input::id("taskId", task_id)?;
@@ -198,6 +233,7 @@ impl Service {
         }
         let filter = filter.unwrap_or_default();
         let after = parse(after)?;
+        let user_id = if let Scope::User(user) = &scope { Some(user.clone()) } else { None };
         let stream = match scope {
             Scope::Everyone if after.is_some() => {
                 return Err(ServiceError::bad_input(
@@ -219,7 +255,7 @@ impl Service {
                 .right_stream()
             }
         };
-        Ok(until_closed(stream))
+        Ok(Events { user_id, events: until_closed(stream).boxed() })
     }
 
     /// Cancellations of the last 24 hours that wait for their acknowledgement: those that wait already, then each new one.
@@ -282,19 +318,17 @@ fn taken(telemetry: &Telemetry, at: DateTime<Utc>) {
     telemetry.delivery_seconds.observe(since.as_secs_f64());
 }
 
-fn change(task: Changed, filter: &TaskFilter, feed_cursor: Option<String>, is_replay: bool) -> TaskChange {
-    let (task, moved_by) = match task {
-        Changed::Read(task) => (*task, None),
-        Changed::Entry { entry, mover } => {
-            ((*entry.task).clone(), MovingRecord::of(&entry.task, mover.as_ref().unwrap_or(&entry)))
-        }
-    };
-    TaskChange { matches_filter: filter.matches(&task), task: Some(task), moved_by, feed_cursor, is_replay }
+fn change(changed: Changed, filter: &TaskFilter, end: Option<(Arc<str>, Head)>, is_replay: bool) -> TaskChange {
+    TaskChange { matches_filter: filter.matches(changed.task()), changed: Some(changed), end, is_replay }
 }
 
 /// The one event without a task: all before is told.
-fn live(feed_cursor: Option<String>) -> TaskChange {
-    TaskChange { task: None, moved_by: None, matches_filter: true, feed_cursor, is_replay: false }
+fn live(end: Option<(Arc<str>, Head)>) -> TaskChange {
+    TaskChange { changed: None, matches_filter: true, end, is_replay: false }
+}
+
+fn end(watch: &Watch, place: Head) -> (Arc<str>, Head) {
+    (Arc::clone(watch.user()), place)
 }
 
 fn changes_of_user(
@@ -308,7 +342,7 @@ fn changes_of_user(
         loop {
             if is_replay && place.position >= live_from {
                 is_replay = false;
-                yield live(Some(watch.cursor(&place)));
+                yield live(Some(end(&watch, place)));
             }
             if !is_replay {
                 watch.moved(place).await?;
@@ -318,10 +352,10 @@ fn changes_of_user(
             let last = page.tasks.len();
             for (index, task) in page.tasks.into_iter().enumerate() {
                 // Before the last of a page, another task of it may still be untold: no cursor covers that.
-                let cursor = (index + 1 == last).then(|| watch.cursor(&place));
+                let covered = (index + 1 == last).then(|| end(&watch, place));
                 watch.telemetry().feed_events.inc();
                 let updated_at = task.task().updated_at;
-                yield change(task, &filter, cursor, is_replay);
+                yield change(task, &filter, covered, is_replay);
                 if !is_replay {
                     taken(watch.telemetry(), updated_at);
                 }
@@ -340,17 +374,17 @@ fn changes_of_task(
         let (task, mut place) = watch.task_now(&task_id).await?;
         if let Some(task) = task {
             watch.telemetry().feed_events.inc();
-            yield change(Changed::Read(Box::new(task)), &filter, Some(watch.cursor(&place)), true);
+            yield change(Changed::Read(Arc::new(task)), &filter, Some(end(&watch, place)), true);
         }
-        yield live(Some(watch.cursor(&place)));
+        yield live(Some(end(&watch, place)));
         loop {
             watch.moved(place).await?;
-            let (task, end) = watch.task_change(&task_id, place).await?;
-            place = end;
+            let (task, reached) = watch.task_change(&task_id, place).await?;
+            place = reached;
             if let Some(task) = task {
                 watch.telemetry().feed_events.inc();
                 let updated_at = task.task().updated_at;
-                yield change(task, &filter, Some(watch.cursor(&place)), false);
+                yield change(task, &filter, Some(end(&watch, place)), false);
                 taken(watch.telemetry(), updated_at);
             }
         }
@@ -366,8 +400,9 @@ fn changes_of_everyone(
         loop {
             for task in watch.next().await? {
                 watch.telemetry().feed_events.inc();
-                yield change(Changed::Read(Box::new(task::Model::clone(&task))), &filter, None, false);
-                taken(watch.telemetry(), task.updated_at);
+                let updated_at = task.updated_at;
+                yield change(Changed::Read(task), &filter, None, false);
+                taken(watch.telemetry(), updated_at);
             }
         }
     }

@@ -44,6 +44,7 @@ mod rights_strings;
 mod schema;
 mod setup;
 mod shared_events;
+mod shared_outage;
 mod socket_auth;
 mod socket_client;
 mod socket_hostile;

@@ -13,12 +13,17 @@ use super::api_server::{ApiServer, token};
 use super::socket_client::{Client, LEGACY, TRANSPORT};
 use super::stream_body::Body;
 
-const EVENTS: &str = "subscription($user: ID!, $after: FeedCursor, $start: Boolean) { \
+pub(crate) const EVENTS: &str = "subscription($user: ID!, $after: FeedCursor, $start: Boolean) { \
     taskEvents(userId: $user, after: $after, fromStart: $start) { \
     feedCursor isReplay record { position message status } task { status result errorMessage } } }";
 
 /// A socket with these subscriptions, each of which has told its first event.
-async fn subscribed(server: &ApiServer, protocol: &str, payload: Value, operations: &[(&str, Value)]) -> Client {
+pub(crate) async fn subscribed(
+    server: &ApiServer,
+    protocol: &str,
+    payload: Value,
+    operations: &[(&str, Value)],
+) -> Client {
     let mut client = Client::init(server, protocol, payload).await;
     let kind = if protocol == LEGACY {
         client.message().await;
@@ -36,7 +41,7 @@ async fn subscribed(server: &ApiServer, protocol: &str, payload: Value, operatio
     client
 }
 
-async fn save(server: &ApiServer, token: Option<&str>, user: &str, step: i32) {
+pub(crate) async fn save(server: &ApiServer, token: Option<&str>, user: &str, step: i32) {
     let query = "mutation($input: SaveTaskHistoryInput!) { saveTaskHistory(input: $input) { record { position } } }";
     let result =
         json!({ "stepName": "s", "status": "RUNNING", "message": format!("m{step}"), "result": { "n": step } });
@@ -333,4 +338,63 @@ async fn two_hundred_subscribers_cost_one_read_a_change_and_none_for_our_own() {
         let count: i64 = reads.iter().map(|(calls, _)| calls).sum();
         assert!(count <= most, "own: {is_own}: more than {most}: {reads:?}");
     }
+}
+
+#[tokio::test]
+async fn equal_changes_cost_one_execution_and_different_ones_are_told_as_they_are() {
+    let server = ApiServer::start().await;
+    save(&server, None, "u", 1).await;
+    let chosen = "subscription($filter: TaskFilter, $after: FeedCursor, $id: ID) { \
+        e: taskChanged(userId: \"u\", taskId: $id, filter: $filter, after: $after) { \
+        feedCursor isReplay matchesFilter task { position status result } } }";
+    let cursor = server.data("{ feed(userId: \"u\") { cursor } }", json!({})).await["feed"]["cursor"].clone();
+    let own = chosen.replace("after: $after) {", "after: $after) @include(if: true) {");
+    let other = json!({ "filter": { "statuses": ["FAILED"] } });
+    // Fifty, of which some resume and some ask for the task: their root differs, and what they are told does not.
+    let equal = [json!({}), json!({ "after": cursor }), json!({ "filter": { "statuses": ["RUNNING"] } })];
+    let mut clients = Vec::new();
+    for variables in equal.iter().cycle().take(50) {
+        clients.push(subscribed(&server, TRANSPORT, Value::Null, &[(chosen, variables.clone())]).await);
+    }
+    let mut outside = Vec::new();
+    for _ in 0..10 {
+        outside.push(subscribed(&server, LEGACY, Value::Null, &[(chosen, other.clone())]).await);
+    }
+    let mut alone = subscribed(&server, TRANSPORT, Value::Null, &[(&own, json!({}))]).await;
+    let rendered = server.app.telemetry().rendered_events.get();
+    for step in 2..=21 {
+        save(&server, None, "u", step).await;
+        let told = text(&mut alone).await;
+        for client in &mut clients {
+            assert_eq!(text(client).await, told, "byte for byte what the library says");
+        }
+        let mut told: Value = serde_json::from_str(&told).unwrap();
+        assert_eq!(told["payload"]["data"]["e"]["task"]["result"], json!({ "n": step }));
+        told["payload"]["data"]["e"]["matchesFilter"] = json!(false);
+        for client in &mut outside {
+            assert_eq!(client.message().await["payload"], told["payload"]);
+        }
+    }
+    let rendered = server.app.telemetry().rendered_events.get() - rendered;
+    assert_eq!(rendered, 2 * 20, "once for those in the filter, once for the others");
+}
+
+#[tokio::test]
+async fn changes_of_everybody_are_told_to_each() {
+    let server = ApiServer::start().await;
+    let query = "subscription { taskChanged { feedCursor task { userId position } } }";
+    let mut clients = Vec::new();
+    for _ in 0..3 {
+        clients.push(subscribed(&server, TRANSPORT, Value::Null, &[(query, json!({}))]).await);
+    }
+    let rendered = server.app.telemetry().rendered_events.get();
+    for user in ["u", "v"] {
+        // Both stand at the first position.
+        save(&server, None, user, 1).await;
+        for client in &mut clients {
+            let change = client.message().await["payload"]["data"]["taskChanged"].take();
+            assert_eq!(change, json!({ "feedCursor": null, "task": { "userId": user, "position": 1 } }));
+        }
+    }
+    assert_eq!(server.app.telemetry().rendered_events.get(), rendered);
 }

@@ -75,8 +75,22 @@ pub(crate) struct Operation {
     pub(crate) is_maintenance: bool,
     /// What it costs, where that does not depend on variables.
     cost: Option<u64>,
-    /// That its events may be shared: by all for whom these variables have the same values.
-    pub(crate) shares: Option<Box<[Name]>>,
+    /// That its events may be shared.
+    pub(crate) shares: Option<Shares>,
+}
+
+/// An operation whose events may be shared.
+pub(crate) struct Shares {
+    pub(crate) root: SharedRoot,
+    /// By all for whom these variables have the same values.
+    pub(crate) inner_variables: Box<[Name]>,
+}
+
+/// Which field is at its root.
+#[derive(Clone, Copy)]
+pub(crate) enum SharedRoot {
+    TaskEvents,
+    TaskChanged,
 }
 
 impl Documents {
@@ -205,13 +219,20 @@ fn is_maintenance(document: &ExecutableDocument, operation: &OperationDefinition
     operation.ty == OperationType::Mutation && root_names(document, operation).iter().all(is_known)
 }
 
-/// Only what is one plain `taskEvents` can be shared: what else stands at the root may depend on the root's arguments.
-fn shares(document: &ExecutableDocument, definition: &OperationDefinition) -> Option<Box<[Name]>> {
+/// Only what is one plain `taskEvents` or `taskChanged` can be shared: what else stands at the root may depend on the root's
+/// arguments.
+fn shares(document: &ExecutableDocument, definition: &OperationDefinition) -> Option<Shares> {
     let [only] = definition.selection_set.node.items.as_slice() else { return None };
     let Selection::Field(field) = &only.node else { return None };
     let is_plain = definition.directives.is_empty() && field.node.directives.is_empty();
-    let is_it = definition.ty == OperationType::Subscription && field.node.name.node == "taskEvents";
-    (is_plain && is_it).then(|| variables::below_root(document, &field.node.selection_set.node))
+    let root = match field.node.name.node.as_str() {
+        "taskEvents" => SharedRoot::TaskEvents,
+        "taskChanged" => SharedRoot::TaskChanged,
+        _ => return None,
+    };
+    let inner_variables = || variables::below_root(document, &field.node.selection_set.node);
+    (is_plain && definition.ty == OperationType::Subscription)
+        .then(|| Shares { root, inner_variables: inner_variables() })
 }
 
 fn measure(document: &ExecutableDocument) -> Result<Vec<Measure>, TooDeep> {

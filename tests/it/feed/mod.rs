@@ -110,7 +110,7 @@ impl Server {
         after: Option<String>,
     ) -> Result<Changes, ServiceError> {
         let (viewer, user, task) = (Viewer::admin(), user.map(str::to_owned), task.map(str::to_owned));
-        Ok(Box::pin(self.service.task_changed(&viewer, user, task, None, after).await?))
+        Ok(self.service.task_changed(&viewer, user, task, None, after).await?.events)
     }
 
     /// The cursor that stands on a position now.

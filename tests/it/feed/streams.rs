@@ -68,10 +68,10 @@ async fn the_last_state_of_every_task_arrives_however_often_the_stream_is_cut() 
             let mut is_live = false;
             for _ in 0..random.usize(1..80) {
                 let change = next(&mut changes).await.unwrap();
-                assert_eq!(change.is_replay, !is_live && change.task.is_some());
-                assert!(change.matches_filter);
-                cursor = change.feed_cursor.unwrap_or(cursor);
-                match change.task {
+                assert_eq!(change.is_replay(), !is_live && change.task().is_some());
+                assert!(change.matches_filter());
+                cursor = change.feed_cursor().unwrap_or(cursor);
+                match change.task().cloned() {
                     Some(task) => {
                         let known = states.entry(task.task_id).or_default();
                         *known = task.position.max(*known);
@@ -86,7 +86,7 @@ async fn the_last_state_of_every_task_arrives_however_often_the_stream_is_cut() 
         writer.await.unwrap();
         // Whoever resumes gets the rest of its last page.
         let mut changes = server.changes(Some(&user), None, Some(cursor)).await;
-        while let Some(task) = next(&mut changes).await.unwrap().task {
+        while let Some(task) = next(&mut changes).await.unwrap().task().cloned() {
             let known = states.entry(task.task_id).or_default();
             *known = task.position.max(*known);
         }
@@ -101,22 +101,22 @@ async fn a_reader_far_behind_gets_each_task_once() {
     let database = TestDatabase::new().await;
     let server = Server::start(&database.url, NO_CHECK).await;
     let mut changes = server.changes(Some("u"), None, None).await;
-    assert!(next(&mut changes).await.unwrap().task.is_none());
+    assert!(next(&mut changes).await.unwrap().task().is_none());
     for _ in 0..20 {
         server.save("u", &["a", "b", "c"].repeat(10)).await;
     }
     let mut seen = Vec::new();
     for _ in 0..3 {
         let change = next(&mut changes).await.unwrap();
-        seen.push((change.task.unwrap().position, change.feed_cursor.is_some()));
+        seen.push((change.task().unwrap().position, change.feed_cursor().is_some()));
     }
     // Only the last of a page carries its end.
     assert_eq!(seen, [(598, false), (599, false), (600, true)]);
     // What a list showed is covered by its cursor: nothing comes again.
     let mut changes = server.changes(Some("u"), None, Some(server.cursor("u", 600).await)).await;
-    assert!(next(&mut changes).await.unwrap().task.is_none());
+    assert!(next(&mut changes).await.unwrap().task().is_none());
     server.save("u", &["b"]).await;
-    assert_eq!(next(&mut changes).await.unwrap().task.unwrap().position, 601);
+    assert_eq!(next(&mut changes).await.unwrap().task().unwrap().position, 601);
 }
 
 #[tokio::test]
@@ -125,23 +125,23 @@ async fn one_task_is_told_at_once_and_waited_for() {
     let server = Server::start(&database.url, NO_CHECK).await;
     let mut later = server.changes(Some("u"), Some("later"), None).await;
     let event = next(&mut later).await.unwrap();
-    assert!(event.task.is_none() && !event.is_replay && event.feed_cursor.is_some());
+    assert!(event.task().is_none() && !event.is_replay() && event.feed_cursor().is_some());
     server.save("u", &["a", "a"]).await;
     let mut changes = server.changes(Some("u"), Some("a"), None).await;
     let event = next(&mut changes).await.unwrap();
-    assert_eq!((event.task.map(|task| task.position), event.is_replay), (Some(2), true));
-    assert!(next(&mut changes).await.unwrap().task.is_none());
+    assert_eq!((event.task().map(|task| task.position), event.is_replay()), (Some(2), true));
+    assert!(next(&mut changes).await.unwrap().task().is_none());
     server.save("u", &["b", "later", "a", "b"]).await;
     let event = next(&mut changes).await.unwrap();
-    assert_eq!((event.task.map(|task| task.position), event.is_replay), (Some(5), false));
-    assert_eq!(next(&mut later).await.unwrap().task.unwrap().position, 4);
+    assert_eq!((event.task().map(|task| task.position), event.is_replay()), (Some(5), false));
+    assert_eq!(next(&mut later).await.unwrap().task().unwrap().position, 4);
     // From its cursor on, only what came after.
-    let after = event.feed_cursor;
+    let after = event.feed_cursor();
     drop(changes);
     insert(&mut database.session().await, "u", "a").await;
     let mut changes = server.changes(Some("u"), Some("a"), after).await;
-    assert_eq!(next(&mut changes).await.unwrap().task.unwrap().position, 7);
-    assert!(next(&mut changes).await.unwrap().task.is_none());
+    assert_eq!(next(&mut changes).await.unwrap().task().unwrap().position, 7);
+    assert!(next(&mut changes).await.unwrap().task().is_none());
 }
 
 #[tokio::test]
@@ -153,15 +153,18 @@ async fn a_filter_tells_what_is_in_it_and_what_is_not() {
         let named = user.map(str::to_owned);
         let admin = Viewer::admin();
         let changes = server.service.task_changed(&admin, named, None, Some(filter.clone()), None).await;
-        let mut changes = Box::pin(changes.unwrap());
-        assert!(next(&mut changes).await.unwrap().task.is_none());
+        let mut changes = changes.unwrap().events;
+        assert!(next(&mut changes).await.unwrap().task().is_none());
         let task = user.unwrap_or("all");
         server.save("u", &[task]).await;
-        assert!(next(&mut changes).await.unwrap().matches_filter);
+        assert!(next(&mut changes).await.unwrap().matches_filter());
         cancel(&server, "u", task).await;
         let change = next(&mut changes).await.unwrap();
-        assert_eq!((change.task.map(|task| task.status), change.matches_filter), (Some(TaskStatus::Cancelled), false));
-        assert_eq!(change.feed_cursor.is_some(), user.is_some());
+        assert_eq!(
+            (change.task().map(|task| task.status), change.matches_filter()),
+            (Some(TaskStatus::Cancelled), false)
+        );
+        assert_eq!(change.feed_cursor().is_some(), user.is_some());
     }
 }
 
@@ -249,7 +252,7 @@ async fn the_stop_of_the_server_ends_streams_without_an_error() {
     let mut events = server.events("u", None).await;
     let mut changes = server.changes(None, None, None).await;
     let mut waiting = requests(&server, None).await;
-    assert!(next(&mut changes).await.unwrap().task.is_none());
+    assert!(next(&mut changes).await.unwrap().task().is_none());
     server.token.cancel();
     assert!(timeout(PATIENCE, events.next()).await.unwrap().is_none());
     assert!(timeout(PATIENCE, changes.next()).await.unwrap().is_none());

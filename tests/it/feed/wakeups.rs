@@ -22,22 +22,22 @@ async fn what_psql_or_another_server_writes_arrives_without_the_check() {
     let mut events = server.events("u", None).await;
     let mut changes = server.changes(Some("u"), None, None).await;
     let mut all = server.changes(None, None, None).await;
-    assert!(next(&mut changes).await.unwrap().task.is_none());
-    assert!(next(&mut all).await.unwrap().task.is_none());
+    assert!(next(&mut changes).await.unwrap().task().is_none());
+    assert!(next(&mut all).await.unwrap().task().is_none());
     for position in (1..=10).step_by(2) {
         let began = Instant::now();
         insert(&mut session, "u", "a").await;
         let seen = next(&mut events).await.unwrap().record().position;
-        let merged = next(&mut changes).await.unwrap().task.unwrap().position;
-        let told = next(&mut all).await.unwrap().task.unwrap().position;
+        let merged = next(&mut changes).await.unwrap().task().unwrap().position;
+        let told = next(&mut all).await.unwrap().task().unwrap().position;
         assert!(began.elapsed() < SOON, "psql: {:?}", began.elapsed());
         assert_eq!([seen, merged, told], [position; 3]);
 
         let began = Instant::now();
         other.save("u", &["a"]).await;
         let seen = next(&mut events).await.unwrap().record().position;
-        let merged = next(&mut changes).await.unwrap().task.unwrap().position;
-        let told = next(&mut all).await.unwrap().task.unwrap().position;
+        let merged = next(&mut changes).await.unwrap().task().unwrap().position;
+        let told = next(&mut all).await.unwrap().task().unwrap().position;
         assert!(began.elapsed() < SOON, "the other server: {:?}", began.elapsed());
         assert_eq!([seen, merged, told], [position + 1; 3]);
     }
@@ -95,7 +95,7 @@ async fn a_lost_notification_is_made_up_for_and_counted() {
     let server = Server::start(&database.url, Duration::from_secs(1)).await;
     let mut events = server.events("u", None).await;
     let mut all = server.changes(None, None, None).await;
-    assert!(next(&mut all).await.unwrap().task.is_none());
+    assert!(next(&mut all).await.unwrap().task().is_none());
     let mut session = database.session().await;
     insert(&mut session, "u", "a").await;
     assert_eq!(positions(&mut events, 1).await, [1]);
@@ -110,7 +110,7 @@ async fn a_lost_notification_is_made_up_for_and_counted() {
         );
         run(&mut session, &sql).await;
         assert_eq!(positions(&mut events, 1).await, [round + 1]);
-        assert_eq!(next(&mut all).await.unwrap().task.unwrap().position, round + 1);
+        assert_eq!(next(&mut all).await.unwrap().task().unwrap().position, round + 1);
         eventually("it is counted", async || {
             (server.telemetry.recovered_by_check.get() == round.unsigned_abs()).then_some(())
         })
@@ -131,7 +131,7 @@ async fn without_any_notification_the_check_finds_it() {
     let mut events = server.events("u", None).await;
     let mut quiet = server.events("quiet", None).await;
     let mut all = server.changes(None, None, None).await;
-    assert!(next(&mut all).await.unwrap().task.is_none());
+    assert!(next(&mut all).await.unwrap().task().is_none());
     let mut session = database.session().await;
     // Nobody is told any more, as where the queue for notifications is full.
     run(&mut session, "CREATE OR REPLACE FUNCTION taskwire_notify(p_users text[]) RETURNS void LANGUAGE sql AS ''")
@@ -139,7 +139,7 @@ async fn without_any_notification_the_check_finds_it() {
     for position in 1..=5 {
         insert(&mut session, "u", "a").await;
         assert_eq!(positions(&mut events, 1).await, [position]);
-        assert_eq!(next(&mut all).await.unwrap().task.unwrap().position, position);
+        assert_eq!(next(&mut all).await.unwrap().task().unwrap().position, position);
     }
     // A commit that is in WAL, and seen only after a check has looked: it is not passed over.
     let mut slow = database.session().await;
@@ -163,7 +163,7 @@ async fn a_table_that_went_back_ends_those_whose_place_is_gone_and_no_others() {
     let third = server.cursor("u", 3).await;
     let mut events = server.events("u", None).await;
     let mut changes = server.changes(Some("u"), None, None).await;
-    assert!(next(&mut changes).await.unwrap().task.is_none());
+    assert!(next(&mut changes).await.unwrap().task().is_none());
     let mut others = server.events("v", None).await;
     let mut session = database.session().await;
     // As after a failover to a standby that was behind: the last two are lost, and the connections with them.
@@ -197,8 +197,8 @@ async fn an_outage_ends_no_subscription_and_refuses_new_ones() {
     let mut changes = server.changes(Some("u"), None, None).await;
     let mut all = server.changes(None, None, None).await;
     assert_eq!(positions(&mut events, 1).await, [1]);
-    assert!(next(&mut changes).await.unwrap().task.is_none());
-    assert!(next(&mut all).await.unwrap().task.is_none());
+    assert!(next(&mut changes).await.unwrap().task().is_none());
+    assert!(next(&mut all).await.unwrap().task().is_none());
 
     let proxy = proxy.stop();
     insert(&mut session, "u", "a").await;
@@ -216,10 +216,11 @@ async fn an_outage_ends_no_subscription_and_refuses_new_ones() {
     assert_eq!(positions(&mut events, 2).await, [2, 3]);
     let mut seen = Vec::new();
     while seen.len() < 2 {
-        seen.push(next(&mut changes).await.unwrap().task.unwrap().task_id);
+        seen.push(next(&mut changes).await.unwrap().task().unwrap().task_id.clone());
     }
     assert_eq!(seen, ["a", "b"]);
-    let mut seen = [next(&mut all).await.unwrap(), next(&mut all).await.unwrap()].map(|it| it.task.unwrap().task_id);
+    let mut seen =
+        [next(&mut all).await.unwrap(), next(&mut all).await.unwrap()].map(|it| it.task().unwrap().task_id.clone());
     seen.sort();
     assert_eq!(seen, ["a", "b"]);
     insert(&mut session, "u", "a").await;
