@@ -1,0 +1,116 @@
+//! Status and history of tasks picked at random.
+
+use serde_json::json;
+
+use super::aiecs::Aiecs;
+use super::data::STEPS;
+use super::load::Bodies;
+use super::old_table::OldTable;
+use super::report::{Bound, Claim, Round};
+use super::seed::{self, Seed};
+use super::taskwire::Taskwire;
+use super::{Bench, Key, Row};
+use crate::Result;
+
+const CALLERS: usize = 20;
+const USERS: usize = 100;
+
+/// What a read of this row asks for.
+struct Work {
+    clients: usize,
+    title: &'static str,
+    /// What aiecs' driver calls it.
+    name: &'static str,
+    query: &'static str,
+    good: String,
+    claim: Claim,
+}
+
+impl Work {
+    fn of(key: Key) -> Self {
+        let claim = |target, floor| Claim {
+            what: "times aiecs",
+            of: "taskwire".into(),
+            over: Some("aiecs".into()),
+            bound: Bound::AtLeast(target, floor),
+        };
+        if key == Key::Status {
+            return Self {
+                clients: 256,
+                title: "Status, 256 clients",
+                name: "status",
+                query: "query($u:ID!,$t:ID!){task(userId:$u,taskId:$t){status step updatedAt}}",
+                good: "\"status\":\"COMPLETED\"".into(),
+                claim: claim(2.5, Some(1.7)),
+            };
+        }
+        Self {
+            clients: 64,
+            title: "History of 10 records, 64 clients",
+            name: "history",
+            query: "query($u:ID!,$t:ID!){taskHistory(userId:$u,taskId:$t,first:50){nodes{step result timestamp status}}}",
+            good: format!("\"step\":{},", STEPS - 1),
+            claim: claim(1.5, None),
+        }
+    }
+
+    fn source(&self, tasks: usize) -> Bodies {
+        let mut random = fastrand::Rng::new();
+        let query = self.query;
+        Box::new(move |body| {
+            let task = random.usize(..tasks);
+            let user = task % USERS;
+            let text = format!(r#"{{"query":"{query}","variables":{{"u":"user_{user}","t":"seed_{task}"}}}}"#);
+            body.extend_from_slice(text.as_bytes());
+        })
+    }
+}
+
+pub(super) async fn run(bench: &mut Bench, key: Key) -> Result<Row> {
+    let work = Work::of(key);
+    let tasks = if bench.arguments.quick { 10_000 } else { 100_000 };
+    let mut systems = Systems {
+        taskwire: Taskwire::start(&bench.arguments.server, &bench.cluster, "taskwire").await?,
+        aiecs: Aiecs::start(&bench.arguments.python, &bench.cluster, "aiecs").await?,
+        tasks,
+    };
+    bench.note_versions(&systems.aiecs.versions);
+    let seed = |task: usize| Seed {
+        user: (task % USERS).to_string(),
+        task_id: format!("seed_{task}"),
+        steps: STEPS,
+        is_failed: false,
+        is_tagged: false,
+    };
+    let seeds: Vec<Seed> = (0..tasks).map(seed).collect();
+    let mut old_table = OldTable::of(&bench.cluster, "aiecs").await?;
+    seed::fill(bench, key, &seeds, &systems.taskwire, Some(&mut old_table)).await?;
+    let mut rounds = Vec::new();
+    for number in 0..bench.rounds {
+        rounds.push(Round::of(systems.round(bench, key, &work, number).await));
+    }
+    systems.taskwire.stop().await?;
+    let notes = vec![format!("{} records of {tasks} tasks of {USERS} users in each.", seeds.len() * STEPS as usize)];
+    Ok(Row { title: work.title.to_owned(), notes, rounds, claims: vec![work.claim] })
+}
+
+struct Systems {
+    taskwire: Taskwire,
+    aiecs: Aiecs,
+    tasks: usize,
+}
+
+impl Systems {
+    async fn round(&mut self, bench: &Bench, key: Key, work: &Work, number: usize) -> Result<Round> {
+        let mut round = Round::default();
+        bench.tell(key, number, "taskwire");
+        bench.cluster.checkpoint().await?;
+        let sources = (0..work.clients).map(|_| work.source(self.tasks)).collect();
+        self.taskwire.drive(work.good.clone(), 1, bench.span, sources, &mut round).await?;
+        bench.tell(key, number, "aiecs");
+        bench.cluster.checkpoint().await?;
+        let called = self.aiecs.call(work.name, CALLERS, bench.span, json!({ "tasks": self.tasks })).await?;
+        called.add_to(&mut round);
+        Ok(round)
+    }
+}
