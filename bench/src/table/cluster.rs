@@ -21,7 +21,7 @@ const SETTINGS: [(&str, &str); 9] = [
     ("shared_buffers", "1GB"),
     ("max_wal_size", "8GB"),
     ("listen_addresses", ""),
-    ("max_connections", "100"),
+    ("max_connections", "200"),
     ("timezone", "UTC"),
     ("unix_socket_permissions", "0777"),
 ];

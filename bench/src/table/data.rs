@@ -11,15 +11,15 @@ pub(crate) const STEPS: u32 = 10;
 /// One step of one task.
 #[derive(Clone, Copy)]
 pub(crate) struct Step {
-    pub(crate) user: usize,
-    pub(crate) task: usize,
-    pub(crate) step: u32,
+    user: usize,
+    task: usize,
+    step: u32,
 }
 
 /// Tasks in progress, whose steps come in order: of one worker, or of a client that gathers those of many.
 pub(crate) struct Tasks {
     /// Goes before each task's number, so that no two sources make the same task.
-    pub(crate) prefix: String,
+    prefix: String,
     live: Vec<Step>,
     begun: usize,
     random: fastrand::Rng,
@@ -60,6 +60,25 @@ impl Tasks {
     /// As a line of COPY into the old table, with what its own program writes.
     pub(crate) fn write_row(&self, step: Step, into: &mut Vec<u8>) {
         row(into, step.user, &format_args!("{}_{}", self.prefix, step.task), step.step, "completed");
+    }
+
+    /// As a row of the old table in JSON, for PostGraphile's create mutation.
+    pub(crate) fn write_row_as_json(&self, Step { user, task, step }: Step, into: &mut Vec<u8>) {
+        let now = chrono::Utc::now().format("%Y-%m-%dT%H:%M:%S%.6f");
+        let _ = write!(
+            into,
+            r#"{{"userId":"user_{user}","taskId":"{}_{task}","step":{step},"result":{{"step":"s","result":{{"processed_rows":1000,"text":"{:x<TEXT$}"}},"completed":true,"message":"m","status":"completed","error_code":null,"error_message":null}},"timestamp":"{now}","status":"completed"}}"#,
+            self.prefix, "x"
+        );
+    }
+
+    /// As the input of the save that a team would write.
+    pub(crate) fn write_old_input(&self, Step { user, task, step }: Step, into: &mut Vec<u8>) {
+        let _ = write!(
+            into,
+            r#"{{"userId":"user_{user}","taskId":"{}_{task}","step":{step},"stepResult":{{"step":"s","status":"completed","completed":true,"message":"m","result":{{"processed_rows":1000,"text":"{:x<TEXT$}"}}}}}}"#,
+            self.prefix, "x"
+        );
     }
 }
 

@@ -12,6 +12,7 @@ mod data;
 mod lists;
 mod load;
 mod old_table;
+mod peers;
 mod reads;
 mod report;
 mod saves;
@@ -37,9 +38,12 @@ pub(crate) struct Table {
     /// The server's program, a release build
     #[arg(long, default_value = "target/release/taskwire")]
     server: PathBuf,
-    /// The Python of the peers' environment
-    #[arg(long, default_value = "bench/.venv/bin/python")]
+    /// The Python that has aiecs
+    #[arg(long, default_value = "bench/.venv/aiecs/bin/python")]
     python: PathBuf,
+    /// The Python that has strawberry
+    #[arg(long, default_value = "bench/.venv/strawberry/bin/python")]
+    strawberry: PathBuf,
     /// Only this row, or these
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Key>,

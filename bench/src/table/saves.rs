@@ -5,6 +5,7 @@ use serde_json::json;
 use super::aiecs::Aiecs;
 use super::data::Tasks;
 use super::load::Bodies;
+use super::peers::{self, Kind, Peer};
 use super::report::{Bound, Claim, Round};
 use super::taskwire::Taskwire;
 use super::{Bench, Key, Row};
@@ -20,21 +21,37 @@ pub(super) async fn run(bench: &mut Bench, key: Key, clients: usize) -> Result<R
     let mut systems = Systems {
         taskwire: Taskwire::start(&bench.arguments.server, &bench.cluster, "taskwire").await?,
         aiecs: Aiecs::start(&bench.arguments.python, &bench.cluster, "aiecs").await?,
+        peers: Vec::new(),
     };
     bench.note_versions(&systems.aiecs.versions);
+    if key == Key::Save256 {
+        for kind in peers::KINDS {
+            let peer = Peer::start(kind, &bench.arguments.strawberry, &bench.cluster).await?;
+            bench.note_versions(&peer.versions);
+            systems.peers.push(peer);
+        }
+    }
     let mut rounds = Vec::new();
     for number in 0..bench.rounds {
         rounds.push(Round::of(systems.round(bench, key, clients, number).await));
     }
     systems.taskwire.stop().await?;
-    let bound = if clients > CALLERS { Bound::AtLeast(3.0, Some(2.0)) } else { Bound::AtLeast(1.2, None) };
-    let claims = vec![Claim { what: "times aiecs", of: "taskwire".into(), over: Some("aiecs".into()), bound }];
+    let times = |what, over: &str, bound| Claim { what, of: "taskwire".into(), over: Some(over.into()), bound };
+    let claims = if key == Key::Save256 {
+        vec![
+            times("times aiecs", "aiecs", Bound::AtLeast(3.0, Some(2.0))),
+            times("times PostGraphile's create mutation", Kind::PostGraphile.name(), Bound::AtLeast(10.0, None)),
+        ]
+    } else {
+        vec![times("times aiecs", "aiecs", Bound::AtLeast(1.2, None))]
+    };
     Ok(Row { title: format!("Single saves, {clients} clients"), notes: Vec::new(), rounds, claims })
 }
 
 struct Systems {
     taskwire: Taskwire,
     aiecs: Aiecs,
+    peers: Vec<Peer>,
 }
 
 impl Systems {
@@ -55,6 +72,14 @@ impl Systems {
         let called = self.aiecs.call("save", CALLERS, bench.span, prefix).await?;
         is_all("aiecs", called.calls, self.aiecs.records(&bench.cluster).await? - before)?;
         called.add_to(&mut round);
+        for peer in &mut self.peers {
+            let name = peer.kind.name();
+            bench.tell(key, number, name);
+            bench.cluster.checkpoint().await?;
+            let before = peer.old_table.records().await?;
+            let measured = peer.save(bench.span, clients, &format!("r{number}"), &mut round).await?;
+            is_all(name, measured.answers, peer.old_table.records().await? - before)?;
+        }
         Ok(round)
     }
 }

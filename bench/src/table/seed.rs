@@ -74,6 +74,12 @@ pub(crate) async fn fill(
     taskwire.analyze(&bench.cluster).await?;
     let Some(old_table) = old_table else { return Ok(()) };
     println!("  {}: the same into the old table", key.name());
+    copy(old_table, seeds).await
+}
+
+/// Into an old table.
+pub(crate) async fn copy(old_table: &mut OldTable, seeds: &[Seed]) -> Result<()> {
+    let records: usize = seeds.iter().map(|seed| seed.steps as usize).sum();
     let before = old_table.records().await?;
     let mut lines = Vec::new();
     for some in seeds.chunks(BATCH) {
