@@ -68,7 +68,7 @@ impl Kind {
                     "}}}",
                 ],
                 status: [
-                    r#"{"query":"query($u:String!,$t:String!){taskHistories(condition:{userId:$u,taskId:$t},orderBy:[STEP_DESC],first:1){nodes{status step timestamp}}}","variables":"#,
+                    r#"{"query":"query($u:String!,$t:String!){allTaskHistories(condition:{userId:$u,taskId:$t},orderBy:[STEP_DESC],first:1){nodes{status step timestamp}}}","variables":"#,
                     "}",
                 ],
                 saved: "\"rowId\":",

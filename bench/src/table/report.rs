@@ -128,7 +128,9 @@ pub(crate) fn medians(rounds: &[Round]) -> Vec<Figure> {
         let mut values: Vec<f64> =
             good.iter().filter_map(|round| find(&round.figures, &figure.name)).map(|found| found.value).collect();
         values.sort_by(f64::total_cmp);
-        let value = values.get(values.len() / 2).copied().unwrap_or(f64::NAN);
+        // Of an even number, what lies between the two in the middle.
+        let at = |index: usize| values.get(index).copied().unwrap_or(f64::NAN);
+        let value = rounded(f64::midpoint(at((values.len().max(1) - 1) / 2), at(values.len() / 2)));
         Figure { value, ..figure.clone() }
     };
     first.iter().map(median).collect()
@@ -308,6 +310,8 @@ mod tests {
         assert_eq!(verdict(Bound::AtLeast(3.1, None), &rounds), Verdict::Missed);
         assert_eq!(verdict(Bound::AtMost(2.9), &rounds), Verdict::Missed);
         assert_eq!(verdict(Bound::AtMost(2.9), &rounds[1..2]), Verdict::NotMeasured);
+        let two = [round(200.0, 100.0), round(400.0, 100.0)];
+        assert_eq!(judge(&[claim(Bound::AtMost(9.0))], &two)[0].value, Some(3.0));
     }
 
     #[test]
