@@ -14,6 +14,7 @@ import asyncpg
 import strawberry
 import uvicorn
 from fastapi import FastAPI
+from strawberry.extensions import ParserCache, ValidationCache
 from strawberry.fastapi import GraphQLRouter
 from strawberry.scalars import JSON
 
@@ -86,7 +87,7 @@ def app(folder, database):
             yield
 
     api = FastAPI(lifespan=lifespan)
-    schema = strawberry.Schema(query=Query, mutation=Mutation)
+    schema = strawberry.Schema(query=Query, mutation=Mutation, extensions=[ParserCache, ValidationCache])
     api.include_router(GraphQLRouter(schema, context_getter=lambda: state), prefix="/graphql")
     return api
 

@@ -13,7 +13,7 @@ pub(crate) const STEPS: u32 = 10;
 pub(crate) struct Step {
     user: usize,
     task: usize,
-    step: u32,
+    number: u32,
 }
 
 /// Tasks in progress, whose steps come in order: of one worker, or of a client that gathers those of many.
@@ -38,14 +38,15 @@ impl Tasks {
 
     fn begin(&mut self) -> Step {
         self.begun += 1;
-        Step { user: self.random.usize(..USERS), task: self.begun, step: 0 }
+        Step { user: self.random.usize(..USERS), task: self.begun, number: 0 }
     }
 
     /// The next step of one of them, whichever.
     pub(crate) fn next(&mut self) -> Step {
         let index = self.random.usize(..self.live.len());
-        let current = self.live.get(index).copied().unwrap_or(Step { user: 0, task: 0, step: 0 });
-        let next = if current.step + 1 < STEPS { Step { step: current.step + 1, ..current } } else { self.begin() };
+        let current = self.live.get(index).copied().unwrap_or(Step { user: 0, task: 0, number: 0 });
+        let next =
+            if current.number + 1 < STEPS { Step { number: current.number + 1, ..current } } else { self.begin() };
         if let Some(place) = self.live.get_mut(index) {
             *place = next;
         }
@@ -54,29 +55,29 @@ impl Tasks {
 
     /// As the input of `saveTaskHistory`.
     pub(crate) fn write_input(&self, step: Step, into: &mut Vec<u8>) {
-        input(into, step.user, &format_args!("{}_{}", self.prefix, step.task), step.step, "COMPLETED", "");
+        input(into, step.user, &format_args!("{}_{}", self.prefix, step.task), step.number, "COMPLETED", "");
     }
 
     /// As a line of COPY into the old table, with what its own program writes.
     pub(crate) fn write_row(&self, step: Step, into: &mut Vec<u8>) {
-        row(into, step.user, &format_args!("{}_{}", self.prefix, step.task), step.step, "completed");
+        row(into, step.user, &format_args!("{}_{}", self.prefix, step.task), step.number, "completed");
     }
 
-    /// As a row of the old table in JSON, for PostGraphile's create mutation.
-    pub(crate) fn write_row_as_json(&self, Step { user, task, step }: Step, into: &mut Vec<u8>) {
+    /// As a row of the old table in JSON, for `PostGraphile`'s create mutation.
+    pub(crate) fn write_row_as_json(&self, Step { user, task, number }: Step, into: &mut Vec<u8>) {
         let now = chrono::Utc::now().format("%Y-%m-%dT%H:%M:%S%.6f");
         let _ = write!(
             into,
-            r#"{{"userId":"user_{user}","taskId":"{}_{task}","step":{step},"result":{{"step":"s","result":{{"processed_rows":1000,"text":"{:x<TEXT$}"}},"completed":true,"message":"m","status":"completed","error_code":null,"error_message":null}},"timestamp":"{now}","status":"completed"}}"#,
+            r#"{{"userId":"user_{user}","taskId":"{}_{task}","step":{number},"result":{{"step":"s","result":{{"processed_rows":1000,"text":"{:x<TEXT$}"}},"completed":true,"message":"m","status":"completed","error_code":null,"error_message":null}},"timestamp":"{now}","status":"completed"}}"#,
             self.prefix, "x"
         );
     }
 
     /// As the input of the save that a team would write.
-    pub(crate) fn write_old_input(&self, Step { user, task, step }: Step, into: &mut Vec<u8>) {
+    pub(crate) fn write_old_input(&self, Step { user, task, number }: Step, into: &mut Vec<u8>) {
         let _ = write!(
             into,
-            r#"{{"userId":"user_{user}","taskId":"{}_{task}","step":{step},"stepResult":{{"step":"s","status":"completed","completed":true,"message":"m","result":{{"processed_rows":1000,"text":"{:x<TEXT$}"}}}}}}"#,
+            r#"{{"userId":"user_{user}","taskId":"{}_{task}","step":{number},"stepResult":{{"step":"s","status":"completed","completed":true,"message":"m","result":{{"processed_rows":1000,"text":"{:x<TEXT$}"}}}}}}"#,
             self.prefix, "x"
         );
     }
@@ -129,7 +130,7 @@ mod tests {
         for _ in 0..1_000 {
             let step = tasks.next();
             let expected = seen.entry(step.task).or_insert((step.user, 0));
-            assert_eq!((step.user, step.step), *expected);
+            assert_eq!((step.user, step.number), *expected);
             expected.1 += 1;
         }
         assert!(seen.values().all(|(_, steps)| *steps <= STEPS));
@@ -140,14 +141,14 @@ mod tests {
     fn a_record_is_what_the_specification_says() {
         let tasks = Tasks::new("t".into(), 1);
         let mut text = Vec::new();
-        tasks.write_input(Step { user: 7, task: 1, step: 3 }, &mut text);
+        tasks.write_input(Step { user: 7, task: 1, number: 3 }, &mut text);
         let input: serde_json::Value = serde_json::from_slice(&text).unwrap();
         assert_eq!(input["userId"], "user_7");
         assert_eq!(input["stepResult"]["result"]["text"].as_str().unwrap(), "x".repeat(TEXT));
         assert!(input.get("recordId").is_none() && input.get("task").is_none());
 
         let mut line = Vec::new();
-        tasks.write_row(Step { user: 7, task: 1, step: 3 }, &mut line);
+        tasks.write_row(Step { user: 7, task: 1, number: 3 }, &mut line);
         let line = String::from_utf8(line).unwrap();
         let fields: Vec<&str> = line.trim_end().split('\t').collect();
         let result: serde_json::Value = serde_json::from_str(fields[3]).unwrap();

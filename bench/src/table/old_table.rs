@@ -11,7 +11,7 @@ use super::report::Round;
 use super::taskwire::count;
 use crate::{Result, float};
 
-/// As aiecs' `DatabaseManager` makes it. The comment lets PostGraphile order by the step, as aiecs does.
+/// As aiecs' `DatabaseManager` makes it. The comment lets `PostGraphile` order by the step, as aiecs does.
 const TABLE: &str = "
     CREATE TABLE task_history (
         id SERIAL PRIMARY KEY,

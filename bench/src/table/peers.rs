@@ -1,4 +1,4 @@
-//! The peers that speak GraphQL over HTTP, each over the old table in a database of its own: PostGraphile, and what a team
+//! The peers that speak GraphQL over HTTP, each over the old table in a database of its own: `PostGraphile`, and what a team
 //! would write in Python. Each is a program in `bench/peers/` that says in a line of JSON where it listens.
 
 use std::path::Path;

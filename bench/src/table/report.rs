@@ -242,8 +242,8 @@ impl RowResult {
     /// For who waits at a terminal.
     pub(crate) fn told(&self, key: &str) -> String {
         let head = "| What | Measured | Target | Floor | Reached |\n| --- | --- | --- | --- | --- |\n";
-        let claims = self.claims.iter().map(|claim| format!("| {}\n", claim.cells())).collect::<String>();
-        format!("{}\n{head}{claims}", self.table(key))
+        let claims: Vec<String> = self.claims.iter().map(|claim| format!("| {}\n", claim.cells())).collect();
+        format!("{}\n{head}{}", self.table(key), claims.concat())
     }
 
     /// The row's figures of every round, and how it was measured.
@@ -264,7 +264,8 @@ impl RowResult {
                 let _ = writeln!(text, "\n**Round {number} is void:** {}", void.replace('\n', " "));
             }
         }
-        let numbers = (1..=self.rounds.len()).map(|number| format!(" Round {number} |")).collect::<String>();
+        let numbers: Vec<String> = (1..=self.rounds.len()).map(|number| format!(" Round {number} |")).collect();
+        let numbers = numbers.concat();
         let _ = writeln!(text, "\n| Figure |{numbers} Median |\n| --- |{} --- |", " --- |".repeat(self.rounds.len()));
         for median in medians(&self.rounds) {
             let values = self.rounds.iter().map(|round| match find(&round.figures, &median.name) {

@@ -84,7 +84,9 @@ pub(crate) async fn copy(old_table: &mut OldTable, seeds: &[Seed]) -> Result<()>
     let mut lines = Vec::new();
     for some in seeds.chunks(BATCH) {
         lines.clear();
-        some.iter().for_each(|seed| seed.write_rows(&mut lines));
+        for seed in some {
+            seed.write_rows(&mut lines);
+        }
         old_table.copy(&lines).await?;
     }
     is_all("COPY", records, old_table.records().await? - before)?;
