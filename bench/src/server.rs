@@ -118,6 +118,15 @@ impl Server {
     }
 }
 
+/// Seconds of CPU that the machine has spent on anything, of all its cores.
+pub(crate) fn busy() -> Result<f64> {
+    let text = std::fs::read_to_string("/proc/stat")?;
+    let ticks = text.lines().next().unwrap_or_default().split_whitespace().skip(1);
+    // The fourth is idle, the fifth waits for the disk.
+    let spent = ticks.take(8).enumerate().filter(|(index, _)| !(3..=4).contains(index));
+    Ok(spent.filter_map(|(_, ticks)| ticks.parse::<f64>().ok()).sum::<f64>() / TICKS)
+}
+
 /// `VmRSS` of a process, in KiB.
 pub(crate) fn memory_of(pid: u32) -> Result<f64> {
     Ok(f64::from(status(pid, "VmRSS:")?))

@@ -215,8 +215,7 @@ impl Results {
             }
         }
         for (key, row) in rows {
-            write(format!("\n### {}\n", row.title));
-            write(row.table(key));
+            write(format!("\n### {}\n\n{}", row.title, row.table(key).trim_end()));
         }
         text
     }

@@ -7,7 +7,7 @@ use sqlx::{Executor as _, PgConnection, Row as _};
 use super::cluster::Cluster;
 use super::load::{self, Bodies, Measured, Request, Span};
 use super::report::Round;
-use crate::server::Server;
+use crate::server::{self, Server};
 use crate::{Result, float};
 
 /// Partitions of the record table.
@@ -49,18 +49,20 @@ impl Taskwire {
         sources: Vec<Bodies>,
         round: &mut Round,
     ) -> Result<Measured> {
-        let (own, both) = (self.server.cpu()?, self.server.cpu_with_database()?);
+        let (own, both, busy) = (self.server.cpu()?, self.server.cpu_with_database()?, server::busy()?);
         let begin = std::time::Instant::now();
         let measured = load::drive(self.request(good), span, sources).await?;
         let took = begin.elapsed().as_secs_f64();
         let own = self.server.cpu()? - own;
         let database = self.server.cpu_with_database()? - both - own;
+        let busy = server::busy()? - busy;
         round.add("taskwire", measured.a_second * float(each), "/s");
         round.add("taskwire p50", measured.p50, "ms");
         round.add("taskwire p99", measured.p99, "ms");
         round.add("its CPU", own / took, "cores");
         round.add("PostgreSQL's CPU for it", database / took, "cores");
         round.add("the load generator's CPU", measured.own_cpu, "cores");
+        round.add("the whole machine's CPU", busy / took, "cores");
         Ok(measured)
     }
 
