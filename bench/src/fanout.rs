@@ -44,7 +44,7 @@ struct Run {
 
 pub(crate) async fn run(arguments: &Sockets) -> Result<Vec<Figure>> {
     let seconds = if arguments.quick { 5.0 } else { 30.0 };
-    let server = Server::start(arguments, &[]).await?;
+    let server = arguments.start(&[]).await?;
     Saver::connect(&server.address).await?.begin(["watched".to_owned()]).await?;
     let seen = Arc::new(Seen::default());
     let mut readers = JoinSet::new();

@@ -15,7 +15,7 @@ use crate::{Figure, Result, Sockets, figure, float};
 
 pub(crate) async fn run(arguments: &Sockets) -> Result<Vec<Figure>> {
     let (count, rest, window) = if arguments.quick { (1_000, 3, 6) } else { (10_000, 30, 60) };
-    let server = Server::start(arguments, &[]).await?;
+    let server = arguments.start(&[]).await?;
     // Users as they are in a server's life: known, with a head in the table.
     Saver::connect(&server.address).await?.begin((0..count).map(|user| format!("u{user}"))).await?;
     let before = server.memory()?;

@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) async fn run(arguments: &Sockets) -> Result<Vec<Figure>> {
     let count = if arguments.quick { 3_000 } else { 30_000 };
-    let server = Server::start(arguments, &[]).await?;
+    let server = arguments.start(&[]).await?;
     let (mut base, lost) = baseline(&server, count).await?;
     let (mut ours, missing) = events(&server, count).await?;
     server.stop().await?;

@@ -4,8 +4,9 @@
 //! - `server`: starts the program and reads its memory and CPU · `client`: lean sockets and HTTP, and the pace of sends
 //! - `idle`, `latency`, `fanout`, `slow` (which has two): the parts of `bench sockets`
 //! - `results`: the file of a measurement, and the tables of docs/benchmarks.md, which a test holds to it
+//! - `table`: the parts of `bench table`, which runs the same work on Taskwire and on its peers in turn
 //!
-//! To add a part: a file with a `run`, a variant of [`Part`].
+//! To add a part: a file with a `run`, a variant of [`Part`] (sockets) or of `table::Key`.
 #![expect(clippy::print_stdout, reason = "figures are what it is for")]
 
 mod client;
@@ -15,6 +16,7 @@ mod latency;
 mod results;
 mod server;
 mod slow;
+mod table;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -37,6 +39,20 @@ struct Cli {
 enum Command {
     /// The live feed: idle sockets, latency, fan-out, a reader that stops reading
     Sockets(Sockets),
+    /// The same work on Taskwire and on its peers, in turn: saves, batches, reads, lists, start
+    Table(table::Table),
+    /// Puts what a file of `bench table` says into a page, between its marks
+    Page(Page),
+}
+
+#[derive(clap::Args)]
+struct Page {
+    /// The file
+    #[arg(long)]
+    results: PathBuf,
+    /// The page
+    #[arg(long, default_value = "docs/benchmarks.md")]
+    page: PathBuf,
 }
 
 /// What to measure, and how long.
@@ -85,13 +101,23 @@ fn figure(name: &'static str, value: f64, unit: &'static str, goal: &'static str
 
 #[tokio::main(worker_threads = 2)]
 async fn main() -> ExitCode {
-    let Command::Sockets(arguments) = Cli::parse().command;
-    match sockets(&arguments).await {
+    let outcome = match Cli::parse().command {
+        Command::Sockets(arguments) => sockets(&arguments).await,
+        Command::Table(arguments) => table::run(arguments).await,
+        Command::Page(Page { results, page }) => table::page(&results, &page),
+    };
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             println!("FAILED: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+impl Sockets {
+    async fn start(&self, flags: &[&str]) -> Result<server::Server> {
+        server::Server::start(&self.server, self.database_url.as_deref(), flags).await
     }
 }
 

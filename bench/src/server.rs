@@ -10,7 +10,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use crate::{Result, Sockets};
+use crate::Result;
 
 /// Limits that a measurement must not meet; those that a build does not know are left out.
 const FLAGS: [(&str, &str); 6] = [
@@ -34,15 +34,15 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// With further flags.
-    pub(crate) async fn start(arguments: &Sockets, flags: &[&str]) -> Result<Self> {
+    /// Over this database, or with its own PostgreSQL; with further flags.
+    pub(crate) async fn start(program: &Path, database_url: Option<&str>, flags: &[&str]) -> Result<Self> {
         let data_dir = tempfile::Builder::new().prefix("taskwire-bench-").tempdir_in("/tmp")?;
         open_to_all(data_dir.path())?;
-        let help = Command::new(&arguments.server).arg("--help").output().await?.stdout;
+        let help = Command::new(program).arg("--help").output().await?.stdout;
         let help = String::from_utf8_lossy(&help);
-        let mut command = Command::new(&arguments.server);
+        let mut command = Command::new(program);
         command.args(["serve", "--listen", "127.0.0.1:0", "--log", "warn"]);
-        match &arguments.database_url {
+        match database_url {
             Some(url) => command.arg("--database-url").arg(url),
             None => command.arg("--embedded").arg("--data-dir").arg(data_dir.path().join("data")),
         };
@@ -56,13 +56,13 @@ impl Server {
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
         let mut lines = BufReader::new(child.stdout.take().ok_or("no standard output")?).lines();
         let (mut address, mut socket) = (None, None);
-        while address.is_none() || (socket.is_none() && arguments.database_url.is_none()) {
+        while address.is_none() || (socket.is_none() && database_url.is_none()) {
             let line = timeout(Duration::from_mins(1), lines.next_line()).await??.ok_or("the server does not start")?;
             let word = |mark: &str| Some(line.split(mark).nth(1)?.split([' ', '/']).next()?.to_owned());
             address = address.or_else(|| word("http://"));
             socket = socket.or_else(|| Some(line.split("psql -h ").nth(1)?.split(' ').next()?.to_owned()));
         }
-        let database = match (&arguments.database_url, socket) {
+        let database = match (database_url, socket) {
             (Some(url), _) => url.parse::<PgConnectOptions>()?,
             (None, Some(socket)) => PgConnectOptions::new_without_pgpass()
                 .socket(socket)
@@ -107,7 +107,7 @@ impl Server {
 
     /// `VmRSS` in KiB.
     pub(crate) fn memory(&self) -> Result<f64> {
-        Ok(f64::from(status(self.pid, "VmRSS:")?))
+        memory_of(self.pid)
     }
 
     /// Ends it as an operator would.
@@ -116,6 +116,20 @@ impl Server {
         timeout(Duration::from_secs(20), self.child.wait()).await??;
         Ok(())
     }
+}
+
+/// Seconds of CPU that the machine has spent on anything, of all its cores.
+pub(crate) fn busy() -> Result<f64> {
+    let text = std::fs::read_to_string("/proc/stat")?;
+    let ticks = text.lines().next().unwrap_or_default().split_whitespace().skip(1);
+    // The fourth is idle, the fifth waits for the disk.
+    let spent = ticks.take(8).enumerate().filter(|(index, _)| !(3..=4).contains(index));
+    Ok(spent.filter_map(|(_, ticks)| ticks.parse::<f64>().ok()).sum::<f64>() / TICKS)
+}
+
+/// `VmRSS` of a process, in KiB.
+pub(crate) fn memory_of(pid: u32) -> Result<f64> {
+    Ok(f64::from(status(pid, "VmRSS:")?))
 }
 
 /// User and system time of a process, in seconds.

@@ -24,7 +24,7 @@ const LOOKS_AGAIN: Duration = Duration::from_secs(23);
 /// It is left alone, and gets everything on the same socket.
 pub(crate) async fn stays(arguments: &Sockets) -> Result<Vec<Figure>> {
     let (batches, each) = if arguments.quick { (600, 5) } else { (6_000, 17) };
-    let server = Server::start(arguments, &[]).await?;
+    let server = arguments.start(&[]).await?;
     Saver::connect(&server.address).await?.begin(["watched".to_owned()]).await?;
     let delays = Arc::new(Mutex::new(Vec::new()));
     let mut readers = JoinSet::new();
@@ -72,7 +72,7 @@ pub(crate) async fn stays(arguments: &Sockets) -> Result<Vec<Figure>> {
 /// With 10 s for a slow reader it is closed with 1013, and gets all by resuming.
 pub(crate) async fn is_closed(arguments: &Sockets) -> Result<Vec<Figure>> {
     let (batches, each) = if arguments.quick { (1_800, 17) } else { (6_000, 17) };
-    let server = Server::start(arguments, &["--slow-reader-time", "10s"]).await?;
+    let server = arguments.start(&["--slow-reader-time", "10s"]).await?;
     Saver::connect(&server.address).await?.begin(["watched".to_owned()]).await?;
     let (mut sleeper, mut positions) = sleeper(&server).await?;
     let expected = batches * each;

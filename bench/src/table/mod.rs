@@ -1,0 +1,228 @@
+//! `bench table`: the same work on Taskwire and on its peers, in turn, over one PostgreSQL of its own. Each row has a file
+//! with a `run`; what must come out of it stands beside its figures.
+//!
+//! - `cluster`: that PostgreSQL · `load`: the load generator · `data`: the records · `seed`: those that reads look for
+//! - `taskwire`, `aiecs`, `old_table`, `peers`: the systems, and the old table by COPY
+//! - `saves`, `batches`, `reads`, `lists`, `start`: the rows · `report`: the file, and the page made from it
+
+mod aiecs;
+mod batches;
+mod cluster;
+mod data;
+mod lists;
+mod load;
+mod old_table;
+mod peers;
+mod reads;
+mod report;
+mod saves;
+mod seed;
+mod start;
+mod taskwire;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use clap::ValueEnum;
+
+use self::cluster::Cluster;
+use self::load::Span;
+use self::report::{Claim, Results, Round, RowResult};
+use crate::{Error, Result};
+
+/// What to measure, and how long.
+#[derive(clap::Args)]
+pub(crate) struct Table {
+    /// The server's program, a release build
+    #[arg(long, default_value = "target/release/taskwire")]
+    server: PathBuf,
+    /// The Python that has aiecs
+    #[arg(long, default_value = "bench/.venv/aiecs/bin/python")]
+    python: PathBuf,
+    /// The Python that has strawberry
+    #[arg(long, default_value = "bench/.venv/strawberry/bin/python")]
+    strawberry: PathBuf,
+    /// Only this row, or these
+    #[arg(long, value_enum, value_delimiter = ',')]
+    only: Vec<Key>,
+    /// One round of 2 s a row over a tenth of the data: to see that it works, not for figures
+    #[arg(long)]
+    quick: bool,
+    /// Rounds of each row; the medians are told. 3, if left out
+    #[arg(long)]
+    rounds: Option<usize>,
+    /// Seconds that are measured in a round; 10, if left out
+    #[arg(long)]
+    seconds: Option<f64>,
+    /// Seconds before them; 5, if left out
+    #[arg(long)]
+    warm_up: Option<f64>,
+    /// Puts the rows into this file, beside those that are not run now
+    #[arg(long)]
+    out: Option<PathBuf>,
+    /// Puts what the file then says into this page
+    #[arg(long, requires = "out")]
+    page: Option<PathBuf>,
+}
+
+/// A row, in the order of the table.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Key {
+    #[value(name = "save-256")]
+    Save256,
+    #[value(name = "save-20")]
+    Save20,
+    Batch,
+    Status,
+    History,
+    List,
+    Start,
+}
+
+/// What all rows work with.
+struct Bench {
+    arguments: Table,
+    cluster: Cluster,
+    span: Span,
+    rounds: usize,
+    versions: BTreeMap<String, String>,
+}
+
+/// What a row has come to.
+struct Row {
+    title: String,
+    notes: Vec<String>,
+    rounds: Vec<Round>,
+    claims: Vec<Claim>,
+}
+
+impl Bench {
+    /// Tells what is going on, for it takes long.
+    fn tell(&self, key: Key, round: usize, system: &str) {
+        println!("  {}: round {} of {}: {system}", key.name(), round + 1, self.rounds);
+    }
+
+    fn note_versions(&mut self, versions: &serde_json::Value) {
+        for (name, version) in versions.as_object().into_iter().flatten() {
+            self.versions.insert(name.clone(), version.as_str().unwrap_or_default().to_owned());
+        }
+    }
+}
+
+impl Key {
+    fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+
+    async fn run(self, bench: &mut Bench) -> Result<Row> {
+        match self {
+            Self::Save256 => saves::run(bench, self, 256).await,
+            Self::Save20 => saves::run(bench, self, 20).await,
+            Self::Batch => batches::run(bench, self).await,
+            Self::Status | Self::History => reads::run(bench, self).await,
+            Self::List => lists::run(bench, self).await,
+            Self::Start => start::run(bench, self).await,
+        }
+    }
+}
+
+pub(crate) async fn run(arguments: Table) -> Result<()> {
+    tokio::select! {
+        outcome = measure(arguments) => outcome,
+        // What was started is ended as it goes out of scope.
+        _ = tokio::signal::ctrl_c() => Err("interrupted".into()),
+    }
+}
+
+async fn measure(arguments: Table) -> Result<()> {
+    let (rounds, warm_up, measured) = if arguments.quick { (1, 1.0, 2.0) } else { (3, 5.0, 10.0) };
+    let span = Span {
+        warm_up: Duration::try_from_secs_f64(arguments.warm_up.unwrap_or(warm_up))?,
+        measured: Duration::try_from_secs_f64(arguments.seconds.unwrap_or(measured))?,
+    };
+    let mut results = arguments.out.as_deref().map_or_else(|| Ok(Results::default()), Results::read)?;
+    let cluster = Cluster::start().await?;
+    results.postgresql = cluster.settings().await?;
+    results.machine = machine()?;
+    for (name, value) in results.machine.iter().chain(&results.postgresql) {
+        println!("{name}: {value}");
+    }
+    let (commit, dirty) = commit()?;
+    println!("commit: {commit}{}", if dirty { ", with changes" } else { "" });
+    let rounds = arguments.rounds.unwrap_or(rounds).max(1);
+    let mut bench = Bench { arguments, cluster, span, rounds, versions: BTreeMap::new() };
+    let told = version(&bench.arguments.server)?;
+    bench.versions.insert("taskwire".into(), told.trim_start_matches("taskwire ").to_owned());
+    for (place, key) in Key::value_variants().iter().enumerate() {
+        if !bench.arguments.only.is_empty() && !bench.arguments.only.contains(key) {
+            continue;
+        }
+        println!("{}", key.name());
+        let begin = Instant::now();
+        let row = key.run(&mut bench).await?;
+        let row = RowResult {
+            place,
+            title: row.title,
+            commit: commit.clone(),
+            dirty,
+            quick: bench.arguments.quick,
+            warm_up_seconds: span.warm_up.as_secs_f64(),
+            measured_seconds: span.measured.as_secs_f64(),
+            notes: row.notes,
+            claims: report::judge(&row.claims, &row.rounds),
+            rounds: row.rounds,
+        };
+        println!("\n{}: {:.0} s\n\n{}", row.title, begin.elapsed().as_secs_f64(), row.told(&key.name()));
+        results.rows.insert(key.name(), row);
+        results.versions.append(&mut bench.versions);
+        if let Some(out) = &bench.arguments.out {
+            results.write(out)?;
+        }
+    }
+    match (&bench.arguments.out, &bench.arguments.page) {
+        (Some(out), Some(page)) => self::page(out, page),
+        _ => Ok(()),
+    }
+}
+
+/// Makes the section of the page from the file.
+pub(crate) fn page(results: &Path, page: &Path) -> Result<()> {
+    Results::read(results)?.put_into(page)
+}
+
+/// What it ran on.
+fn machine() -> Result<BTreeMap<String, String>> {
+    let line = |file: &str, name: &str| {
+        let text = std::fs::read_to_string(file)?;
+        let found = text.lines().find_map(|line| line.strip_prefix(name)?.split_once(':'));
+        Ok::<_, Error>(found.map_or_else(String::new, |(_, value)| value.trim().to_owned()))
+    };
+    let cores = std::thread::available_parallelism()?.to_string();
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease")?.trim().to_owned();
+    Ok(BTreeMap::from([
+        ("CPU".to_owned(), line("/proc/cpuinfo", "model name")?),
+        ("cores".to_owned(), cores),
+        ("memory".to_owned(), line("/proc/meminfo", "MemTotal")?),
+        ("kernel".to_owned(), kernel),
+        ("date".to_owned(), chrono::Utc::now().format("%Y-%m-%d").to_string()),
+    ]))
+}
+
+/// The commit, and whether the sources differ from it; results are no sources.
+fn commit() -> Result<(String, bool)> {
+    let git = |arguments: &[&str]| {
+        let output = Command::new("git").current_dir(env!("CARGO_MANIFEST_DIR")).args(arguments).output()?;
+        let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        if output.status.success() { Ok(text) } else { Err(Error::from("not a git repository")) }
+    };
+    let changes = git(&["status", "--porcelain", "--", "..", ":!results", ":!../docs/benchmarks.md"])?;
+    Ok((git(&["rev-parse", "--short=12", "HEAD"])?, !changes.is_empty()))
+}
+
+fn version(program: &Path) -> Result<String> {
+    let output = Command::new(program).arg("--version").output();
+    let output = output.map_err(|error| format!("{}: {error}; run make bench, which builds it", program.display()))?;
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
