@@ -91,8 +91,6 @@ $$;
 --   p_kinds        step, cancellation_requested, cancellation_acknowledged, report_overdue
 --   p_results      the whole step result; its message and error_code are the task's, too
 --   p_record_ids   makes the record idempotent within its user: for seven days, and within the batch
---   p_is_new       the record_id was made for this very call: it can stand for nothing yet, and is not looked for. Null for
---                  none: what is called again after a lost answer is never new
 --   p_progress, p_timestamps, p_reported_by, p_details (see taskwire_task_after)   null for none
 --   p_ids          ids already given by the view; null for new ones
 -- p_wait_ms: as in taskwire_lock_heads; the records of users left out are left out.
@@ -105,7 +103,7 @@ $$;
 -- Where a record_id stands for another task or step already, nothing is written and that record comes back as a conflict.
 CREATE FUNCTION taskwire_append_v1(
     p_users text[], p_tasks text[], p_kinds text[], p_steps integer[], p_statuses text[], p_results jsonb[],
-    p_progress double precision[], p_timestamps timestamptz[], p_record_ids uuid[], p_is_new boolean[], p_reported_by text[],
+    p_progress double precision[], p_timestamps timestamptz[], p_record_ids uuid[], p_reported_by text[],
     p_details jsonb[], p_ids bigint[], p_wait_ms integer, p_notify boolean, p_each boolean
 ) RETURNS TABLE (ord integer, "position" bigint, recorded_at timestamptz, is_late boolean, is_duplicate boolean,
                  is_conflict boolean, repeats integer, left_as task)
@@ -123,7 +121,6 @@ DECLARE
     v_now      timestamptz;
     v_since    timestamptz;
     v_xid      xid8;
-    v_repeats  boolean;
     v_first    integer[];
     v_clashes  boolean[];
 BEGIN
@@ -138,12 +135,7 @@ BEGIN
     v_since := v_now - interval '7 days';
     v_xid := pg_current_xact_id();
     -- Repetitions within the batch, which are rare: the first of each, and whether it is another task or step.
-    v_repeats := cardinality(p_record_ids) > 1 AND NOT coalesce(true = ALL (p_is_new), false);
-    IF v_repeats THEN
-        SELECT count(DISTINCT r) < count(*) INTO v_repeats
-        FROM unnest(p_record_ids, p_is_new) i (r, is_new) WHERE is_new IS NOT TRUE;
-    END IF;
-    IF v_repeats THEN
+    IF cardinality(p_record_ids) > 1 AND (SELECT count(DISTINCT r) < count(*) FROM unnest(p_record_ids) r) THEN
         SELECT array_agg(r.first_ord ORDER BY r.ord), array_agg(r.clashes ORDER BY r.ord) INTO v_first, v_clashes FROM (
             SELECT i.ord, (first_value(i.ord) OVER same_record)::integer AS first_ord,
                    first_value(i.task_id) OVER same_record <> i.task_id OR first_value(i.step) OVER same_record <> i.step AS clashes
@@ -160,12 +152,12 @@ BEGIN
                CASE WHEN d.position IS NOT NULL THEN d.task_id <> i.task_id OR d.step <> i.step
                     ELSE coalesce(i.clashes, false) END AS is_conflict
         FROM unnest(p_users, p_tasks, p_kinds, p_steps, p_statuses, p_results, p_progress, p_timestamps, p_record_ids,
-                    p_is_new, p_reported_by, p_details, p_ids, v_first, v_clashes) WITH ORDINALITY
-             AS i (user_id, task_id, kind, step, status, result, progress, at, record_id, is_new, reported_by, details, id,
-                   first_ord, clashes, ord)
+                    p_reported_by, p_details, p_ids, v_first, v_clashes) WITH ORDINALITY
+             AS i (user_id, task_id, kind, step, status, result, progress, at, record_id, reported_by, details, id, first_ord,
+                   clashes, ord)
         JOIN feed_head h ON h.user_id = i.user_id AND (v_all_held OR h.user_id = ANY (v_held))
         -- Only the index of record_id can serve this, whatever the statistics say: see the SETs above.
-        LEFT JOIN task_record d ON d.record_id = CASE WHEN i.is_new IS NOT TRUE THEN i.record_id END AND d.user_id || '' = i.user_id
+        LEFT JOIN task_record d ON d.record_id = i.record_id AND d.user_id || '' = i.user_id
              AND d.recorded_at >= v_since AND d.recorded_at <= v_latest
     ), placed AS (
         SELECT i.*, i.head + row_number() OVER of_user AS position, lead(i.ord) OVER of_user IS NULL AS is_head

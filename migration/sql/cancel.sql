@@ -37,7 +37,7 @@ BEGIN
         ARRAY(SELECT p_tasks[k] FROM unnest(v_items) WITH ORDINALITY n (k, o) ORDER BY o),
         array_fill('cancellation_requested'::text, ARRAY[cardinality(v_items)]), v_steps,
         array_fill('cancelled'::text, ARRAY[cardinality(v_items)]), array_fill(v_told, ARRAY[cardinality(v_items)]),
-        NULL, NULL, ARRAY(SELECT p_record_ids[k] FROM unnest(v_items) WITH ORDINALITY n (k, o) ORDER BY o), NULL,
+        NULL, NULL, ARRAY(SELECT p_record_ids[k] FROM unnest(v_items) WITH ORDINALITY n (k, o) ORDER BY o),
         array_fill(p_requested_by, ARRAY[cardinality(v_items)]), NULL, NULL, NULL, p_notify, true) a
     WHERE v_items IS NOT NULL;
 
@@ -87,7 +87,7 @@ BEGIN
             ARRAY[least(t.highest_step, 1000000) + 1], ARRAY['cancelled'],
             ARRAY[jsonb_build_object('step', '', 'result', NULL, 'completed', false, 'message', coalesce(p_message, ''),
                                      'status', 'cancelled', 'error_code', NULL, 'error_message', NULL)],
-            NULL, NULL, ARRAY[p_record_id], NULL, ARRAY[p_reported_by], ARRAY[jsonb_build_object('outcome', p_outcome)], NULL,
+            NULL, NULL, ARRAY[p_record_id], ARRAY[p_reported_by], ARRAY[jsonb_build_object('outcome', p_outcome)], NULL,
             NULL, p_notify, true) a;
     END IF;
 END

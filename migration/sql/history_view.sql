@@ -94,8 +94,7 @@ BEGIN
         EXIT WHEN b.n = 0;
         v_last := b.last_id;
         PERFORM taskwire_append_v1(b.users, b.tasks, array_fill('step'::text, ARRAY[b.n]), b.steps, b.statuses, b.results,
-            NULL, b.timestamps, ARRAY(SELECT gen_random_uuid() FROM generate_series(1, b.n)), array_fill(true, ARRAY[b.n]),
-            NULL, NULL, b.ids, NULL, true, false);
+            NULL, b.timestamps, ARRAY(SELECT gen_random_uuid() FROM generate_series(1, b.n)), NULL, NULL, b.ids, NULL, true, false);
     END LOOP;
     RETURN NULL;
 END

@@ -140,7 +140,6 @@ impl Service {
             progress: input.step_result.progress,
             timestamp: input.timestamp,
             record_id: input.record_id.unwrap_or_else(Uuid::now_v7),
-            is_new: input.record_id.is_none(),
             reported_by: viewer.user_id.clone(),
             details: input.task.filter(|details| *details != TaskDetails::default()),
         })

@@ -21,7 +21,7 @@ static APPEND: LazyLock<String> = LazyLock::new(|| {
     format!(
         r#"SELECT a.ord, a."position", a.recorded_at, a.is_late, a.is_duplicate, a.is_conflict, a.repeats, {}
         FROM taskwire_append_v1($1, $2, array_fill('step'::text, ARRAY[cardinality($1)]), $3, $4, $5::text[]::jsonb[],
-                                $6, $7, $8, $9, $10, $11::text[]::jsonb[], NULL, $12, $13, $14) a"#,
+                                $6, $7, $8, $9, $10::text[]::jsonb[], NULL, $11, $12, $13) a"#,
         state_columns("(a.left_as)")
     )
 });
@@ -56,20 +56,10 @@ pub(super) enum States {
 /// How an append is done.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Terms {
-    pub(super) attempt: Attempt,
     pub(super) wait: Wait,
     /// False: nobody is told. Only where the queue for notifications is full.
     pub(super) notify: bool,
     pub(super) states: States,
-}
-
-/// Whether an append may be the second one of the same records.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Attempt {
-    /// Nobody has tried to save those before that are [new](NewRecord::is_new).
-    First,
-    /// An answer may have been lost: all are looked for.
-    Again,
 }
 
 /// What became of one record of an append.
@@ -96,7 +86,7 @@ impl Store {
         records: &[&NewRecord],
         terms: Terms,
     ) -> Result<Vec<Placed>, StoreError> {
-        let query = bind(sqlx::query(APPEND.as_str()), records, terms.attempt)?
+        let query = bind(sqlx::query(APPEND.as_str()), records)?
             .bind(terms.wait.millis())
             .bind(terms.notify)
             .bind(terms.states == States::Each);
@@ -106,7 +96,7 @@ impl Store {
 
     /// Appends in a transaction that is rolled back: whether `PostgreSQL` would take these records.
     pub(super) async fn try_append(&self, records: &[&NewRecord]) -> Result<(), StoreError> {
-        let query = bind(sqlx::query(APPEND.as_str()), records, Attempt::Again)?
+        let query = bind(sqlx::query(APPEND.as_str()), records)?
             .bind(Wait::AtMost(TURN.min(self.settings.hold_timeout)).millis())
             .bind(false)
             .bind(false);
@@ -164,7 +154,7 @@ impl Store {
 
 type Query<'q> = sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments>;
 
-fn bind<'q>(query: Query<'q>, records: &[&NewRecord], attempt: Attempt) -> Result<Query<'q>, StoreError> {
+fn bind<'q>(query: Query<'q>, records: &[&NewRecord]) -> Result<Query<'q>, StoreError> {
     let details: Vec<Option<String>> = records
         .iter()
         .map(|record| record.details.as_ref().map(serde_json::to_string).transpose())
@@ -179,7 +169,6 @@ fn bind<'q>(query: Query<'q>, records: &[&NewRecord], attempt: Attempt) -> Resul
         .bind(records.iter().map(|record| record.progress).collect::<Vec<_>>())
         .bind(records.iter().map(|record| record.timestamp).collect::<Vec<_>>())
         .bind(records.iter().map(|record| record.record_id).collect::<Vec<Uuid>>())
-        .bind(records.iter().map(|record| record.is_new && attempt == Attempt::First).collect::<Vec<_>>())
         .bind(records.iter().map(|record| record.reported_by.clone()).collect::<Vec<_>>())
         .bind(details))
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::append::{Attempt, Placed, States, Terms, Wait};
+use super::append::{Placed, States, Terms, Wait};
 use super::record::{NewRecord, Saved};
 use super::retry::Attempts;
 use super::turn::{TURN, Turn};
@@ -108,8 +108,7 @@ impl Writer {
         while let Some(batches) = self.store.batches.with(Waiting::take) {
             let wait = TURN.min(self.store.settings.hold_timeout);
             let records: Vec<&NewRecord> = batches.iter().flat_map(|batch| batch.records.iter()).collect();
-            let placed =
-                self.store.append(&mut self.kept, &records, terms(Attempt::First, Wait::AtMost(wait), true)).await;
+            let placed = self.store.append(&mut self.kept, &records, terms(Wait::AtMost(wait), true)).await;
             // With a conflict, nothing is written.
             let written = placed.ok().filter(|placed| !placed.iter().any(|placed| matches!(placed, Placed::Conflict)));
             if let Some(written) = &written {
@@ -124,8 +123,8 @@ impl Writer {
     }
 }
 
-fn terms(attempt: Attempt, wait: Wait, notify: bool) -> Terms {
-    Terms { attempt, wait, notify, states: States::Last }
+fn terms(wait: Wait, notify: bool) -> Terms {
+    Terms { wait, notify, states: States::Last }
 }
 
 impl Store {
@@ -176,7 +175,7 @@ impl Store {
     async fn append_in_turn(&self, records: &[&NewRecord]) -> Result<Vec<Placed>, StoreError> {
         let (mut attempts, mut turn) = (Attempts::new(), Turn::new(self));
         loop {
-            let terms = terms(Attempt::Again, turn.wait(), attempts.notify);
+            let terms = terms(turn.wait(), attempts.notify);
             match self.append(&mut Kept::default(), records, terms).await {
                 Err(StoreError::Timeout) if turn.next(self).await => {}
                 Err(error) => attempts.after(self, error).await?,

@@ -297,7 +297,7 @@ impl Inner {
             let records: Vec<&NewRecord> = piece.iter().map(|pending| &pending.record).collect();
             match self.store.append_until_known(kept, &records, wait).await {
                 Ok(placed) if placed.iter().any(|placed| matches!(placed, Placed::Conflict)) => {
-                    pieces.push(known(refuse_conflicts(piece, &placed)));
+                    pieces.push(refuse_conflicts(piece, &placed));
                 }
                 Ok(placed) => {
                     self.store.tell(&placed);
@@ -307,7 +307,7 @@ impl Inner {
                 // A short wait that was not enough: nothing is written, all go on waiting.
                 Err(StoreError::Timeout) if matches!(wait, Wait::AtMost(_)) => held.extend(piece),
                 Err(StoreError::Unstorable { .. }) if piece.len() > 1 => {
-                    let (first, second) = halve(known(piece));
+                    let (first, second) = halve(piece);
                     pieces.push(second);
                     pieces.push(first);
                 }
@@ -318,7 +318,7 @@ impl Inner {
                 }
             }
         }
-        known(held)
+        held
     }
 
     async fn answer(&self, piece: Vec<Pending>, placed: Vec<Placed>) -> Vec<Pending> {
@@ -385,14 +385,6 @@ fn refuse_conflicts(piece: Vec<Pending>, placed: &[Placed]) -> Vec<Pending> {
 fn keep_order(piece: Vec<Pending>, held: &[Pending]) -> (Vec<Pending>, Vec<Pending>) {
     let users: HashSet<&str> = held.iter().map(|pending| pending.record.user_id.as_str()).collect();
     piece.into_iter().partition(|pending| !users.contains(pending.record.user_id.as_str()))
-}
-
-/// The database may have seen them: an answer may have been lost on the way.
-fn known(mut piece: Vec<Pending>) -> Vec<Pending> {
-    for pending in &mut piece {
-        pending.record.is_new = false;
-    }
-    piece
 }
 
 fn halve(mut piece: Vec<Pending>) -> (Vec<Pending>, Vec<Pending>) {

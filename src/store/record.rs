@@ -26,8 +26,6 @@ pub struct NewRecord {
     pub timestamp: Option<DateTimeUtc>,
     /// Makes the save idempotent within the user.
     pub record_id: Uuid,
-    /// The id was made for this report and nobody else knows it: on its first way to the database, it is not looked for.
-    pub is_new: bool,
     /// Who reports.
     pub reported_by: Option<String>,
     /// Facts about the task itself.

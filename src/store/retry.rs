@@ -7,7 +7,7 @@ use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use sea_orm::{ConnectionTrait, DbBackend, QueryResult, Statement};
 use tokio::time::Instant;
 
-use super::append::{Attempt, Placed, States, Terms, Wait};
+use super::append::{Placed, States, Terms, Wait};
 use super::record::NewRecord;
 use super::write::Kept;
 use super::{Store, StoreError, error};
@@ -97,14 +97,13 @@ impl Store {
         records: &[&NewRecord],
         wait: Wait,
     ) -> Result<Vec<Placed>, StoreError> {
-        let (mut attempts, mut attempt) = (Attempts::new(), Attempt::First);
+        let mut attempts = Attempts::new();
         loop {
-            let terms = Terms { attempt, wait, notify: attempts.notify, states: States::Each };
+            let terms = Terms { wait, notify: attempts.notify, states: States::Each };
             match self.append(kept, records, terms).await {
                 Err(error) => attempts.after(self, error).await?,
                 placed => return placed,
             }
-            attempt = Attempt::Again;
         }
     }
 }

@@ -140,7 +140,6 @@ fn record(user: &str, task: &str) -> NewRecord {
         progress: None,
         timestamp: None,
         record_id: Uuid::now_v7(),
-        is_new: false,
         reported_by: None,
         details: None::<TaskDetails>,
     }

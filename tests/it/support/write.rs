@@ -46,7 +46,6 @@ pub(crate) fn record_of(user_id: &str, task_id: &str, step: i32, status: TaskSta
         progress: None,
         timestamp: None,
         record_id: Uuid::now_v7(),
-        is_new: false,
         reported_by: None,
         details: None,
     }
