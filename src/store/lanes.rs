@@ -206,6 +206,8 @@ impl Inner {
                 if self.closing.is_cancelled() && (lane > 0 || self.lock().has_no_turns()) {
                     self.lanes_done.fetch_add(1, Ordering::AcqRel);
                     self.held_arrived.notify_one();
+                    // The first lane stays until the others have written what they took.
+                    self.arrived[0].notify_one();
                     return;
                 }
                 self.rest(lane, &mut kept).await;

@@ -72,8 +72,8 @@ impl Queue {
         if !self.is_worth_a_lane() {
             return Vec::new();
         }
-        self.busy_lanes += 1;
         let batch = take(&mut self.turns, &mut self.waiting, records, bytes);
+        self.busy_lanes += usize::from(!batch.is_empty());
         self.writing.extend(batch.iter().map(|pending| pending.record.user_id.clone()));
         let writing = &self.writing;
         self.turns.retain(|user_id| !writing.contains(user_id));

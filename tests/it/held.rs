@@ -2,12 +2,14 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt as _;
 use futures_util::future::{join_all, try_join_all};
 use sqlx::{ConnectOptions, Connection, Executor, PgConnection};
 use taskwire::config::{DatabaseConfig, DatabaseSource};
 use taskwire::db;
 use taskwire::store::{LaneSettings, Lanes, NewRecord, StoreError, StoreSettings};
 use taskwire::telemetry::Telemetry;
+use tokio::time::timeout;
 
 use super::support::proxy::Proxy;
 use super::support::write::store_with;
@@ -114,6 +116,35 @@ async fn a_user_held_by_an_open_session_delays_nobody_else() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_new_user_held_by_an_open_session_delays_nobody_else() {
     a_held_user_waits_alone(true).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lanes_that_are_closed_while_they_write_end_in_any_order() {
+    let database = TestDatabase::new().await;
+    let mut psql = database.session().await;
+    let mut watcher = database.session().await;
+    for step in 0..10 {
+        let lanes = Lanes::start(store_of(&database), LaneSettings::default(), Telemetry::new());
+        psql.execute("BEGIN; LOCK TABLE task_record IN EXCLUSIVE MODE").await.unwrap();
+        let saves = ["ann", "bob"].map(|user| {
+            let lanes = lanes.clone();
+            tokio::spawn(async move { lanes.save(record(user, "t", step)).await })
+        });
+        let waiting =
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'relation'";
+        eventually("each lane writes", async || {
+            let waiting: i64 = sqlx::query_scalar(waiting).fetch_one(&mut watcher).await.unwrap();
+            (waiting == 2).then_some(())
+        })
+        .await;
+        let mut closing = Box::pin(lanes.close());
+        assert!(closing.as_mut().now_or_never().is_none());
+        psql.execute("COMMIT").await.unwrap();
+        for saved in join_all(saves).await {
+            saved.unwrap().unwrap();
+        }
+        timeout(Duration::from_secs(5), closing).await.expect("all lanes end");
+    }
 }
 
 #[tokio::test]
