@@ -351,8 +351,7 @@ impl<T> Starting<T> {
     }
 }
 
-/// Runs what others may wait for. A socket whose client does not read is not asked for anything: what takes time must not
-/// depend on who asked first.
+/// Runs what others may wait for: what takes time must not depend on the turns of who asked first, who may also go away.
 async fn by_itself<T: Send + 'static>(mut work: BoxFuture<'static, T>) -> Result<T, JoinError> {
     match work.as_mut().now_or_never() {
         Some(done) => Ok(done),

@@ -46,16 +46,16 @@ async fn what_was_told_of_a_record_that_is_gone_is_not_told_of_the_one_in_its_pl
     }
     assert_eq!(server.app.telemetry().blocked_connections.get(), 1);
 
-    // As after a failover to a standby that was behind by one record.
+    // As after a failover to a standby that was behind by one record: the listener is cut once that has been committed.
     let mut session = server.database.session().await;
     session
         .execute(
-            "DELETE FROM task_record WHERE user_id = 'u' AND position > 59; \
+            "BEGIN; DELETE FROM task_record WHERE user_id = 'u' AND position > 59; \
              UPDATE feed_head h SET position = r.position, recorded_at = r.recorded_at, record_id = r.record_id \
              FROM task_record r WHERE r.user_id = 'u' AND r.position = 59 AND h.user_id = 'u'; \
              UPDATE task SET position = 59 WHERE user_id = 'u'; UPDATE task_order SET position = 59 WHERE user_id = 'u'; \
-             SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
-             WHERE datname = current_database() AND query LIKE 'LISTEN %' AND pid <> pg_backend_pid()",
+             COMMIT; SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+             WHERE datname = current_database() AND (query LIKE 'LISTEN %' OR query = 'SELECT 1')",
         )
         .await
         .unwrap();

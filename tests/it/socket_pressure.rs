@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use taskwire::config::SocketConfig;
+use tokio::time::timeout;
 
 use super::api_server::ApiServer;
 use super::socket_client::{Client, EVENTS, Got, TRANSPORT, server};
@@ -47,6 +48,25 @@ async fn who_does_not_read_costs_little_and_then_gets_everything_on_the_same_soc
     }
     slow.is_served().await;
     blocked(&server, 0).await;
+}
+
+#[tokio::test]
+async fn who_does_not_read_keeps_no_connection_to_the_database() {
+    let server = ApiServer::start().await;
+    fill(&server, "u", 300, &"x".repeat(16_000)).await;
+    let mut slow = Client::small(&server, TRANSPORT).await;
+    slow.say_init(json!({})).await;
+    // Many more than the pool has connections, each with a read for every event; with a directive an event is no one else's.
+    let query = fat_events().replace("record {", "task { steps(first: 20) { nodes { step } } } record {");
+    let query = query.replace("$fromStart) {", "$fromStart) @include(if: true) {");
+    for id in 0..30 {
+        slow.subscribe(&id.to_string(), &query, json!({ "user": "u", "fromStart": true })).await;
+    }
+    blocked(&server, 1).await;
+    let read = server.data("{ task(userId: \"u\", taskId: \"t\") { steps(first: 1) { nodes { step } } } }", json!({}));
+    let read = timeout(Duration::from_secs(10), read).await.expect("a connection for somebody else");
+    assert_eq!(read["task"]["steps"]["nodes"][0]["step"], 1);
+    assert_eq!(server.app.telemetry().blocked_connections.get(), 1);
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use taskwire::auth::{NewToken, Role, make_token};
 use taskwire::clock::Clock;
 use taskwire::config::{AuthConfig, Config, KeyConfig, SocketConfig};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use super::api_server::{ApiServer, token};
 use super::auth::keys::SECRET;
@@ -59,14 +59,14 @@ async fn an_error_in_the_last_event_does_not_make_the_servers_end_a_completion()
 }
 
 /// As large as messages come, so that a connection's buffers are soon full.
-fn large() -> serde_json::Value {
-    json!({ "stepResult": { "message": "x".repeat(16 * 1024) } })
-}
+const LARGE: usize = 16 * 1024;
 
 /// Begins a stream and does not read it.
-async fn unread(server: &ApiServer) -> TcpStream {
-    let mut socket = TcpStream::connect(server.address).await.unwrap();
-    let body = json!({ "query": EVENTS, "variables": { "user": "u", "fromStart": true } }).to_string();
+async fn unread(server: &ApiServer, query: &str) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut socket = socket.connect(server.address).await.unwrap();
+    let body = json!({ "query": query, "variables": { "user": "u", "fromStart": true } }).to_string();
     let request = format!(
         "POST /graphql HTTP/1.1\r\nHost: {}\r\nAccept: text/event-stream\r\nContent-Type: application/json\r\n\
          Content-Length: {}\r\n\r\n{body}",
@@ -77,12 +77,13 @@ async fn unread(server: &ApiServer) -> TcpStream {
     socket
 }
 
-/// Saves `count` records of 16 KiB, in batches.
-async fn save_large(server: &ApiServer, count: i32) {
+/// Saves so many records of so many bytes, in batches.
+async fn save(server: &ApiServer, count: i32, bytes: usize) {
     let query = "mutation($input: SaveTaskHistoryBatchInput!) { saveTaskHistoryBatch(input: $input) { savedCount } }";
+    let message = json!({ "stepResult": { "message": "x".repeat(bytes) } });
     for first in (0..count).step_by(100) {
         let records: Vec<_> = (first..count.min(first + 100))
-            .map(|step| super::api_server::report("u", "t", step, "RUNNING", large()))
+            .map(|step| super::api_server::report("u", "t", step, "RUNNING", message.clone()))
             .collect();
         server.data(query, json!({ "input": { "records": records } })).await;
     }
@@ -91,8 +92,8 @@ async fn save_large(server: &ApiServer, count: i32) {
 #[tokio::test]
 async fn who_stops_reading_gets_everything_later_and_holds_up_no_more_than_a_buffer() {
     let server = ApiServer::start().await;
-    save_large(&server, 2_000).await;
-    let mut socket = unread(&server).await;
+    save(&server, 2_000, LARGE).await;
+    let mut socket = unread(&server, EVENTS).await;
     let metrics = server.app.telemetry();
     eventually("the stream stalls", async || (metrics.blocked_connections.get() == 1).then_some(())).await;
     let stalled = metrics.events_delivered.get();
@@ -117,10 +118,30 @@ async fn who_stops_reading_gets_everything_later_and_holds_up_no_more_than_a_buf
 }
 
 #[tokio::test]
+async fn who_stops_reading_keeps_no_connection_to_the_database() {
+    let server = ApiServer::start().await;
+    // Two are more than a piece, so that the read of the second one has begun when the first is on its way.
+    save(&server, 500, LARGE / 8 * 5).await;
+    // More than the pool has connections, each with a read for every event; with a directive an event is no one else's.
+    let query = EVENTS.replace("record {", "task { steps(first: 20) { nodes { step } } } record {");
+    let query = query.replace("$fromStart) {", "$fromStart) @include(if: true) {");
+    let mut sockets = Vec::new();
+    for _ in 0..12 {
+        sockets.push(unread(&server, &query).await);
+    }
+    let blocked = &server.app.telemetry().blocked_connections;
+    eventually("the streams stall", async || (blocked.get() == 12).then_some(())).await;
+    let read = server.data("{ task(userId: \"u\", taskId: \"t\") { steps(first: 1) { nodes { step } } } }", json!({}));
+    let read = tokio::time::timeout(Duration::from_secs(10), read).await.expect("a connection for somebody else");
+    assert_eq!(read["task"]["steps"]["nodes"][0]["step"], 0);
+    assert_eq!(blocked.get(), 12);
+}
+
+#[tokio::test]
 async fn who_does_not_read_for_long_is_broken_off() {
     let server = server_with(Duration::from_secs(12), Duration::from_millis(500)).await;
-    save_large(&server, 1_000).await;
-    let mut socket = unread(&server).await;
+    save(&server, 1_000, LARGE).await;
+    let mut socket = unread(&server, EVENTS).await;
     let metrics = server.app.telemetry();
     eventually("it is broken off", async || (metrics.slow_readers.get() == 1).then_some(())).await;
     eventually("nothing is left of it", async || (metrics.streams.get() == 0).then_some(())).await;

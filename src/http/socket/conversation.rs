@@ -142,9 +142,10 @@ impl<'a> Conversation<'a> {
             let is_free = self.send(context)?;
             let mut goes_on = self.listen(context)?;
             goes_on |= self.check_sign_in(context)?;
-            // Nothing is asked of an operation that could not be sent: the next event stays where it is.
             if is_free && self.queue.is_empty() {
                 goes_on |= self.ask(context);
+            } else {
+                self.operations.go_on(context);
             }
             if !goes_on {
                 self.clock.operations_run(!self.operations.is_empty());

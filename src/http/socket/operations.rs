@@ -1,15 +1,18 @@
 //! What runs on a socket: each operation a stream of answers, served in turn.
 //!
 //! An operation that has answered goes to the end of the queue, so one that always has something to say keeps no other one
-//! waiting; and only those are asked that have said they have something.
+//! waiting; and only those are asked that have said they have something. While the client does not read, each still goes on
+//! up to its next answer, which waits with it: an operation that stood still in the middle of a read would keep a connection
+//! of the pool for as long.
 
 use std::collections::VecDeque;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
 use futures_util::StreamExt as _;
-use futures_util::stream::BoxStream;
+use futures_util::stream::{BoxStream, Peekable};
 use futures_util::task::AtomicWaker;
 
 use crate::graphql::Answer;
@@ -36,7 +39,8 @@ pub(super) struct Operations {
 struct Running {
     number: u64,
     id: Arc<str>,
-    stream: BoxStream<'static, Answer>,
+    /// With the answer that came while the client did not read.
+    stream: Peekable<BoxStream<'static, Answer>>,
     bell: Arc<Bell>,
     /// Rings it.
     waker: Waker,
@@ -115,6 +119,7 @@ impl Operations {
         let (id, waker) = (Arc::from(id), Arc::clone(&bell).into());
         // Most sockets have one.
         self.running.reserve_exact(1);
+        let stream = stream.peekable();
         self.running.push(Running { number, id, stream, bell, waker, bytes, is_subscription, is_first: true });
     }
 
@@ -160,12 +165,30 @@ impl Operations {
         }
         Poll::Pending
     }
+
+    /// While nothing can be told: lets each go on up to its next answer.
+    pub(super) fn go_on(&mut self, context: &mut Context<'_>) {
+        self.turns.task.register(context.waker());
+        let due = self.turns.queue().len();
+        for _ in 0..due {
+            let Some(number) = self.turns.queue().pop_front() else { break };
+            let Ok(place) = self.running.binary_search_by_key(&number, |running| running.number) else { continue };
+            let Some(running) = self.running.get_mut(place) else { continue };
+            running.bell.is_queued.store(false, Ordering::Release);
+            if Pin::new(&mut running.stream).poll_peek(&mut Context::from_waker(&running.waker)).is_ready() {
+                running.bell.queue();
+            }
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicUsize;
+
     use async_graphql::{Response, Value};
     use futures_util::{FutureExt as _, future::poll_fn, stream};
+    use tokio::sync::oneshot;
 
     use super::*;
 
@@ -205,6 +228,30 @@ mod tests {
         assert_eq!(next(&mut operations), None);
         operations.start("once", 1, false, answers(1));
         assert_eq!(next(&mut operations), Some(("once".to_owned(), false)));
+    }
+
+    #[test]
+    fn while_nothing_can_be_told_each_goes_on_up_to_its_next_answer() {
+        let mut operations = Operations::default();
+        let (arrive, arrives) = oneshot::channel::<()>();
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counts = Arc::clone(&asked);
+        let read = stream::once(arrives).flat_map(|_| answers(1)).chain(answers(2));
+        operations.start("reads", 1, true, read.inspect(move |_| _ = counts.fetch_add(1, Ordering::Relaxed)).boxed());
+        let mut context = Context::from_waker(Waker::noop());
+        operations.go_on(&mut context);
+        assert_eq!(asked.load(Ordering::Relaxed), 0);
+        arrive.send(()).unwrap();
+        for _ in 0..3 {
+            operations.go_on(&mut context);
+            assert_eq!(asked.load(Ordering::Relaxed), 1, "one answer, and no more");
+        }
+        let told: Vec<_> = (0..4).filter_map(|_| next(&mut operations)).collect();
+        assert_eq!(told.iter().map(|(_, is_over)| *is_over).collect::<Vec<_>>(), [false, false, false, true]);
+        // One that is over says so later.
+        operations.start("over", 1, true, answers(0));
+        operations.go_on(&mut context);
+        assert_eq!(next(&mut operations), Some(("over".to_owned(), true)));
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! From the schema into a response's body, no faster than the client reads.
 //!
 //! A piece is taken from the schema only when the one before is on its way: a client that stops reading costs what the
-//! connection buffers and no more, and its subscription falls back to the table. If it goes on like that its connection is
-//! broken off; it comes back with its last cursor.
+//! connection buffers and one result, and its subscription falls back to the table. (That one result, because a subscription
+//! that stood still in the middle of a read would keep a connection of the pool for as long.) If it goes on like that its
+//! connection is broken off; it comes back with its last cursor.
 
+use std::pin::Pin;
 use std::time::Duration;
 
 use async_graphql::Response as Answer;
@@ -80,7 +82,7 @@ impl Pump {
     }
 
     async fn move_all(self, answers: BoxStream<'static, Told>) {
-        let mut answers = answers.fuse();
+        let mut answers = answers.fuse().peekable();
         let Self { format, is_subscription, remaining, pieces, seat } = self;
         let (config, telemetry) = (seat.connections().config(), seat.connections().telemetry());
         let mut keep_alive = interval(config.keep_alive);
@@ -89,7 +91,8 @@ impl Pump {
         let expiry = remaining.map(|left| Instant::now() + left);
         let mut bytes = format.opening().to_vec();
         loop {
-            let Ok(room) = room(&pieces, config.slow_reader_time, telemetry).await else {
+            let room = room(&pieces, config.slow_reader_time, telemetry);
+            let Ok(room) = meanwhile(room, Pin::new(&mut answers).peek()).await else {
                 telemetry.slow_readers.inc();
                 tracing::info!("a client does not read its stream: it is broken off");
                 return;
@@ -164,6 +167,15 @@ async fn room<'a>(
     let room = timeout_at(begin + slow_reader_time, pieces.reserve()).await;
     telemetry.blocked_connections.dec();
     room
+}
+
+/// Waits for the first of the two, and lets the second go on meanwhile.
+async fn meanwhile<T>(waited_for: impl Future<Output = T>, other: impl Future) -> T {
+    tokio::select! {
+        biased;
+        done = waited_for => done,
+        never = other.then(|_| std::future::pending()) => never,
+    }
 }
 
 /// Until somebody ends the caller's connections. (With the server its subscriptions end by themselves.)
