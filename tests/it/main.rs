@@ -15,6 +15,7 @@ mod api_subscription;
 mod append;
 mod audits;
 mod auth;
+mod browser;
 mod cancel_many;
 mod cancel_rules;
 mod clients;
