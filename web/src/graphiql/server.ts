@@ -10,16 +10,6 @@ const URL_PATH = "/graphql";
 /** The headers editor's content for a token. */
 export const headersOf = (token: string): string => JSON.stringify({ Authorization: `Bearer ${token}` }, null, 2);
 
-/** The token that the headers editor holds. */
-export function tokenIn(headers: string): string | null {
-  try {
-    const [, token] = Object.entries(JSON.parse(headers) as Record<string, unknown>).find(isAuthorization) ?? [];
-    return typeof token === "string" ? (/^Bearer (\S+)$/.exec(token)?.[1] ?? null) : null;
-  } catch {
-    return null; // Half-written.
-  }
-}
-
 const isAuthorization = ([name]: [string, unknown]) => name.toLowerCase() === "authorization";
 
 const byRoad = createGraphiQLFetcher({
