@@ -29,6 +29,14 @@ impl DefaultArgument for CountLimit {
     const VALUE: i32 = 1_000;
 }
 
+/// `taskFacets(first:)`: 20.
+pub(crate) struct FacetCount;
+
+impl DefaultArgument for FacetCount {
+    type Type = i32;
+    const VALUE: i32 = 20;
+}
+
 /// `tasks(orderBy:)`: last changed first.
 pub(crate) struct LastChangedFirst;
 

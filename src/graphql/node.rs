@@ -47,6 +47,11 @@ pub(crate) enum Key {
         /// When it was appended: it says in which partition it lies.
         recorded_at: DateTime<Utc>,
     },
+    /// Somebody who has tasks.
+    User {
+        /// Who.
+        user_id: String,
+    },
 }
 
 impl Key {
@@ -58,6 +63,7 @@ impl Key {
             Self::Record { user_id, position, recorded_at } => {
                 format!("r\0{user_id}\0{position}\0{}", recorded_at.timestamp_micros())
             }
+            Self::User { user_id } => format!("u\0{user_id}"),
         };
         ID(URL_SAFE_NO_PAD.encode(text))
     }
@@ -79,6 +85,7 @@ impl Key {
                 position: position.parse().ok()?,
                 recorded_at: recorded_at(micros.parse().ok()?)?,
             },
+            ["u", user] => Self::User { user_id: user.to_owned() },
             _ => return None,
         };
         (key.encode() == *id).then_some(key)
@@ -132,6 +139,7 @@ async fn find(session: &Session, key: Key) -> Result<Option<Node>, ServiceError>
             let record = service.record(viewer, user_id, position, recorded_at).await?;
             record.map(|record| Node::TaskRecord(record.into()))
         }
+        Key::User { user_id } => service.user(viewer, user_id).await?.map(|user| Node::User(user.into())),
     })
 }
 
@@ -144,6 +152,7 @@ mod tests {
         vec![
             Key::Task { user_id: user_id.clone(), task_id: task_id.clone() },
             Key::Step { user_id: user_id.clone(), task_id, step: 1_000_000 },
+            Key::User { user_id: user_id.clone() },
             Key::Record { user_id, position: i64::MAX, recorded_at: DateTime::UNIX_EPOCH },
         ]
     }
@@ -166,6 +175,8 @@ mod tests {
             text("t\0u"),
             text("t\0u\0t\0"),
             text("x\0u\0t"),
+            text("u"),
+            text("u\0u\0"),
             text("s\0u\0t\0one"),
             text("s\0u\0t\0+1"),
             text("s\0u\0t\0-1"),

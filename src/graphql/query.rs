@@ -4,12 +4,14 @@
 use async_graphql::{Context, ID, Object};
 use futures_util::future::join_all;
 
-use super::defaults::{LastChangedFirst, OrDefault};
+use super::defaults::{FacetCount, LastChangedFirst, OrDefault};
 use super::errors::{Answer, ApiError};
 use super::filter::{TaskFilterInput, or_all, user};
 use super::node;
 use super::session::Session;
-use super::types::{Feed, Node, Task, TaskConnection, TaskRecordConnection, TaskStatus, Viewer};
+use super::types::{
+    Feed, Node, Task, TaskConnection, TaskFacets, TaskRecordConnection, TaskStatus, UserConnection, Viewer,
+};
 use crate::service::{PageArgs, ServiceError, TaskQuery, limits};
 
 /// What can be asked.
@@ -84,6 +86,22 @@ impl Query {
         Some(TaskConnection::of(context, query, PageArgs { first, after, last, before }).await)
     }
 
+    /// Which names, tags and error codes there are among the latest 10,000 tasks that the caller may see, most frequent
+    /// first: values for a filter's menus.
+    async fn task_facets(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "Whose tasks: all that the caller may see if left out.")] user_id: Option<ID>,
+        #[graphql(desc = "Only values that begin with this, letter by letter.")] prefix: Option<String>,
+        #[graphql(
+            desc = "At most so many of each kind, the most frequent: 0 to 500.",
+            default_with = "OrDefault::default()"
+        )]
+        first: OrDefault<FacetCount>,
+    ) -> Answer<TaskFacets> {
+        Some(facets_of(context, user_id, prefix, first.get()).await)
+    }
+
     /// Where the feed of a user stands now: what a subscription can start from.
     async fn feed(
         &self,
@@ -94,11 +112,25 @@ impl Query {
         Some(feed_of(context, user_id).await)
     }
 
+    /// Those who have tasks, by their id. For workers and admins.
+    async fn users(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "Only whose id begins with this, letter by letter.")] user_id_prefix: Option<String>,
+        #[graphql(desc = "At most so many, from the beginning: 0 to 500, 50 if left out.")] first: Option<i32>,
+        #[graphql(desc = "Only what stands behind this cursor.")] after: Option<String>,
+        #[graphql(desc = "At most so many, from the end: 0 to 500.")] last: Option<i32>,
+        #[graphql(desc = "Only what stands before this cursor.")] before: Option<String>,
+    ) -> Answer<UserConnection> {
+        let page = PageArgs { first, after, last, before };
+        Some(UserConnection::of(context, user_id_prefix, page).await)
+    }
+
     /// What stands behind a global id; null for what is malformed, not there, or not yours.
     async fn node(
         &self,
         context: &Context<'_>,
-        #[graphql(desc = "A global id, as `id` of a Task, TaskStep or TaskRecord gave it.")] id: ID,
+        #[graphql(desc = "A global id, as `id` of a Task, TaskStep, TaskRecord or User gave it.")] id: ID,
     ) -> Answer<Node> {
         find_node(context, &id).await.transpose()
     }
@@ -120,6 +152,16 @@ impl Query {
 async fn find_task(context: &Context<'_>, user_id: Option<ID>, task_id: ID) -> Result<Option<Task>, ApiError> {
     let session = Session::of(context)?;
     Ok(session.service.task(&session.viewer, user(user_id), task_id.0).await?.map(Task::from))
+}
+
+async fn facets_of(
+    context: &Context<'_>,
+    user_id: Option<ID>,
+    prefix: Option<String>,
+    first: i32,
+) -> Result<TaskFacets, ApiError> {
+    let session = Session::of(context)?;
+    Ok(session.service.task_facets(&session.viewer, user(user_id), prefix, first).await?.into())
 }
 
 async fn feed_of(context: &Context<'_>, user_id: Option<ID>) -> Result<Feed, ApiError> {

@@ -19,6 +19,14 @@ pub struct FeedPosition {
     pub oldest_position: Option<i64>,
 }
 
+impl FeedPosition {
+    /// Of a user of whom only the head is known.
+    pub(super) fn at(user_id: &str, head: &Head) -> Self {
+        let cursor = FeedCursor::new(user_id, head).to_string();
+        Self { position: head.position, cursor, oldest_position: None }
+    }
+}
+
 impl Service {
     /// Where a user's feed stands; where it is not the viewer's to see, as one without records.
     pub async fn feed(&self, viewer: &Viewer, user_id: Option<String>) -> Result<FeedPosition, ServiceError> {
@@ -27,8 +35,7 @@ impl Service {
             Some(user_id) => self.store.feed_of(&user_id).await?,
             None => (Head::START, None),
         };
-        let cursor = FeedCursor::new(&named, &head).to_string();
-        Ok(FeedPosition { position: head.position, cursor, oldest_position })
+        Ok(FeedPosition { oldest_position, ..FeedPosition::at(&named, &head) })
     }
 }
 

@@ -64,6 +64,8 @@ pub const FRAGMENT_LEVELS: usize = 48;
 pub const CIRCULAR_LISTS: u64 = 2;
 /// Tasks that a page or a count under a filter looks at.
 pub const LOOKED_AT: u64 = crate::store::LOOKED_AT;
+/// Tasks, the latest, that `taskFacets` is of.
+pub const FACETED: u64 = crate::store::FACETED;
 
 /// What a limit is for, its value, and what happens beyond it.
 pub struct Limit {
@@ -103,7 +105,7 @@ pub fn table() -> Vec<Limit> {
         row("`timestamp`: year", "1 or later", REFUSED),
         row(
             "`first`, `last` (`--max-page-size`)",
-            format!("0 to {PAGE_SIZE}, {DEFAULT_PAGE_SIZE} if left out"),
+            format!("0 to {PAGE_SIZE}, {DEFAULT_PAGE_SIZE} if left out; `taskFacets` 20"),
             REFUSED,
         ),
         row("Records of a batch (`--max-batch-records`)", format!("1 to {BATCH_RECORDS}"), REFUSED),
@@ -118,6 +120,8 @@ pub fn table() -> Vec<Limit> {
             LOOKED_AT,
             "it ends early: hasNextPage, or not isExact",
         ),
+        row("Tasks that `taskFacets` counts: the latest", FACETED, "older ones are not counted"),
+        row("`taskFacets(prefix:)`: characters", NAME_CHARACTERS, REFUSED),
         row("A user's request's body: bytes (`--user-body-limit`)", USER_REQUEST_BYTES, TOO_LARGE),
         row("A worker's or an admin's request's body: bytes (`--body-limit`)", REQUEST_BYTES, TOO_LARGE),
         row("Connections at the same time", listen.connections, "closed at once"),

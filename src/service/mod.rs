@@ -1,6 +1,6 @@
 //! The verbs, and the only place that decides who may. Every verb takes the viewer first.
 //!
-//! - `tasks`, `history`, `feed`: reads · `save`, `cancel`: writes · [`watch`]: streams · `control`: closing a user's sockets
+//! - `tasks`, `history`, `feed`, `users`, `facets`: reads · `save`, `cancel`: writes · [`watch`]: streams · `control`: closing a user's sockets
 //! - [`rate`]: how often a viewer may ask · [`limits`]: every limit, in one table · `input`: checks of what came in
 //! - `batches`: what batches may hold together · [`error`]: what a caller is told
 //!
@@ -10,6 +10,7 @@ mod batches;
 mod cancel;
 mod control;
 pub mod error;
+mod facets;
 mod feed;
 mod health;
 mod history;
@@ -21,6 +22,7 @@ mod save;
 mod scope;
 mod step_result;
 mod tasks;
+mod users;
 pub mod watch;
 
 use std::sync::Arc;
@@ -37,7 +39,7 @@ pub use step_result::{StoredStepResult, Unreadable};
 pub use tasks::TaskQuery;
 
 pub use crate::feed::recorded_at;
-pub use crate::store::{CancelOutcome, Saved, TaskDetails, TaskFilter, TaskOrder};
+pub use crate::store::{CancelOutcome, FacetValue, Saved, TaskDetails, TaskFacets, TaskFilter, TaskOrder, UserHead};
 
 use batches::Batches;
 

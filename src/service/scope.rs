@@ -2,11 +2,11 @@
 //! nothing; only what a role may not do at all is FORBIDDEN, and what has no "not there": a subscription to another user,
 //! and a save for one.
 //!
-//! | | own tasks | everybody's | saves | acknowledges | maintenance |
-//! | --- | --- | --- | --- | --- | --- |
-//! | user | reads, watches, cancels | – | own, if `--users-may-save` | – | – |
-//! | worker | | reads, watches, cancels | everybody's | everybody's | – |
-//! | admin | | reads, watches, cancels | everybody's | everybody's | yes |
+//! | | own tasks | everybody's | who has tasks | saves | acknowledges | maintenance |
+//! | --- | --- | --- | --- | --- | --- | --- |
+//! | user | reads, watches, cancels | – | – | own, if `--users-may-save` | – | – |
+//! | worker | | reads, watches, cancels | yes | everybody's | everybody's | – |
+//! | admin | | reads, watches, cancels | yes | everybody's | everybody's | yes |
 //!
 //! To add a verb: one of these functions first thing in it, and its rows in `tests/it/rights/`, which fail without.
 
@@ -41,6 +41,11 @@ pub(super) fn readable_scope(viewer: &Viewer, user_id: Option<String>) -> Result
 /// Whose feed a subscription follows: another user's is FORBIDDEN, whether or not there is one.
 pub(super) fn watchable_scope(viewer: &Viewer, user_id: Option<String>) -> Result<Scope, ServiceError> {
     readable_scope(viewer, user_id)?.ok_or_else(ServiceError::forbidden)
+}
+
+/// What is everybody's: for those who act for everyone.
+pub(super) fn everyones_readers_only(viewer: &Viewer) -> Result<(), ServiceError> {
+    if viewer.role == Role::User { Err(ServiceError::forbidden()) } else { Ok(()) }
 }
 
 /// Whether the viewer may see this user's records.

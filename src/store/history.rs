@@ -165,7 +165,7 @@ impl Store {
 }
 
 /// The page itself, without the row that tells of more. The rows are in order; read backward, the extra one is the first.
-fn cut<T, K>(mut rows: Vec<T>, page: &Keyset<K>) -> Rows<T> {
+pub(super) fn cut<T, K>(mut rows: Vec<T>, page: &Keyset<K>) -> Rows<T> {
     let limit = usize::try_from(page.limit).unwrap_or(usize::MAX);
     let has_more = rows.len() > limit;
     if has_more {

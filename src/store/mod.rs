@@ -5,7 +5,7 @@
 //! - [`record`]: what a writer hands in and gets back · `append`, `state`: the prepared statement and its rows · [`lanes`], `queue`: group
 //!   commit · `batch`: many records together · `cancel`: cancelling and acknowledging · `write`, `retry`,
 //!   `turn`: on which connection, what is tried again, and who waits for whom
-//! - `tasks`, `history`: reads · [`filter`], [`page`]: what a list asks for · `feed`, `feed_tasks`: what
+//! - `tasks`, `history`, `users`, `facets`: reads · [`filter`], [`page`]: what a list asks for · `feed`, `feed_tasks`: what
 //!   the feed reads
 //! - `control`: what every server must do about a user · `outage`: whether the database is away · `partitions`: dividing `task_record` ahead
 //!
@@ -18,6 +18,7 @@ mod cancel;
 mod columns;
 mod control;
 pub mod error;
+mod facets;
 mod feed;
 mod feed_tasks;
 pub mod filter;
@@ -32,6 +33,7 @@ mod retry;
 mod state;
 mod tasks;
 mod turn;
+mod users;
 mod write;
 
 use std::sync::Arc;
@@ -42,6 +44,7 @@ use sea_orm::DatabaseConnection;
 pub use cancel::{AcknowledgeOutcome, CancelOutcome, CancelTerms, Cancelled, NewAcknowledgement, NewCancellation};
 pub use control::Disconnections;
 pub use error::StoreError;
+pub use facets::{FACETED, FacetValue, TaskFacets};
 pub use feed::{ChangedHeads, FeedPage, Head};
 pub use feed_tasks::{CancellationMark, ChangedUsers, TasksPage};
 pub use filter::TaskFilter;
@@ -51,6 +54,7 @@ pub use lanes::{LaneSettings, Lanes};
 pub use page::{Keyset, Rows};
 pub use record::{Committed, NewRecord, Saved, TaskDetails};
 pub use tasks::{LOOKED_AT, Scope, TaskKey, TaskOrder, UNFINISHED};
+pub use users::UserHead;
 
 /// Told of everything that this server has just committed, before the callers are.
 pub type OnCommit = Arc<dyn Fn(Vec<Committed>) + Send + Sync>;

@@ -24,7 +24,7 @@ pub(crate) struct PageInfo {
 }
 
 impl PageInfo {
-    fn of<T>(page: &Page<T>) -> Self {
+    pub(super) fn of<T>(page: &Page<T>) -> Self {
         Self {
             has_next_page: page.has_next,
             has_previous_page: page.has_previous,

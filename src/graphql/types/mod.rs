@@ -7,10 +7,12 @@
 mod cancellation;
 mod connections;
 mod enums;
+mod facets;
 mod feed;
 mod task;
 mod task_record;
 mod task_step;
+mod user;
 mod viewer;
 
 use async_graphql::{ID, Interface};
@@ -20,10 +22,12 @@ pub(crate) use connections::{BoundedCount, TaskConnection, TaskRecordConnection,
 pub(crate) use enums::{
     AcknowledgeCancellationOutcome, CancelTaskOutcome, CancellationOutcome, Role, TaskOrder, TaskRecordKind, TaskStatus,
 };
+pub(crate) use facets::TaskFacets;
 pub(crate) use feed::Feed;
 pub(crate) use task::Task;
 pub(crate) use task_record::TaskRecord;
 pub(crate) use task_step::TaskStep;
+pub(crate) use user::{User, UserConnection};
 pub(crate) use viewer::Viewer;
 
 /// Anything that has a global id: `node` finds it again, and caches know it by it.
@@ -36,6 +40,8 @@ pub(crate) enum Node {
     TaskStep(TaskStep),
     /// One entry of its history.
     TaskRecord(TaskRecord),
+    /// Somebody who has tasks.
+    User(User),
 }
 
 /// A count as an Int. What is beyond 32 bits is told as the largest Int: no count comes near it.

@@ -49,13 +49,15 @@ impl World {
         world.save("ben", "t", 1, "COMPLETED", json!({ "task": { "name": "Ben's" } })).await;
         world.save("anna", "stop", 1, "RUNNING", json!({})).await;
         world.cancel("stop").await;
-        let ids = r#"{ feed(userId: "anna") { cursor } task(userId: "anna", taskId: "t") { steps(first: 1) { nodes { id } } } }"#;
+        let ids = r#"{ feed(userId: "anna") { cursor } task(userId: "anna", taskId: "t") { steps(first: 1) { nodes { id } } }
+            users(first: 1) { nodes { id } } }"#;
         let ids = world.answer(4, ids).await.1;
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         world.words = vec![
             ("{taskNode}", text(&first["task"]["id"])),
             ("{recordNode}", text(&first["record"]["id"])),
             ("{stepNode}", text(&ids["data"]["task"]["steps"]["nodes"][0]["id"])),
+            ("{userNode}", text(&ids["data"]["users"]["nodes"][0]["id"])),
             ("{head}", text(&ids["data"]["feed"]["cursor"])),
             ("{start}", FeedCursor::new("anna", &Head::START).to_string()),
         ];

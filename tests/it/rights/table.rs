@@ -2,7 +2,7 @@
 //! arguments, and a type behind `node` need rows: [`coverage`](super::coverage) counts.
 //!
 //! An answer is the root field's JSON, or the code of the error. In both, `{task}` is the cell's own task of Anna's,
-//! `{taskNode}`, `{stepNode}`, `{recordNode}` are global ids of Anna's, `{head}` is where her feed stood before the first
+//! `{taskNode}`, `{stepNode}`, `{recordNode}` and `{userNode}` are global ids of Anna's, `{head}` is where her feed stood before the first
 //! row, and `{start}` where that of an unknown user of her name would stand.
 
 /// A question, and what each of the five is told.
@@ -153,6 +153,45 @@ pub(crate) const TABLE: &[Row] = &[
         "Query.feed",
         "{ feed { position } }",
         [UNAUTHENTICATED, r#"{"position":4}"#, r#"{"position":1}"#, NAME_ONE, NAME_ONE],
+    ),
+    hers(
+        "Query.taskFacets",
+        r#"{ taskFacets(userId: "anna") { names { value count } tags { value } errorCodes { value } } }"#,
+        r#"{"names":[{"value":"Anna's","count":1}],"tags":[],"errorCodes":[]}"#,
+        r#"{"names":[],"tags":[],"errorCodes":[]}"#,
+    ),
+    row(
+        "Query.taskFacets",
+        "{ taskFacets { names { value } } }",
+        [
+            UNAUTHENTICATED,
+            r#"{"names":[{"value":"Anna's"}]}"#,
+            r#"{"names":[{"value":"Ben's"}]}"#,
+            r#"{"names":[{"value":"Anna's"},{"value":"Ben's"}]}"#,
+            r#"{"names":[{"value":"Anna's"},{"value":"Ben's"}]}"#,
+        ],
+    ),
+    row(
+        "Query.users",
+        "{ users { nodes { userId feed { position oldestPosition } } } }",
+        [
+            UNAUTHENTICATED,
+            FORBIDDEN,
+            FORBIDDEN,
+            r#"{"nodes":[{"userId":"anna","feed":{"position":4,"oldestPosition":1}},{"userId":"ben","feed":{"position":1,"oldestPosition":1}}]}"#,
+            r#"{"nodes":[{"userId":"anna","feed":{"position":4,"oldestPosition":1}},{"userId":"ben","feed":{"position":1,"oldestPosition":1}}]}"#,
+        ],
+    ),
+    row(
+        "Query.users",
+        r#"{ users(userIdPrefix: "anna") { nodes { userId } } }"#,
+        [UNAUTHENTICATED, FORBIDDEN, FORBIDDEN, r#"{"nodes":[{"userId":"anna"}]}"#, r#"{"nodes":[{"userId":"anna"}]}"#],
+    ),
+    hers(
+        "node:User",
+        r#"{ node(id: "{userNode}") { ... on User { userId feed { position oldestPosition } } } }"#,
+        r#"{"userId":"anna","feed":{"position":4,"oldestPosition":1}}"#,
+        "null",
     ),
     hers("Query.node", r#"{ node(id: "{taskNode}") { __typename } }"#, r#"{"__typename":"Task"}"#, "null"),
     hers(
