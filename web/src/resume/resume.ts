@@ -56,7 +56,7 @@ export interface FollowOptions<T extends Versioned> {
   /** Whether the list shows tasks of several users, so that there is no cursor. */
   readonly spansUsers: boolean;
   readPage(): Promise<TaskPage<T>>;
-  /** Starts `taskChanged` and gives the function that ends it. Its own retries must be off: they would repeat an old `after`. */
+  /** Starts `taskChanged` and gives the function that ends it. No retries of its own: they would repeat an old `after`. */
   subscribe(after: string | null, sink: Sink<TaskChange<T>>): () => void;
   /** The list as it is: shown in place of what was there. Gives how many tasks differ from what was shown. */
   onPage(page: TaskPage<T>): number;

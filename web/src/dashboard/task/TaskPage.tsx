@@ -102,14 +102,6 @@ export function TaskPage({ userId, taskId }: { userId: string; taskId: string })
                 <Time at={task.isFinished ? task.finishedAt : task.updatedAt} />
               </dd>
             </div>
-            {task.reportDueAt && (
-              <div>
-                <dt>Next report due</dt>
-                <dd>
-                  <Time at={task.reportDueAt} />
-                </dd>
-              </div>
-            )}
             {task.message && (
               <div className="wide">
                 <dt>Last message</dt>

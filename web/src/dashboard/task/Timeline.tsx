@@ -1,5 +1,4 @@
-// The steps to scale: hatched while a step waits, filled while it runs. All of it is also in the list of steps below, so
-// that nobody needs to see it.
+// The steps to scale: hatched while a step waits, filled while it runs. All of it is in the list of steps below, too.
 
 import type { StepFragment } from "../../gql/operations";
 import { duration } from "../parts/format";

@@ -1,7 +1,7 @@
 // One task as it is: its state, its steps and its history, each change as it happens.
 //
-// `taskChanged` with a taskId gives the current state at once and then after each change. Then what the history has after
-// the last record that is here is read, so that it has no hole; and anew the steps, which the server puts together.
+// `taskChanged` with a taskId gives the current state at once and then after each change. Each time the history is read
+// from the last record that is here, so that it has no hole; and anew the steps, which the server puts together.
 
 import { useCallback, useEffect, useRef, useState } from "react";
 import {
