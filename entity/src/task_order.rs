@@ -20,6 +20,10 @@ pub struct Model {
     pub status: TaskStatus,
     /// The task's own.
     pub updated_at: DateTimeUtc,
+    /// The task's own.
+    pub started_at: Option<DateTimeUtc>,
+    /// The task's own.
+    pub finished_at: Option<DateTimeUtc>,
 }
 
 /// None: rows are found by key.

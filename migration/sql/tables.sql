@@ -84,7 +84,10 @@ CREATE TABLE task_order (
     status     text        NOT NULL,
     updated_at timestamptz NOT NULL,
     -- The transaction that wrote the last record: for who missed notifications.
-    xid        xid8        NOT NULL
+    xid        xid8        NOT NULL,
+    -- The task's own, for statistics, which read this table alone.
+    started_at  timestamptz,
+    finished_at timestamptz
 );
 CREATE INDEX task_order_by_status ON task_order (user_id, status, position) WITH (deduplicate_items = off);
 -- Everybody's tasks, for workers and admins.

@@ -11,7 +11,7 @@ use std::marker::PhantomData;
 use async_graphql::registry::Registry;
 use async_graphql::{InputType, InputValueError, InputValueResult, Value};
 
-use super::types::TaskOrder;
+use super::types::{StatisticsBucket, TaskOrder};
 
 /// What an argument is where it is left out.
 pub(crate) trait DefaultArgument: Send + Sync + 'static {
@@ -35,6 +35,14 @@ pub(crate) struct FacetCount;
 impl DefaultArgument for FacetCount {
     type Type = i32;
     const VALUE: i32 = 20;
+}
+
+/// `taskStatistics(bucket:)`: by the hour.
+pub(crate) struct ByTheHour;
+
+impl DefaultArgument for ByTheHour {
+    type Type = StatisticsBucket;
+    const VALUE: StatisticsBucket = StatisticsBucket::Hour;
 }
 
 /// `tasks(orderBy:)`: last changed first.

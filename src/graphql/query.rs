@@ -4,15 +4,17 @@
 use async_graphql::{Context, ID, Object};
 use futures_util::future::join_all;
 
-use super::defaults::{FacetCount, LastChangedFirst, OrDefault};
+use super::defaults::{ByTheHour, FacetCount, LastChangedFirst, OrDefault};
 use super::errors::{Answer, ApiError};
 use super::filter::{TaskFilterInput, or_all, user};
 use super::node;
+use super::scalars::DateTime;
 use super::session::Session;
 use super::types::{
-    Feed, Node, Task, TaskConnection, TaskFacets, TaskRecordConnection, TaskStatus, UserConnection, Viewer,
+    Feed, Node, Task, TaskConnection, TaskFacets, TaskRecordConnection, TaskStatistics, TaskStatus, UserConnection,
+    Viewer,
 };
-use crate::service::{PageArgs, ServiceError, TaskQuery, limits};
+use crate::service::{PageArgs, ServiceError, StatisticsQuery, TaskQuery, limits};
 
 /// What can be asked.
 pub(crate) struct Query;
@@ -86,6 +88,23 @@ impl Query {
         Some(TaskConnection::of(context, query, PageArgs { first, after, last, before }).await)
     }
 
+    /// What tasks are now, and what finished within a window: the last 24 hours if it is left out. A window of more than
+    /// 1,500 buckets is `BAD_USER_INPUT`. Who asks the same within five seconds gets the same answer.
+    async fn task_statistics(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "Whose tasks: all that the caller may see if left out.")] user_id: Option<ID>,
+        #[graphql(desc = "Only tasks with this name, exactly; all if left out or empty.")] name: Option<String>,
+        #[graphql(desc = "Where the window begins: 24 hours before its end if left out.")] since: Option<DateTime>,
+        #[graphql(desc = "Where the window ends, which is not in it: now if left out.")] until: Option<DateTime>,
+        #[graphql(desc = "Into what the window is cut.", default_with = "OrDefault::default()")] //
+        bucket: OrDefault<ByTheHour>,
+    ) -> Answer<TaskStatistics> {
+        let [since, until] = [since, until].map(|moment| moment.map(|moment| moment.0));
+        let query = StatisticsQuery { user_id: user(user_id), name, since, until, bucket: bucket.get().into() };
+        Some(statistics_of(context, query).await)
+    }
+
     /// Which names, tags and error codes there are among the latest 10,000 tasks that the caller may see, most frequent
     /// first: values for a filter's menus.
     async fn task_facets(
@@ -152,6 +171,11 @@ impl Query {
 async fn find_task(context: &Context<'_>, user_id: Option<ID>, task_id: ID) -> Result<Option<Task>, ApiError> {
     let session = Session::of(context)?;
     Ok(session.service.task(&session.viewer, user(user_id), task_id.0).await?.map(Task::from))
+}
+
+async fn statistics_of(context: &Context<'_>, query: StatisticsQuery) -> Result<TaskStatistics, ApiError> {
+    let session = Session::of(context)?;
+    Ok(session.service.task_statistics(&session.viewer, query).await?.into())
 }
 
 async fn facets_of(

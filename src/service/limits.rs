@@ -64,6 +64,10 @@ pub const FRAGMENT_LEVELS: usize = 48;
 pub const CIRCULAR_LISTS: u64 = 2;
 /// Tasks that a page or a count under a filter looks at.
 pub const LOOKED_AT: u64 = crate::store::LOOKED_AT;
+/// Buckets of `taskStatistics`.
+pub const STATISTICS_POINTS: i64 = 1_500;
+/// For so long an answer of `taskStatistics` is given to whoever asks the same.
+pub const STATISTICS_KEPT_SECONDS: u64 = 5;
 /// Tasks, the latest, that `taskFacets` is of.
 pub const FACETED: u64 = crate::store::FACETED;
 
@@ -120,6 +124,13 @@ pub fn table() -> Vec<Limit> {
             LOOKED_AT,
             "it ends early: hasNextPage, or not isExact",
         ),
+        row("Buckets of `taskStatistics`", STATISTICS_POINTS, REFUSED),
+        row(
+            "Age of an answer of `taskStatistics`: seconds",
+            STATISTICS_KEPT_SECONDS,
+            "who asks the same sooner gets the same answer",
+        ),
+        row("`taskStatistics(name:)`: characters", NAME_CHARACTERS, REFUSED),
         row("Tasks that `taskFacets` counts: the latest", FACETED, "older ones are not counted"),
         row("`taskFacets(prefix:)`: characters", NAME_CHARACTERS, REFUSED),
         row("A user's request's body: bytes (`--user-body-limit`)", USER_REQUEST_BYTES, TOO_LARGE),

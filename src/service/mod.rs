@@ -1,6 +1,6 @@
 //! The verbs, and the only place that decides who may. Every verb takes the viewer first.
 //!
-//! - `tasks`, `history`, `feed`, `users`, `facets`: reads · `save`, `cancel`: writes · [`watch`]: streams · `control`: closing a user's sockets
+//! - `tasks`, `history`, `feed`, `users`, `facets`, `statistics`: reads (`recent`: shared answers) · `save`, `cancel`: writes · [`watch`]: streams · `control`: closing a user's sockets
 //! - [`rate`]: how often a viewer may ask · [`limits`]: every limit, in one table · `input`: checks of what came in
 //! - `batches`: what batches may hold together · [`error`]: what a caller is told
 //!
@@ -18,8 +18,10 @@ mod input;
 pub mod limits;
 pub mod page;
 pub mod rate;
+mod recent;
 mod save;
 mod scope;
+mod statistics;
 mod step_result;
 mod tasks;
 mod users;
@@ -35,13 +37,17 @@ pub use history::{RecordKey, TaskStep};
 pub use limits::Limits;
 pub use page::{BoundedCount, Edge, Page, PageArgs};
 pub use save::{SaveInput, SavedBatch, StepResult};
+pub use statistics::{StatisticsBucket, StatisticsPoint, StatisticsQuery, TaskStatistics};
 pub use step_result::{StoredStepResult, Unreadable};
 pub use tasks::TaskQuery;
 
 pub use crate::feed::recorded_at;
-pub use crate::store::{CancelOutcome, FacetValue, Saved, TaskDetails, TaskFacets, TaskFilter, TaskOrder, UserHead};
+pub use crate::store::{
+    CancelOutcome, Durations, FacetValue, Saved, TaskDetails, TaskFacets, TaskFilter, TaskOrder, UserHead,
+};
 
 use batches::Batches;
+use recent::Recent;
 
 use crate::feed::Hub;
 use crate::store::{Lanes, Store};
@@ -60,6 +66,8 @@ pub struct Service {
     users_may_save: bool,
     /// What batches may hold together, beside the lanes.
     batches: Batches,
+    /// Statistics that were asked for of late.
+    statistics: Recent<statistics::Question, Arc<TaskStatistics>>,
 }
 
 impl Service {
@@ -80,6 +88,7 @@ impl Service {
             settle,
             users_may_save: false,
             batches: Batches::default(),
+            statistics: Recent::new(statistics::KEPT_FOR),
         }
     }
 

@@ -38,9 +38,10 @@ impl Store {
         };
         let sql = format!(
             "WITH latest AS MATERIALIZED (
-                SELECT t.name, t.tags, t.error_code
-                FROM (SELECT user_id, task_id FROM task_order {whose} ORDER BY {order} LIMIT {FACETED}) o
-                JOIN task t ON t.user_id = o.user_id AND t.task_id = o.task_id
+                -- LIMIT 1 keeps the planner from reading all of a large `task` for these.
+                SELECT t.* FROM (SELECT user_id, task_id FROM task_order {whose} ORDER BY {order} LIMIT {FACETED}) o
+                CROSS JOIN LATERAL (SELECT name, tags, error_code FROM task
+                                    WHERE user_id = o.user_id AND task_id = o.task_id LIMIT 1) t
             ), counted AS (
                 SELECT kind, value, count(*) AS count,
                        row_number() OVER (PARTITION BY kind ORDER BY count(*) DESC, value COLLATE \"C\") AS place

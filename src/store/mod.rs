@@ -5,7 +5,7 @@
 //! - [`record`]: what a writer hands in and gets back · `append`, `state`: the prepared statement and its rows · [`lanes`], `queue`: group
 //!   commit · `batch`: many records together · `cancel`: cancelling and acknowledging · `write`, `retry`,
 //!   `turn`: on which connection, what is tried again, and who waits for whom
-//! - `tasks`, `history`, `users`, `facets`: reads · [`filter`], [`page`]: what a list asks for · `feed`, `feed_tasks`: what
+//! - `tasks`, `history`, `users`, `facets`, `statistics`: reads · [`filter`], [`page`]: what a list asks for · `feed`, `feed_tasks`: what
 //!   the feed reads
 //! - `control`: what every server must do about a user · `outage`: whether the database is away · `partitions`: dividing `task_record` ahead
 //!
@@ -31,6 +31,7 @@ mod queue;
 pub mod record;
 mod retry;
 mod state;
+mod statistics;
 mod tasks;
 mod turn;
 mod users;
@@ -53,6 +54,7 @@ pub use lanes::{LaneSettings, Lanes};
 
 pub use page::{Keyset, Rows};
 pub use record::{Committed, NewRecord, Saved, TaskDetails};
+pub use statistics::{Durations, TaskCounts, Window};
 pub use tasks::{LOOKED_AT, Scope, TaskKey, TaskOrder, UNFINISHED};
 pub use users::UserHead;
 

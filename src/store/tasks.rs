@@ -20,7 +20,7 @@ use super::{Store, StoreError};
 pub const LOOKED_AT: u64 = 20_000;
 
 /// Whose tasks: no finder can be called without one.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Scope {
     /// One user's.
     User(String),

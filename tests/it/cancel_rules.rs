@@ -82,7 +82,8 @@ async fn the_order_of_the_lists_follows_every_writer() {
         "INSERT INTO task_history (user_id, task_id, step, result, status) VALUES ('ann', 't1', 50, '{}', 'failed')";
     database.session().await.execute(insert).await.unwrap();
     let differ = "SELECT count(*) FROM task t FULL JOIN task_order o USING (user_id, task_id)
-        WHERE (t.position, t.status, t.updated_at) IS DISTINCT FROM (o.position, o.status, o.updated_at)";
+        WHERE (t.position, t.status, t.updated_at, t.started_at, t.finished_at)
+            IS DISTINCT FROM (o.position, o.status, o.updated_at, o.started_at, o.finished_at)";
     assert_eq!(count(&database, differ).await, 0);
     assert_eq!(count(&database, "SELECT count(*) FROM task_order").await, 7);
 }

@@ -12,6 +12,7 @@ mod api_mutation;
 mod api_paging;
 mod api_query;
 mod api_server;
+mod api_statistics;
 mod api_subscription;
 mod api_users;
 mod append;

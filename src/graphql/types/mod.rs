@@ -9,6 +9,7 @@ mod connections;
 mod enums;
 mod facets;
 mod feed;
+mod statistics;
 mod task;
 mod task_record;
 mod task_step;
@@ -24,6 +25,7 @@ pub(crate) use enums::{
 };
 pub(crate) use facets::TaskFacets;
 pub(crate) use feed::Feed;
+pub(crate) use statistics::{StatisticsBucket, TaskStatistics};
 pub(crate) use task::Task;
 pub(crate) use task_record::TaskRecord;
 pub(crate) use task_step::TaskStep;

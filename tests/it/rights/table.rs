@@ -171,6 +171,19 @@ pub(crate) const TABLE: &[Row] = &[
             r#"{"names":[{"value":"Anna's"},{"value":"Ben's"}]}"#,
         ],
     ),
+    hers(
+        "Query.taskStatistics",
+        r#"{ taskStatistics(userId: "anna") { total byStatus { status count } } }"#,
+        r#"{"total":2,"byStatus":[{"status":"PENDING","count":0},{"status":"RUNNING","count":1},{"status":"COMPLETED","count":0},
+            {"status":"FAILED","count":0},{"status":"CANCELLED","count":1},{"status":"TIMED_OUT","count":0}]}"#,
+        r#"{"total":0,"byStatus":[{"status":"PENDING","count":0},{"status":"RUNNING","count":0},{"status":"COMPLETED","count":0},
+            {"status":"FAILED","count":0},{"status":"CANCELLED","count":0},{"status":"TIMED_OUT","count":0}]}"#,
+    ),
+    row(
+        "Query.taskStatistics",
+        "{ taskStatistics { total } }",
+        [UNAUTHENTICATED, r#"{"total":2}"#, r#"{"total":1}"#, r#"{"total":3}"#, r#"{"total":3}"#],
+    ),
     row(
         "Query.users",
         "{ users { nodes { userId feed { position oldestPosition } } } }",
