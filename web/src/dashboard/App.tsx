@@ -26,8 +26,8 @@ export function App() {
           </Link>
         </nav>
         <span className="spacer" />
-        <span className="viewer" title={`Role: ${viewer.role.toLowerCase()}`}>
-          {viewer.userId ?? "Everybody"}
+        <span className="viewer">
+          {viewer.userId} {viewer.role !== "USER" && <span className="hint">{viewer.role.toLowerCase()}</span>}
         </span>
         {isSignedIn && (
           <button type="button" className="quiet" onClick={() => signOut(null)}>
