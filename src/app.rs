@@ -257,8 +257,14 @@ impl App {
             .map_or_else(String::new, |cluster| format!("\n  psql       {}", cluster.psql_command()));
         // Here too, since a log can be turned down.
         let warning = if self.is_exposed { format!("\n  INSECURE   {INSECURE}") } else { String::new() };
+        let pages = if http::has_pages() {
+            format!("{scheme}://{}/", self.address)
+        } else {
+            "not in this program; scripts/web makes them".to_owned()
+        };
         format!(
-            "taskwire {VERSION} is ready{warning}\n  GraphQL    {url} (subscriptions: {socket}://{}/graphql)\n  database   {}{psql}\n  \
+            "taskwire {VERSION} is ready{warning}\n  GraphQL    {url} (subscriptions: {socket}://{}/graphql)\n  \
+             pages      {pages}\n  database   {}{psql}\n  \
              try first  curl -s {url} -H 'content-type: application/json' -d '{{\"query\": \"{{ tasks(first: 3) {{ nodes \
              {{ userId taskId status }} }} }}\"}}'",
             self.address, self.database_line

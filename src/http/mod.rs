@@ -1,9 +1,10 @@
-//! HTTP and WebSocket: `/graphql` and who may ask there, `/health`.
+//! HTTP and WebSocket: `/graphql` and who may ask there, `/health`, and the pages.
 //!
 //! - [`router`]: the routes · `guard`: what a web page could send is refused, as long as nobody has to sign in
 //! - `viewer`: who is calling, by the token that comes along
 //! - `request`: a request's query string or body becomes GraphQL's request, `persisted` has the documents that it may ask
 //!   for by name · `answer`: what goes back, in the media type that `negotiation` finds
+//! - `pages/`: the dashboard and GraphiQL
 //! - `stream/`: results one by one, as server-sent events or multipart
 //! - `request_id`, `compression`, `cors`: what is around both · [`Peer`]: the client's address, an extension of each request
 //! - [`connections`]: every open connection with live updates, counted and ended · `socket`: subscriptions over WebSocket
@@ -18,6 +19,7 @@ mod cors;
 mod guard;
 mod listen;
 mod negotiation;
+mod pages;
 mod peer;
 mod persisted;
 mod request;
@@ -30,6 +32,7 @@ mod viewer;
 use std::sync::Arc;
 
 pub use listen::Listening;
+pub use pages::has_pages;
 pub use peer::Peer;
 pub use persisted::check_documents;
 pub use tls::{Tls, TlsError};
@@ -51,7 +54,7 @@ use crate::graphql::Api;
 use answer::Refusal;
 use connections::Connections;
 use guard::Guard;
-use negotiation::MediaType;
+use negotiation::{MediaType, prefers_html};
 use persisted::Persisted;
 use request_id::REQUEST_ID;
 use viewer::SignInError;
@@ -73,14 +76,17 @@ struct Shared {
     guard: Arc<Guard>,
     persisted: Arc<Persisted>,
     sockets: Sockets,
+    has_graphiql: bool,
 }
 
-/// The routes: `/graphql` for queries, mutations and, over WebSocket, subscriptions; `/health`.
+/// The routes: `/graphql` for queries, mutations and, over WebSocket, subscriptions; `/health`; the pages.
 pub fn router(api: Api, authenticator: Authenticator, config: &Config, sockets: Sockets) -> Router {
     let guard = Arc::new(Guard::new(&config.http));
     let persisted = Arc::new(Persisted::new(&config.documents, api.clone()));
-    let shared = Shared { api, authenticator, guard, persisted, sockets };
-    let routes = Router::new().route("/graphql", any(graphql)).route("/health", get(health)).with_state(shared);
+    let has_graphiql = config.graphql.introspection;
+    let shared = Shared { api, authenticator, guard, persisted, sockets, has_graphiql };
+    let routes = Router::new().route("/graphql", any(graphql)).route("/health", get(health));
+    let routes = routes.merge(pages::routes(has_graphiql)).with_state(shared);
     routes.layer(compression::layer()).layer(middleware::from_fn(request_id::attach))
 }
 
@@ -102,6 +108,10 @@ async fn graphql(State(shared): State<Shared>, request: Request) -> Response {
     cors::Allowed::note(request.extensions(), origin.as_ref());
     let answered = match *request.method() {
         Method::GET if is_upgrade(&headers) => socket::upgrade(&shared, request).await,
+        // Such a request asks for nothing, and would only be told so.
+        Method::GET if shared.has_graphiql && request.uri().query().is_none() && prefers_html(&headers) => {
+            Ok(pages::to_graphiql())
+        }
         Method::GET | Method::POST => Box::pin(execute(&shared, request, &headers)).await,
         Method::OPTIONS => Ok(cors::preflight()),
         _ => Err(Refusal::method_not_allowed("GET, POST", "Send a query by GET or POST, a mutation by POST.")),

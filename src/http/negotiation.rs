@@ -64,14 +64,37 @@ impl MediaType {
     }
 }
 
+/// Whether a browser asks for something to look at: HTML, rather than what a client of GraphQL reads.
+pub(super) fn prefers_html(headers: &HeaderMap) -> bool {
+    let ranges = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).flat_map(|all| all.split(','));
+    let (mut html, mut others) = (0, 0);
+    for (name, weight) in ranges.filter_map(weighed) {
+        let best = if name == "text/html" { &mut html } else { &mut others };
+        if name == "text/html" || media_type(&name).is_some() {
+            *best = weight.max(*best);
+        }
+    }
+    html > others
+}
+
 /// One range of an `Accept`, with its weight in thousandths; none where it is not for us.
 fn range(text: &str) -> Option<(MediaType, u16)> {
+    let (name, weight) = weighed(text)?;
+    Some((media_type(&name)?, weight))
+}
+
+fn media_type(name: &str) -> Option<MediaType> {
+    match name {
+        "application/graphql-response+json" => Some(MediaType::GraphqlResponse),
+        "application/json" | "application/*" | "*/*" => Some(MediaType::Json),
+        _ => None,
+    }
+}
+
+/// One range's name in small letters, with its weight; none where it wants another encoding than ours.
+fn weighed(text: &str) -> Option<(String, u16)> {
     let mut parts = text.split(';').map(str::trim);
-    let media_type = match parts.next()?.to_ascii_lowercase().as_str() {
-        "application/graphql-response+json" => MediaType::GraphqlResponse,
-        "application/json" | "application/*" | "*/*" => MediaType::Json,
-        _ => return None,
-    };
+    let name = parts.next()?.to_ascii_lowercase();
     let mut weight = 1000;
     for (name, value) in parts.filter_map(|part| part.split_once('=')) {
         let value = value.trim().trim_matches('"');
@@ -81,7 +104,7 @@ fn range(text: &str) -> Option<(MediaType, u16)> {
             _ => {}
         }
     }
-    Some((media_type, weight))
+    Some((name, weight))
 }
 
 fn thousandths(weight: &str) -> Option<u16> {
@@ -128,6 +151,23 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(accepted(accept), best, "{accept}");
+        }
+    }
+
+    #[test]
+    fn a_browser_is_known_by_html_alone() {
+        for (accept, is_browser) in [
+            ("text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8", true),
+            ("text/html", true),
+            ("Text/HTML; charset=utf-8, application/json;q=0.9", true),
+            ("application/json, text/html", false),
+            ("text/html;q=0.5, application/graphql-response+json", false),
+            ("text/html;q=0", false),
+            ("*/*", false),
+            ("", false),
+        ] {
+            let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_str(accept).unwrap())]);
+            assert_eq!(prefers_html(&headers), is_browser, "{accept}");
         }
     }
 }

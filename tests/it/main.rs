@@ -38,6 +38,7 @@ mod limits_load;
 mod limits_size;
 mod limits_time;
 mod migrations;
+mod pages;
 mod partitions;
 mod poison;
 mod reads;
