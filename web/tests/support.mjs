@@ -1,22 +1,19 @@
-// What the browser tests share: servers that are killed and replaced, a browser whose every complaint fails the test, the
-// list as it is shown and as it is in the database.
+// What the dashboard's tests share: servers that are killed and replaced, visits (visit.mjs), the list as it is shown and as
+// it is in the database. The tests of one file share a database: each has its own users.
 //
 // To add a test: a `test(...)` in one of the .mjs files here; a new file needs its line in tests/it/browser.rs.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { createRequire } from "node:module";
-import { chromium } from "playwright-core";
 import { Server, endServers, token, until } from "../../tests/clients/resume.mjs";
+import { Visit, openBrowser } from "./visit.mjs";
 
-export { Server, endServers, token, until };
+export { Server, token, until };
 
 const PROGRAM = process.env.TASKWIRE ?? "../target/debug/taskwire";
-const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
-export const AXE = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
 
 /** What the browser itself says while the server is away, or of an answer 401; asked for by those tests alone. */
-export const AWAY = /WebSocket connection to .* failed|net::ERR_|status of 50[24]/;
+export const AWAY = /WebSocket connection to .* failed|net::ERR_|status of 50[234]/;
 export const REFUSED = /status of 401/;
 
 let browser;
@@ -24,7 +21,7 @@ let browser;
 /** Runs a test with its own servers, and ends them and the browser after it, however it ended. */
 export const whole = (run) => async () => {
   try {
-    browser = await chromium.launch({ executablePath: CHROMIUM, args: ["--no-sandbox"] });
+    browser = await openBrowser();
     await run();
   } finally {
     await browser?.close();
@@ -32,23 +29,25 @@ export const whole = (run) => async () => {
   }
 };
 
-/**
- * A page in a browser of its own, and `complaints`, the console's errors and what the Content-Security-Policy refused,
- * which must stay empty (`quiet`).
- */
-export async function open(server, path = "/", { scheme = "light", width = 1280, height = 900, expected } = {}) {
-  const context = await browser.newContext({ colorScheme: scheme, viewport: { width, height }, timezoneId: "Asia/Tokyo" });
-  const page = await context.newPage();
-  const complaints = [];
-  const complain = (text) => expected?.test(text) || complaints.push(text);
-  page.on("console", (message) => message.type() === "error" && complain(message.text()));
-  page.on("pageerror", (error) => complain(String(error)));
-  await page.addInitScript(() => {
-    addEventListener("securitypolicyviolation", (event) => console.error(`CSP: ${event.violatedDirective} ${event.blockedURI}`));
+/** A visit's page, in a zone that is not UTC. `page.quiet()` at the end: nothing went wrong but what was `expected`. */
+export async function open(
+  server,
+  path = "/",
+  { scheme = "light", width = 1280, height = 900, expected = [], ...rest } = {},
+) {
+  const viewport = { width, height };
+  const visit = await Visit.open(browser, server, path, {
+    colorScheme: scheme,
+    viewport,
+    timezoneId: "Asia/Tokyo",
+    ...rest,
   });
-  page.quiet = () => assert.deepEqual(complaints, []);
-  await page.goto(`http://127.0.0.1:${server.port}${path}`);
-  return page;
+  visit.page.visit = visit;
+  visit.page.quiet = () => {
+    visit.problems = visit.problems.filter((problem) => !expected.some((pattern) => pattern.test(problem)));
+    visit.assertClean();
+  };
+  return visit.page;
 }
 
 /** Waits until the stream is live. */
@@ -74,7 +73,14 @@ export async function save(server, input, token) {
   return (await server.ask(query, { input }, token)).saveTaskHistory;
 }
 
-const NAMES = { PENDING: "Pending", RUNNING: "Running", COMPLETED: "Completed", FAILED: "Failed", CANCELLED: "Cancelled", TIMED_OUT: "Timed out" };
+const NAMES = {
+  PENDING: "Pending",
+  RUNNING: "Running",
+  COMPLETED: "Completed",
+  FAILED: "Failed",
+  CANCELLED: "Cancelled",
+  TIMED_OUT: "Timed out",
+};
 
 /** The list as the database has it: newest first, as the page shows it. */
 export async function kept(server, { userId, filter, token } = {}) {
@@ -82,7 +88,7 @@ export async function kept(server, { userId, filter, token } = {}) {
     tasks(userId: $userId, filter: $filter, orderBy: CREATED_DESC, first: 500, after: $after) {
       nodes { taskId position status } pageInfo { hasNextPage endCursor } } }`;
   const rows = [];
-  for (let after = null; ; ) {
+  for (let after = null; ;) {
     const { tasks } = await server.ask(query, { userId, filter, after }, token);
     rows.push(...tasks.nodes.map((task) => `${task.taskId} #${task.position} ${NAMES[task.status]}`));
     if (!tasks.pageInfo.hasNextPage) return rows;
@@ -92,11 +98,15 @@ export async function kept(server, { userId, filter, token } = {}) {
 
 /** The list as it is shown. All of it is in sight where the window is high enough. */
 export const shown = (page) =>
-  page.locator(".table-body .row").evaluateAll((rows) =>
-    rows
-      .sort((a, b) => Number(a.ariaRowIndex ?? a.getAttribute("aria-rowindex")) - Number(b.getAttribute("aria-rowindex")))
-      .map((row) => `${row.dataset.task} #${row.dataset.position} ${row.querySelector(".status").textContent}`),
-  );
+  page
+    .locator(".table-body .row")
+    .evaluateAll((rows) =>
+      rows
+        .sort(
+          (a, b) => Number(a.ariaRowIndex ?? a.getAttribute("aria-rowindex")) - Number(b.getAttribute("aria-rowindex")),
+        )
+        .map((row) => `${row.dataset.task} #${row.dataset.position} ${row.querySelector(".status").textContent}`),
+    );
 
 /** Waits until the page shows exactly what the database has. */
 export async function showsAll(page, server, options) {
@@ -110,4 +120,3 @@ export async function showsAll(page, server, options) {
   assert.deepEqual(have, want);
   return have.length;
 }
-

@@ -10,7 +10,13 @@ test(
   whole(async () => {
     const server = await Server.start();
     const report = (step, status, result) =>
-      save(server, { userId: "anna", taskId: "import/1", step, stepResult: { stepName: `step ${step}`, status, result }, task: { name: "Import", totalSteps: 3 } });
+      save(server, {
+        userId: "anna",
+        taskId: "import/1",
+        step,
+        stepResult: { stepName: `step ${step}`, status, result },
+        task: { name: "Import", totalSteps: 3 },
+      });
     await report(1, "RUNNING");
     await report(1, "COMPLETED", { rows: [1, 2, { deep: "value" }] });
     await report(2, "RUNNING");
@@ -65,18 +71,29 @@ test(
   whole(async () => {
     const server = await Server.start(undefined, SECRET);
     const worker = token("worker", "1h", SECRET, "worker");
-    await save(server, { userId: "anna", taskId: "mine", step: 1, stepResult: { stepName: "go", status: "RUNNING" } }, worker);
-    await save(server, { userId: "ben", taskId: "his", step: 1, stepResult: { stepName: "go", status: "RUNNING" } }, worker);
-    const page = await open(server, "/", { expected: REFUSED });
+    await save(
+      server,
+      { userId: "sue", taskId: "mine", step: 1, stepResult: { stepName: "go", status: "RUNNING" } },
+      worker,
+    );
+    await save(
+      server,
+      { userId: "ben", taskId: "his", step: 1, stepResult: { stepName: "go", status: "RUNNING" } },
+      worker,
+    );
+    const page = await open(server, "/", { expected: [REFUSED] });
     await page.getByRole("heading", { name: "Sign in" }).waitFor();
     await signIn(page, "not a token");
     await page.getByRole("alert").waitFor();
-    await signIn(page, `Bearer ${token("anna", "5s", { ...SECRET, TASKWIRE_JWT_LEEWAY: "0s" })}`);
+    await signIn(page, `Bearer ${token("sue", "5s", { ...SECRET, TASKWIRE_JWT_LEEWAY: "0s" })}`);
     await page.getByRole("link", { name: "mine" }).waitFor();
     assert.equal(await page.getByRole("link", { name: "his" }).count(), 0);
     // Its time is over: the server closes the socket, and the page says why.
-    await page.getByRole("alert").getByText(/expired/).waitFor({ timeout: 25_000 });
-    await signIn(page, token("anna", "1h", SECRET));
+    await page
+      .getByRole("alert")
+      .getByText(/expired/)
+      .waitFor({ timeout: 25_000 });
+    await signIn(page, token("sue", "1h", SECRET));
     await page.getByRole("link", { name: "mine" }).waitFor();
     await page.getByRole("button", { name: "Sign out" }).click();
     await page.getByRole("heading", { name: "Sign in" }).waitFor();

@@ -39,9 +39,11 @@ type Stage =
   | { readonly kind: "ready"; readonly viewer: Viewer };
 
 export function SessionProvider({ children }: { children: ReactNode }) {
-  const [token, setToken] = useState(keptToken);
+  // An object: the same token, pasted once more, is tried once more.
+  const [kept, setToken] = useState(() => ({ token: keptToken() }));
+  const { token } = kept;
   const [stage, setStage] = useState<Stage>({ kind: "starting" });
-  const connection = useMemo(() => connect(token), [token]);
+  const connection = useMemo(() => connect(kept.token), [kept]);
 
   useEffect(() => {
     let isOver = false;
@@ -52,7 +54,11 @@ export function SessionProvider({ children }: { children: ReactNode }) {
         (reason: unknown) => {
           if (isOver) return;
           const { needsSignIn, message } = failure(reason);
-          if (needsSignIn) return setStage({ kind: "signIn", why: token === null ? null : message });
+          if (needsSignIn) {
+            // Without a token nothing was refused; why the last one was given up stays to be read.
+            const why = token === null ? null : message;
+            return setStage((last) => (last.kind === "signIn" && why === null ? last : { kind: "signIn", why }));
+          }
           setStage({ kind: "unreachable", message });
           timer = setTimeout(() => start(attempt + 1), waitMs(attempt));
         },
@@ -69,12 +75,12 @@ export function SessionProvider({ children }: { children: ReactNode }) {
   const signOut = useCallback((why: string | null) => {
     keepToken(null);
     setStage({ kind: "signIn", why });
-    setToken(null);
+    setToken({ token: null });
   }, []);
   const signIn = (pasted: string) => {
     keepToken(pasted);
     setStage({ kind: "starting" });
-    setToken(pasted);
+    setToken({ token: pasted });
   };
 
   const session = useMemo(
