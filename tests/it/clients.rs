@@ -1,48 +1,12 @@
 //! The real clients of front ends, by npm, against the real program: `tests/clients/`. Each script gets a database of its
 //! own, starts its servers itself, and leaves no process behind, however it ends.
 
-use std::process::Stdio;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::process::Command;
-use tokio::time::timeout;
-
-use super::support::{TestDatabase, node, process::PROGRAM};
-
-/// Ends the script and everything that it started.
-struct Group(u32);
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        if let Some(group) = i32::try_from(self.0).ok().and_then(Pid::from_raw) {
-            // Nothing is left where the script has ended well.
-            let _ = kill_process_group(group, Signal::KILL);
-        }
-    }
-}
+use super::support::node;
 
 async fn run(script: &str) {
-    let database = TestDatabase::new().await;
-    let mut command = Command::new("node");
-    command
-        .args(["--test", "--test-reporter=spec", "--test-timeout=90000", script])
-        .current_dir(node::clients().await)
-        .env_clear()
-        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-        .env("TASKWIRE", PROGRAM)
-        .env("TASKWIRE_DATABASE_URL", &database.url)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0);
-    let child = command.spawn().expect("node is missing: run scripts/setup test");
-    let group = Group(child.id().unwrap());
-    let output = timeout(Duration::from_mins(2), child.wait_with_output()).await.expect("it does not end").unwrap();
-    drop(group);
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    assert!(output.status.success(), "{script}: {}\n{}", text(&output.stdout), text(&output.stderr));
-    assert!(text(&output.stdout).contains("pass 1"), "it tests nothing: {}", text(&output.stdout));
+    node::run_tests(node::clients().await, script, Duration::from_secs(90), &[]).await;
 }
 
 #[tokio::test]

@@ -1,15 +1,18 @@
 // GraphiQL, once it is known who asks.
 import { explorerPlugin } from "@graphiql/plugin-explorer";
+import { HISTORY_PLUGIN } from "@graphiql/plugin-history";
 import { GraphiQL } from "graphiql";
 import { useEffect, useState } from "react";
 
 import { keepToken, keptToken } from "../dashboard/session/token";
 import type { FirstStepsQuery } from "../gql/operations";
 import { SignIn } from "./SignIn";
-import { fetcher, firstSteps, headersOf, tokenIn } from "./server";
+import { fetcher, firstSteps, headersOf } from "./server";
 import { firstTabs } from "./tabs";
 
-const PLUGINS = [explorerPlugin()];
+const PLUGINS = [HISTORY_PLUGIN, explorerPlugin()];
+/** Where GraphiQL keeps the tabs of somebody who has been here before. */
+const KEPT_TABS = "graphiql:tabState";
 
 type State = { is: "asking" } | { is: "signedOut"; refused: boolean } | { is: "ready"; first: FirstStepsQuery | null };
 
@@ -35,17 +38,17 @@ export function Page() {
   }
   const token = keptToken();
   const headers = token === null ? undefined : headersOf(token);
+  const tabs = firstTabs(state.first, headers);
+  // Of the tab that is open at first GraphiQL takes the query alone.
+  const variables = localStorage.getItem(KEPT_TABS) === null ? tabs[0]?.variables : undefined;
   return (
     <GraphiQL
       fetcher={fetcher}
       plugins={PLUGINS}
-      defaultTabs={firstTabs(state.first, headers)}
+      defaultTabs={tabs}
+      {...(typeof variables === "string" ? { initialVariables: variables } : {})}
       {...(headers === undefined ? {} : { initialHeaders: headers, defaultHeaders: headers })}
       defaultEditorToolsVisibility="variables"
-      onEditHeaders={(text) => {
-        const edited = tokenIn(text);
-        if (edited !== null) keepToken(edited);
-      }}
     >
       <GraphiQL.Logo>
         <a className="home" href="/">

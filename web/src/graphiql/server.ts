@@ -1,6 +1,6 @@
 // How GraphiQL reaches the server that it came from: by HTTP, and for subscriptions by graphql-ws.
-import { createGraphiQLFetcher, type Fetcher } from "@graphiql/toolkit";
-import { print } from "graphql";
+import { createGraphiQLFetcher, type Fetcher, type FetcherParams } from "@graphiql/toolkit";
+import { type DocumentNode, Kind, parse, print } from "graphql";
 
 import { keptToken } from "../dashboard/session/token";
 import { FirstStepsDocument, type FirstStepsQuery } from "../gql/operations";
@@ -9,16 +9,6 @@ const URL_PATH = "/graphql";
 
 /** The headers editor's content for a token. */
 export const headersOf = (token: string): string => JSON.stringify({ Authorization: `Bearer ${token}` }, null, 2);
-
-/** The token that the headers editor holds. */
-export function tokenIn(headers: string): string | null {
-  try {
-    const [, token] = Object.entries(JSON.parse(headers) as Record<string, unknown>).find(isAuthorization) ?? [];
-    return typeof token === "string" ? (/^Bearer (\S+)$/.exec(token)?.[1] ?? null) : null;
-  } catch {
-    return null; // Half-written.
-  }
-}
 
 const isAuthorization = ([name]: [string, unknown]) => name.toLowerCase() === "authorization";
 
@@ -35,8 +25,25 @@ export const fetcher: Fetcher = (parameters, options) => {
   const headers: Record<string, unknown> = { ...options?.headers };
   const token = keptToken();
   if (token !== null && !Object.entries(headers).some(isAuthorization)) headers["Authorization"] = `Bearer ${token}`;
-  return byRoad(parameters, { ...options, headers });
+  const document = documentOf(parameters.query) ?? options?.documentAST;
+  return byRoad(named(parameters, document), { ...options, headers, ...(document && { documentAST: document }) });
 };
+
+function documentOf(query: string): DocumentNode | undefined {
+  try {
+    return parse(query, { noLocation: true });
+  } catch {
+    return undefined; // The server says what is wrong with it.
+  }
+}
+
+/** GraphiQL names the operation of the tab before for a moment after one has changed tabs. The only one is meant. */
+function named(parameters: FetcherParams, document: DocumentNode | undefined): FetcherParams {
+  const operations = document?.definitions.filter(({ kind }) => kind === Kind.OPERATION_DEFINITION) ?? [];
+  const [only, ...others] = operations;
+  if (only?.kind !== Kind.OPERATION_DEFINITION || others.length > 0) return parameters;
+  return { ...parameters, operationName: only.name?.value ?? null };
+}
 
 /** Null where the server wants to know who asks; the answer's data otherwise, or undefined where there is none. */
 export async function firstSteps(): Promise<FirstStepsQuery | null | undefined> {

@@ -1,0 +1,46 @@
+//! The pages in a real browser, Debian's Chromium, against the real program: `web/tests/`. Each script gets a database of its
+//! own. They go one after another: a browser takes as much of the machine as all other tests together.
+//!
+//! To add one: a script beside the others in `web/tests/`, and its line here. `TASKWIRE_SCREENSHOTS` names a folder that is
+//! filled with pictures of what the pages looked like.
+
+use std::path::Path;
+use std::time::Duration;
+
+use taskwire::http::has_pages;
+use tokio::sync::Mutex;
+
+use super::support::{Folder, left_out, node};
+
+static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
+
+const BROWSERS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
+
+async fn run(script: &str) {
+    if !has_pages() {
+        return left_out("the pages are not in the program: scripts/web makes them");
+    }
+    if std::env::var_os("TASKWIRE_BROWSER").is_none() && !BROWSERS.into_iter().any(is_there) {
+        return left_out("no Chromium: scripts/setup test says how to get it");
+    }
+    let _turn = ONE_AT_A_TIME.lock().await;
+    // A browser writes into it.
+    let home = Folder::new();
+    let variables: Vec<(String, String)> = ["TASKWIRE_BROWSER", "TASKWIRE_SCREENSHOTS"]
+        .into_iter()
+        .filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?)))
+        .chain([("HOME".to_owned(), home.path().display().to_string())])
+        .collect();
+    let variables: Vec<(&str, &str)> = variables.iter().map(|(name, value)| (&**name, &**value)).collect();
+    node::run_tests(node::web().await, &format!("tests/{script}"), Duration::from_mins(2), &variables).await;
+}
+
+fn is_there(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| Path::new(&folder).join(program).is_file())
+}
+
+#[tokio::test]
+async fn graphiql() {
+    run("graphiql.mjs").await;
+}
