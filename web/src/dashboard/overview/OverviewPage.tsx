@@ -1,0 +1,34 @@
+// How things stand in all: failures first, then how many finished and how long they took.
+
+import { useState } from "react";
+import { useSession } from "../session/Session";
+import { Failures } from "./Failures";
+import { Statistics } from "./Statistics";
+import { type Window, WINDOWS } from "./windows";
+
+export function OverviewPage() {
+  const { viewer } = useSession();
+  const [window, setWindow] = useState<Window>(WINDOWS[1]);
+  const userId = viewer.role === "USER" ? (viewer.userId ?? null) : null;
+  return (
+    <main className="overview-page">
+      <div className="overview-head">
+        <h1>Overview</h1>
+        <span className="spacer" />
+        <label className="field">
+          <span className="sr-only">Window</span>
+          <select
+            value={window.label}
+            onChange={(event) => setWindow(WINDOWS.find(({ label }) => label === event.target.value) ?? WINDOWS[1])}
+          >
+            {WINDOWS.map(({ label }) => (
+              <option key={label}>{label}</option>
+            ))}
+          </select>
+        </label>
+      </div>
+      <Failures userId={userId} />
+      <Statistics userId={userId} window={window} />
+    </main>
+  );
+}

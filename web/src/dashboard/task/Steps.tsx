@@ -1,0 +1,74 @@
+// The steps as a table, each with what its latest record says.
+
+import { useState } from "react";
+import type { StepFragment } from "../../gql/operations";
+import { Elapsed } from "../parts/Elapsed";
+import { Status } from "../parts/Status";
+import { Time } from "../parts/Time";
+import { JsonViewer } from "./JsonViewer";
+
+export function Steps({ steps, isOver }: { steps: readonly StepFragment[]; isOver: boolean }) {
+  if (steps.length === 0) return null;
+  return (
+    <section aria-labelledby="steps">
+      <h2 id="steps">Steps</h2>
+      <ol className="steps card">
+        {steps.map((step) => (
+          <StepEntry key={step.id} step={step} isOver={isOver} />
+        ))}
+      </ol>
+    </section>
+  );
+}
+
+function StepEntry({ step, isOver }: { step: StepFragment; isOver: boolean }) {
+  const [isOpen, setOpen] = useState(false);
+  const { record } = step;
+  const hasResult = record.result !== null && record.result !== undefined;
+  return (
+    <li className="step" value={step.step}>
+      <div className="step-head">
+        <Status status={step.status} />
+        <strong>
+          {step.step} {step.name}
+        </strong>
+        {step.recordCount > 1 && <span className="hint">{step.recordCount} records</span>}
+        <span className="spacer" />
+        <span className="step-times">
+          {step.startedAt && step.startedAt > step.reportedAt && (
+            <>
+              waited <Elapsed from={step.reportedAt} to={step.startedAt} isOver />
+              {", "}
+            </>
+          )}
+          {step.startedAt ? (
+            <>
+              ran <Elapsed from={step.startedAt} to={step.finishedAt} isOver={isOver} />
+            </>
+          ) : (
+            !step.finishedAt && (
+              <>
+                waits <Elapsed from={step.reportedAt} to={null} isOver={isOver} />
+              </>
+            )
+          )}
+        </span>
+        <Time at={step.startedAt ?? step.reportedAt} />
+      </div>
+      {record.message && <p className="step-message">{record.message}</p>}
+      {(record.errorCode || record.errorMessage) && (
+        <p className="step-error">
+          {record.errorCode && <code>{record.errorCode}</code>} {record.errorMessage}
+        </p>
+      )}
+      {hasResult && (
+        <>
+          <button type="button" className="quiet" aria-expanded={isOpen} onClick={() => setOpen(!isOpen)}>
+            {isOpen ? "Hide the result" : "Show the result"}
+          </button>
+          {isOpen && <JsonViewer label={`Result of step ${step.step}`} value={record.result} />}
+        </>
+      )}
+    </li>
+  );
+}

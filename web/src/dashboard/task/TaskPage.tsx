@@ -1,0 +1,135 @@
+// A task: where it stands, what became of its cancellation, its steps to scale, and every record.
+
+import { useState } from "react";
+import { CopyButton } from "../parts/CopyButton";
+import { Elapsed } from "../parts/Elapsed";
+import { LiveBanner } from "../parts/LiveBanner";
+import { Notice } from "../parts/Notice";
+import { Progress } from "../parts/Progress";
+import { Status } from "../parts/Status";
+import { Time } from "../parts/Time";
+import { Link } from "../router";
+import { CancelDialog } from "./CancelDialog";
+import { Cancellation } from "./Cancellation";
+import { History } from "./History";
+import { JsonViewer } from "./JsonViewer";
+import { Steps } from "./Steps";
+import { Timeline } from "./Timeline";
+import { useTask } from "./useTask";
+
+export function TaskPage({ userId, taskId }: { userId: string; taskId: string }) {
+  const used = useTask(userId, taskId);
+  const { task, steps, state, problem } = used;
+  const [isCancelling, setCancelling] = useState(false);
+  return (
+    <main className="task-page">
+      <nav aria-label="Path" className="path">
+        <Link href="/">Tasks</Link>
+      </nav>
+      <LiveBanner state={state} onRetry={used.retry} />
+      {problem && (
+        <p className="problem" role="alert">
+          {problem}
+        </p>
+      )}
+      {!task && used.isRead && (
+        <>
+          <h1 className="sr-only">Task {taskId}</h1>
+          <Notice title="There is no such task">
+            Or it is not yours to see. Should <code>{taskId}</code> be reported later, it appears here by itself.
+          </Notice>
+        </>
+      )}
+      {task && (
+        <>
+          <header className="task-head">
+            <div>
+              <h1>{task.name || task.taskId}</h1>
+              <p className="task-ids">
+                <span className="id">{task.taskId}</span> of <span className="id">{task.userId}</span>
+                <CopyButton label="Copy the id" text={() => task.taskId} />
+              </p>
+              {task.tags.length > 0 && (
+                <ul className="tags" aria-label="Tags">
+                  {task.tags.map((tag) => (
+                    <li key={tag}>
+                      <Link href={`/?tag=${encodeURIComponent(tag)}`}>{tag}</Link>
+                    </li>
+                  ))}
+                </ul>
+              )}
+            </div>
+            {!task.cancellation && (
+              <button type="button" className="danger" onClick={() => setCancelling(true)}>
+                Cancel …
+              </button>
+            )}
+          </header>
+          <dl className="facts card">
+            <div>
+              <dt>Status</dt>
+              <dd data-testid="status">
+                <Status status={task.status} />
+              </dd>
+            </div>
+            <div>
+              <dt>Progress</dt>
+              <dd>
+                <Progress step={task.step} totalSteps={task.totalSteps} progress={task.progress} />
+              </dd>
+            </div>
+            <div>
+              <dt>Duration</dt>
+              <dd>
+                <Elapsed from={task.startedAt} to={task.finishedAt} isOver={task.isFinished} />
+              </dd>
+            </div>
+            <div>
+              <dt>Created</dt>
+              <dd>
+                <Time at={task.createdAt} />
+              </dd>
+            </div>
+            <div>
+              <dt>Started</dt>
+              <dd>
+                <Time at={task.startedAt} />
+              </dd>
+            </div>
+            <div>
+              <dt>{task.isFinished ? "Finished" : "Last change"}</dt>
+              <dd>
+                <Time at={task.isFinished ? task.finishedAt : task.updatedAt} />
+              </dd>
+            </div>
+            {task.message && (
+              <div className="wide">
+                <dt>Last message</dt>
+                <dd>{task.message}</dd>
+              </div>
+            )}
+            {(task.errorCode || task.errorMessage) && (
+              <div className="wide">
+                <dt>Error</dt>
+                <dd>
+                  {task.errorCode && <code>{task.errorCode}</code>} {task.errorMessage}
+                </dd>
+              </div>
+            )}
+          </dl>
+          {task.cancellation && <Cancellation cancellation={task.cancellation} />}
+          <Timeline steps={steps} isOver={task.isFinished} hasMore={used.hasMoreSteps} />
+          <Steps steps={steps} isOver={task.isFinished} />
+          {task.result !== null && task.result !== undefined && (
+            <section aria-labelledby="result">
+              <h2 id="result">Result</h2>
+              <JsonViewer label="The task's latest result" value={task.result} />
+            </section>
+          )}
+          <History entries={used.history} hasOlder={used.hasOlder} onOlder={used.readOlder} />
+          {isCancelling && <CancelDialog task={task} onTask={used.take} onClose={() => setCancelling(false)} />}
+        </>
+      )}
+    </main>
+  );
+}
