@@ -26,7 +26,7 @@ async fn run(script: &str) {
     let database = TestDatabase::new().await;
     let mut command = Command::new("node");
     command
-        .args(["--test", "--test-reporter=spec", "--test-timeout=90000", script])
+        .args(["--import", "tsx", "--test", "--test-reporter=spec", "--test-timeout=90000", script])
         .current_dir(node::clients().await)
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
@@ -78,4 +78,31 @@ async fn urql() {
 #[tokio::test]
 async fn a_token_is_renewed_on_its_socket() {
     run("renew.mjs").await;
+}
+
+/// What docs/frontends.md shows, each with its test.
+const SAMPLES: [(&str, &str); 3] =
+    [("apollo.mjs", "apollo.test.mjs"), ("urql.mjs", "urql.test.mjs"), ("relay.js", "relay.test.mjs")];
+
+async fn sample(number: usize) {
+    let (name, test) = SAMPLES[number];
+    let read = |path: &str| std::fs::read_to_string(format!("{}/{path}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let shown = format!("\n```js\n{}```\n", read(&format!("tests/clients/samples/{name}")));
+    assert!(read("docs/frontends.md").contains(&shown), "docs/frontends.md does not show {name} as it is");
+    run(&format!("samples/{test}")).await;
+}
+
+#[tokio::test]
+async fn the_sample_for_apollo() {
+    sample(0).await;
+}
+
+#[tokio::test]
+async fn the_sample_for_urql() {
+    sample(1).await;
+}
+
+#[tokio::test]
+async fn the_sample_for_relay() {
+    sample(2).await;
 }
