@@ -61,8 +61,12 @@ export class Server {
   }
 
   /** Saves the step of this number. */
-  async save(step, token) {
-    const input = { userId: USER, taskId: 'task', step, stepResult: { stepName: `step ${step}`, status: 'RUNNING' } };
+  save(step, token) {
+    return this.report(USER, 'task', step, token);
+  }
+
+  async report(userId, taskId, step, token) {
+    const input = { userId, taskId, step, stepResult: { stepName: `step ${step}`, status: 'RUNNING' } };
     const query = 'mutation($input: SaveTaskHistoryInput!) { saveTaskHistory(input: $input) { record { position } } }';
     await this.ask(query, { input }, token);
   }

@@ -43,3 +43,33 @@ async fn urql() {
 async fn a_token_is_renewed_on_its_socket() {
     run("renew.mjs").await;
 }
+
+/// What docs/frontends.md shows, each with its test.
+const SAMPLES: [(&str, &str); 3] =
+    [("apollo.mjs", "apollo.test.mjs"), ("urql.mjs", "urql.test.mjs"), ("relay.js", "relay.test.mjs")];
+
+async fn sample(number: usize) {
+    let (name, test) = SAMPLES[number];
+    let read = |path: &str| std::fs::read_to_string(format!("{}/{path}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let shown = format!("\n```js\n{}```\n", read(&format!("tests/clients/samples/{name}")));
+    assert!(read("docs/frontends.md").contains(&shown), "docs/frontends.md does not show {name} as it is");
+    // They share the dashboard's module, which is TypeScript.
+    let script = format!("samples/{test}");
+    let variables = [("NODE_OPTIONS", "--import tsx")];
+    node::run_tests(node::clients().await, &script, Duration::from_secs(90), &variables).await;
+}
+
+#[tokio::test]
+async fn the_sample_for_apollo() {
+    sample(0).await;
+}
+
+#[tokio::test]
+async fn the_sample_for_urql() {
+    sample(1).await;
+}
+
+#[tokio::test]
+async fn the_sample_for_relay() {
+    sample(2).await;
+}

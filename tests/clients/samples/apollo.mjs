@@ -1,0 +1,90 @@
+// Apollo Client 4. What is shown is in its cache, where every component finds it; what arrives goes through `keep`, which
+// of two states of a task keeps the newer.
+import { ApolloClient, ApolloLink, HttpLink, InMemoryCache, gql } from '@apollo/client';
+import { GraphQLWsLink } from '@apollo/client/link/subscriptions';
+import { createClient } from 'graphql-ws';
+import { follow, newer } from '../../../web/src/resume/resume.ts';
+
+const ROW = gql`
+  fragment Row on Task { id taskId userId status step position }
+`;
+export const PAGE = gql`
+  query Page($userId: ID) {
+    tasks(userId: $userId, orderBy: CREATED_DESC, first: 100) { nodes { ...Row } feedCursor }
+  }
+  ${ROW}
+`;
+const CHANGES = gql`
+  subscription Changes($userId: ID, $after: FeedCursor) {
+    taskChanged(userId: $userId, after: $after) { task { ...Row } matchesFilter feedCursor isReplay }
+  }
+  ${ROW}
+`;
+
+/** A client. Its sockets do not try again by themselves: that would be with the cursor that they began with. */
+export function connect(http, ws) {
+  const socket = createClient({ url: ws, retryAttempts: 0, lazyCloseTimeout: 0 });
+  const isSubscription = ({ operationType }) => operationType === 'subscription';
+  const client = new ApolloClient({
+    link: ApolloLink.split(isSubscription, new GraphQLWsLink(socket), new HttpLink({ uri: http })),
+    cache: new InMemoryCache({
+      typePolicies: {
+        // `id` is global, so it is the key as it is: nothing to say about Task. A list is told apart by what it asks for, not
+        // by its page, and what is written is the whole list.
+        Query: { fields: { tasks: { keyArgs: ['userId', 'filter', 'orderBy'], merge: false } } },
+        // Has no id, and belongs to its task.
+        Cancellation: { keyFields: false, merge: true },
+      },
+    }),
+    // Answers go into the cache by `keep` alone: a mutation's task may be older than what the stream has brought meanwhile.
+    defaultOptions: { query: { fetchPolicy: 'no-cache' }, mutate: { fetchPolicy: 'no-cache' } },
+  });
+  return { client, close: () => socket.dispose() };
+}
+
+/** Keeps a user's list of tasks true in the cache, or everybody's; components read it by `useQuery(PAGE, { fetchPolicy: 'cache-only' })`. */
+export function liveTasks(client, userId) {
+  const variables = { userId };
+  const tasks = new Map();
+  let feedCursor = null;
+  const keep = (task) => tasks.set(task.id, newer(tasks.get(task.id) ?? task, task));
+  const show = () => {
+    const nodes = [...tasks.values()];
+    const page = { __typename: 'TaskConnection', nodes, feedCursor };
+    client.cache.writeQuery({ query: PAGE, variables, data: { tasks: page } });
+  };
+  return follow({
+    spansUsers: userId === undefined,
+    readPage: async () => {
+      const { data } = await client.query({ query: PAGE, variables });
+      return { tasks: data.tasks.nodes, feedCursor: data.tasks.feedCursor };
+    },
+    subscribe: (after, sink) => {
+      const changes = client.subscribe({ query: CHANGES, variables: { ...variables, after }, fetchPolicy: 'no-cache' });
+      const subscription = changes.subscribe({
+        next: ({ data, error }) => (error ? sink.error(error) : sink.next(data.taskChanged)),
+        error: sink.error,
+        complete: sink.complete,
+      });
+      return () => subscription.unsubscribe();
+    },
+    onPage: (page) => {
+      const before = new Map(tasks);
+      tasks.clear();
+      page.tasks.forEach(keep);
+      feedCursor = page.feedCursor;
+      show();
+      return page.tasks.filter((task) => before.get(task.id)?.position !== task.position).length;
+    },
+    onChange: (task, matches) => {
+      if (matches) keep(task);
+      else tasks.delete(task.id);
+      show();
+    },
+    onState: () => {},
+    isFinal: (reason) => codes(reason).includes('UNAUTHENTICATED'),
+    isExpired: (reason) => codes(reason).includes('CURSOR_EXPIRED'),
+  });
+}
+
+const codes = (reason) => (reason?.errors ?? []).map((error) => error.extensions?.code);

@@ -1,0 +1,84 @@
+// Relay. What is shown is in its store, where every component finds it; a state of a task gets there by `show` alone, which
+// is told the newer of two. (`fetchQuery` and `requestSubscription` would write whatever comes last.)
+import { Environment, Network, RecordSource, Store, createOperationDescriptor, graphql } from 'relay-runtime';
+import { createClient } from 'graphql-ws';
+import { follow, newer } from '../../../web/src/resume/resume.ts';
+
+export const PAGE = graphql`
+  query relayPageQuery($userId: ID) {
+    tasks(userId: $userId, orderBy: CREATED_DESC, first: 100) {
+      nodes { id taskId userId status step position }
+      feedCursor
+    }
+  }
+`;
+const CHANGES = graphql`
+  subscription relayChangesSubscription($userId: ID, $after: FeedCursor) {
+    taskChanged(userId: $userId, after: $after) {
+      task { id taskId userId status step position }
+      matchesFilter
+      feedCursor
+      isReplay
+    }
+  }
+`;
+
+/** An environment. Its sockets do not try again by themselves: that would be with the cursor that they began with. */
+export function connect(http, ws) {
+  const socket = createClient({ url: ws, retryAttempts: 0, lazyCloseTimeout: 0 });
+  const ask = async ({ text }, variables) => {
+    const headers = { 'content-type': 'application/json' };
+    const response = await fetch(http, { method: 'POST', headers, body: JSON.stringify({ query: text, variables }) });
+    return response.json();
+  };
+  const environment = new Environment({ network: Network.create(ask), store: new Store(new RecordSource()) });
+  return { environment, ask, socket, close: () => socket.dispose() };
+}
+
+/** Keeps a user's list of tasks true in the store, or everybody's; components read it by `useLazyLoadQuery(PAGE, …, { fetchPolicy: 'store-only' })`. */
+export function liveTasks({ environment, ask, socket }, userId) {
+  const variables = { userId };
+  const page = createOperationDescriptor(PAGE, variables);
+  // As long as the list is shown: else the store may let go of it.
+  const retained = environment.retain(page);
+  const tasks = new Map();
+  let feedCursor = null;
+  const keep = (task) => tasks.set(task.id, newer(tasks.get(task.id) ?? task, task));
+  const show = () => environment.commitPayload(page, { tasks: { nodes: [...tasks.values()], feedCursor } });
+  const following = follow({
+    spansUsers: userId === undefined,
+    readPage: async () => {
+      const { data, errors } = await ask(PAGE.params, variables);
+      if (errors) throw errors;
+      return { tasks: data.tasks.nodes, feedCursor: data.tasks.feedCursor };
+    },
+    subscribe: (after, sink) =>
+      socket.subscribe(
+        { query: CHANGES.params.text, variables: { ...variables, after } },
+        { ...sink, next: ({ data, errors }) => (errors ? sink.error(errors) : sink.next(data.taskChanged)) },
+      ),
+    onPage: (read) => {
+      const before = new Map(tasks);
+      tasks.clear();
+      read.tasks.forEach(keep);
+      feedCursor = read.feedCursor;
+      show();
+      return read.tasks.filter((task) => before.get(task.id)?.position !== task.position).length;
+    },
+    onChange: (task, matches) => {
+      if (matches) keep(task);
+      else tasks.delete(task.id);
+      show();
+    },
+    onState: () => {},
+    isFinal: (reason) => codes(reason).includes('UNAUTHENTICATED'),
+    isExpired: (reason) => codes(reason).includes('CURSOR_EXPIRED'),
+  });
+  const stop = () => {
+    following.stop();
+    retained.dispose();
+  };
+  return { ...following, stop };
+}
+
+const codes = (reason) => (Array.isArray(reason) ? reason : []).map((error) => error.extensions?.code);
