@@ -126,17 +126,20 @@ async fn lanes_that_are_closed_while_they_write_end_in_any_order() {
     for step in 0..10 {
         let lanes = Lanes::start(store_of(&database), LaneSettings::default(), Telemetry::new());
         psql.execute("BEGIN; LOCK TABLE task_record IN EXCLUSIVE MODE").await.unwrap();
-        let saves = ["ann", "bob"].map(|user| {
-            let lanes = lanes.clone();
-            tokio::spawn(async move { lanes.save(record(user, "t", step)).await })
-        });
-        let waiting =
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'relation'";
-        eventually("each lane writes", async || {
-            let waiting: i64 = sqlx::query_scalar(waiting).fetch_one(&mut watcher).await.unwrap();
-            (waiting == 2).then_some(())
-        })
-        .await;
+        let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'relation'";
+        let mut saves = Vec::new();
+        for user in ["ann", "bob"] {
+            let save = {
+                let lanes = lanes.clone();
+                async move { lanes.save(record(user, "t", step)).await }
+            };
+            saves.push(tokio::spawn(save));
+            eventually("a lane of its own writes it", async || {
+                let waiting: i64 = sqlx::query_scalar(waiting).fetch_one(&mut watcher).await.unwrap();
+                (waiting == i64::try_from(saves.len()).unwrap()).then_some(())
+            })
+            .await;
+        }
         let mut closing = Box::pin(lanes.close());
         assert!(closing.as_mut().now_or_never().is_none());
         psql.execute("COMMIT").await.unwrap();
