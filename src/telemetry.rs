@@ -5,8 +5,12 @@ use std::{
     io::{self, IsTerminal},
     ops::Deref,
     sync::Arc,
+    time::Duration,
 };
 
+mod latency;
+
+pub use latency::{Latency, LatencySummary};
 use prometheus_client::{
     metrics::{
         counter::Counter,
@@ -88,7 +92,15 @@ pub struct Metrics {
     pub socket_closes: Family<[(&'static str, u16); 1], Counter>,
     /// Seconds from a record's commit until its live event was taken by the connection; of each subscription's events the
     /// first, and every sixteenth after it.
-    pub delivery_seconds: Histogram,
+    pub delivery_seconds: Latency,
+    /// Statements that PostgreSQL was given.
+    pub queries: Counter,
+    /// Those of them that failed.
+    pub failed_queries: Counter,
+    /// Seconds that each of them took.
+    pub query_seconds: Latency,
+    /// Calls to the database that are under way, those that wait for a connection among them.
+    pub database_calls: Gauge,
     /// Open TCP connections, sockets among them.
     pub tcp_connections: Gauge,
     /// Connections closed at once because there were too many.
@@ -114,6 +126,8 @@ impl Telemetry {
         let commits = counter("commits", "Transactions of the write lanes");
         let duplicate_records = counter("duplicate_records", "Records that were there already when they came again");
         let overloaded = counter("overloaded", "Saves refused because the queues were full");
+        let queries = counter("queries", "Statements that PostgreSQL was given");
+        let failed_queries = counter("failed_queries", "Statements that failed");
         let slow_readers = counter("stream_slow_readers", "Streams over HTTP broken off because nobody read them");
         let refused_connections =
             counter("refused_connections", "Connections closed at once because there were too many");
@@ -133,8 +147,12 @@ impl Telemetry {
         let socket_closes = Family::default();
         registry.register("socket_closes", "Sockets that ended, by close code", socket_closes.clone());
         // 0.25 ms to 8 s.
-        let delivery_seconds = Histogram::new(exponential_buckets(0.000_25, 2.0, 16));
-        registry.register("delivery_seconds", "From commit to the connection", delivery_seconds.clone());
+        let delivery_seconds = Latency::new(Histogram::new(exponential_buckets(0.000_25, 2.0, 16)));
+        registry.register("delivery_seconds", "From commit to the connection", delivery_seconds.histogram());
+        let query_seconds = Latency::new(Histogram::new(exponential_buckets(0.000_25, 2.0, 16)));
+        registry.register("query_seconds", "What each statement took", query_seconds.histogram());
+        let database_calls = Gauge::default();
+        registry.register("database_calls", "Calls to the database under way", database_calls.clone());
         let tcp_connections = Gauge::default();
         registry.register("tcp_connections", "Open TCP connections, sockets among them", tcp_connections.clone());
         Self(Arc::new(Metrics {
@@ -157,10 +175,21 @@ impl Telemetry {
             catch_ups,
             socket_closes,
             delivery_seconds,
+            queries,
+            failed_queries,
+            query_seconds,
+            database_calls,
             tcp_connections,
             refused_connections,
             registry,
         }))
+    }
+
+    /// PostgreSQL was given a statement, and has answered after so long.
+    pub fn queried(&self, took: Duration, failed: bool) {
+        self.queries.inc();
+        self.failed_queries.inc_by(failed.into());
+        self.query_seconds.observe(took.as_secs_f64());
     }
 
     /// The metrics as text, in the format of OpenMetrics.
@@ -199,6 +228,6 @@ mod tests {
         let text = telemetry.text();
         assert!(text.contains("taskwire_saved_records_total 3"), "{text}");
         assert!(text.contains("taskwire_subscriptions 1"), "{text}");
-        assert_eq!(text.matches("# HELP").count(), 20, "{text}");
+        assert_eq!(text.matches("# HELP").count(), 24, "{text}");
     }
 }

@@ -5,5 +5,5 @@ DROP FUNCTION taskwire_history_insert, taskwire_history_inserted, taskwire_histo
 DROP AGGREGATE taskwire_fold (task, text, text, text, integer, text, double precision, text, text, text, jsonb, bigint,
     timestamptz, uuid);
 DROP FUNCTION taskwire_task_after;
-DROP TABLE task_inbox, user_control, task_record, task_order, task, feed_head;
+DROP TABLE task_inbox, server_heartbeat, user_control, task_record, task_order, task, feed_head;
 DROP FUNCTION taskwire_divide_partitions, taskwire_open_from, taskwire_week, taskwire_partition_name;

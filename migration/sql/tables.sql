@@ -132,6 +132,16 @@ CREATE TABLE user_control (
 );
 CREATE INDEX user_control_by_time ON user_control (disconnected_at);
 
+-- Which servers there are, and when each gave its last sign of life. Unlogged: whoever lives writes it anew after a crash.
+CREATE UNLOGGED TABLE server_heartbeat (
+    server_id   text COLLATE "C" PRIMARY KEY,
+    version     text        NOT NULL,
+    started_at  timestamptz NOT NULL,
+    seen_at     timestamptz NOT NULL,
+    state       text        NOT NULL,
+    connections integer     NOT NULL
+);
+
 -- Where a stranger's statement gathers its rows until its end; always empty between statements.
 CREATE UNLOGGED TABLE task_inbox (
     id          bigint,

@@ -10,9 +10,9 @@ use crate::config::{Config, GraphqlConfig};
 use crate::db::Database;
 use crate::feed::{self, FeedSettings, Hub};
 use crate::graphql::Api;
-use crate::maintenance;
-use crate::service::{Limits, Service};
-use crate::store::{LaneSettings, Lanes, Store, StoreSettings};
+use crate::maintenance::{self, Heart};
+use crate::service::{Limits, Service, this_server};
+use crate::store::{HealthState, LaneSettings, Lanes, Store, StoreSettings};
 use crate::telemetry::Telemetry;
 
 /// What a server consists of, between its database and its sockets.
@@ -45,7 +45,7 @@ impl Parts {
         let settings =
             StoreSettings { command_timeout: config.database.command_timeout, hold_timeout: config.write.hold_timeout };
         // The feed reads by a store that tells nobody; the one that writes tells the feed.
-        let reader = Store::new(database.connection.clone(), settings, Arc::new(|_| {}));
+        let reader = Store::new(database.connection.clone(), settings, Arc::new(|_| {})).counting(telemetry);
         let backends = Arc::clone(&database.backends);
         let hub = Hub::new(
             reader,
@@ -55,7 +55,8 @@ impl Parts {
             subscriptions.clone(),
         );
         let told = hub.clone();
-        let store = Store::new(database.connection.clone(), settings, Arc::new(move |entries| told.committed(entries)));
+        let store = Store::new(database.connection.clone(), settings, Arc::new(move |entries| told.committed(entries)))
+            .counting(telemetry);
         let lane_settings = LaneSettings {
             lanes: config.write.lanes,
             queue_records: config.write.queue_records,
@@ -64,7 +65,8 @@ impl Parts {
         let lanes = Lanes::start(store.clone(), lane_settings, telemetry.clone());
         let (background, tracker) = (CancellationToken::new(), TaskTracker::new());
         feed::start(&hub, database.options.clone(), &tracker, &background);
-        maintenance::start(&store, database, &tracker, &background);
+        let heart = heart(&hub, telemetry);
+        maintenance::start(&store, database, heart.clone(), &tracker, &background);
         let GraphqlConfig { max_page_size, max_batch_records, max_result_bytes, .. } = config.graphql;
         let limits = Limits::default().bodies(config.http.user_body_limit, config.http.body_limit).sizes(
             max_page_size,
@@ -72,6 +74,7 @@ impl Parts {
             max_result_bytes,
         );
         let service = Service::new(store, lanes.clone(), hub, config.task.settle)
+            .of_server(heart.server)
             .users_may_save(config.auth.users_may_save)
             .with_batch_bytes(config.write.queue_bytes)
             .with_limits(limits);
@@ -108,4 +111,14 @@ impl Parts {
         self.tracker.close();
         self.tracker.wait().await;
     }
+}
+
+/// What the server tells the others of itself.
+fn heart(hub: &Hub, telemetry: &Telemetry) -> Heart {
+    let (hub, telemetry) = (hub.clone(), telemetry.clone());
+    let told = move || {
+        let state = if hub.is_connected() { HealthState::Healthy } else { HealthState::Degraded };
+        (state, i32::try_from(telemetry.connections.get()).unwrap_or(i32::MAX))
+    };
+    Heart { server: Arc::new(this_server()), told: Arc::new(told) }
 }

@@ -45,6 +45,14 @@ impl DefaultArgument for ByTheHour {
     const VALUE: StatisticsBucket = StatisticsBucket::Hour;
 }
 
+/// `slowQueries(first:)`: 10.
+pub(crate) struct SlowQueryCount;
+
+impl DefaultArgument for SlowQueryCount {
+    type Type = i32;
+    const VALUE: i32 = 10;
+}
+
 /// `tasks(orderBy:)`: last changed first.
 pub(crate) struct LastChangedFirst;
 

@@ -83,7 +83,10 @@ fn extend(extensions: &mut ErrorExtensionValues, error: &ServiceError) {
             extensions.set("maxMs", milliseconds(*limit));
         }
         ErrorKind::Internal { id } => extensions.set("id", id.to_string()),
-        ErrorKind::Forbidden | ErrorKind::DatabaseUnavailable | ErrorKind::Timeout { limit: None } => {}
+        ErrorKind::Forbidden
+        | ErrorKind::DatabaseUnavailable
+        | ErrorKind::SlowQueriesUnavailable
+        | ErrorKind::Timeout { limit: None } => {}
     }
 }
 

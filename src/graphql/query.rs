@@ -11,8 +11,8 @@ use super::node;
 use super::scalars::DateTime;
 use super::session::Session;
 use super::types::{
-    Feed, Node, Task, TaskConnection, TaskFacets, TaskRecordConnection, TaskStatistics, TaskStatus, UserConnection,
-    Viewer,
+    Feed, Node, System, Task, TaskConnection, TaskFacets, TaskRecordConnection, TaskStatistics, TaskStatus,
+    UserConnection, Viewer,
 };
 use crate::service::{PageArgs, ServiceError, StatisticsQuery, TaskQuery, limits};
 
@@ -165,6 +165,11 @@ impl Query {
         }
         let found = join_all(ids.iter().map(|id| find_node(context, id))).await;
         Ok(found.into_iter().map(Result::transpose).collect())
+    }
+
+    /// The server that answers and its database. For admins.
+    async fn system(&self, context: &Context<'_>) -> Answer<System> {
+        Some(System::of(context))
     }
 }
 

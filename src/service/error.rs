@@ -74,6 +74,8 @@ pub enum ErrorKind {
     },
     /// No connection to the database.
     DatabaseUnavailable,
+    /// The database does not count its statements.
+    SlowQueriesUnavailable,
     /// It took too long.
     Timeout {
         /// How long it may take, where that is the operation's own time.
@@ -139,6 +141,16 @@ impl ServiceError {
         Self::new(ErrorKind::RateLimited { retry_after, met }, message)
     }
 
+    /// The extension is missing that counts what statements take.
+    #[must_use]
+    pub fn slow_queries_unavailable() -> Self {
+        Self::new(
+            ErrorKind::SlowQueriesUnavailable,
+            "PostgreSQL does not count what its statements take: the extension pg_stat_statements is missing. Name it in \
+             shared_preload_libraries, restart PostgreSQL, and CREATE EXTENSION pg_stat_statements in this database.",
+        )
+    }
+
     /// It took longer than an operation may take.
     #[must_use]
     pub fn timeout(limit: Duration) -> Self {
@@ -191,6 +203,7 @@ impl ServiceError {
             ErrorKind::Overloaded { .. } => "OVERLOADED",
             ErrorKind::RateLimited { .. } => "RATE_LIMITED",
             ErrorKind::DatabaseUnavailable => "DATABASE_UNAVAILABLE",
+            ErrorKind::SlowQueriesUnavailable => "SLOW_QUERIES_UNAVAILABLE",
             ErrorKind::Timeout { .. } => "TIMEOUT",
             ErrorKind::Internal { .. } => "INTERNAL_SERVER_ERROR",
         }

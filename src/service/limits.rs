@@ -109,7 +109,7 @@ pub fn table() -> Vec<Limit> {
         row("`timestamp`: year", "1 or later", REFUSED),
         row(
             "`first`, `last` (`--max-page-size`)",
-            format!("0 to {PAGE_SIZE}, {DEFAULT_PAGE_SIZE} if left out; `taskFacets` 20"),
+            format!("0 to {PAGE_SIZE}, {DEFAULT_PAGE_SIZE} if left out; of `taskFacets` 20, of `slowQueries` 10"),
             REFUSED,
         ),
         row("Records of a batch (`--max-batch-records`)", format!("1 to {BATCH_RECORDS}"), REFUSED),
@@ -131,6 +131,7 @@ pub fn table() -> Vec<Limit> {
             "who asks the same sooner gets the same answer",
         ),
         row("`taskStatistics(name:)`: characters", NAME_CHARACTERS, REFUSED),
+        row("A statement in `slowQueries`: characters", crate::store::SLOW_QUERY_CHARACTERS, "its beginning"),
         row("Tasks that `taskFacets` counts: the latest", FACETED, "older ones are not counted"),
         row("`taskFacets(prefix:)`: characters", NAME_CHARACTERS, REFUSED),
         row("A user's request's body: bytes (`--user-body-limit`)", USER_REQUEST_BYTES, TOO_LARGE),

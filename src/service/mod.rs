@@ -1,6 +1,7 @@
 //! The verbs, and the only place that decides who may. Every verb takes the viewer first.
 //!
-//! - `tasks`, `history`, `feed`, `users`, `facets`, `statistics`: reads (`recent`: shared answers) · `save`, `cancel`: writes · [`watch`]: streams · `control`: closing a user's sockets
+//! - `tasks`, `history`, `feed`, `users`, `facets`, `statistics`: reads (`recent`: shared answers)
+//! - `system`, `health`: for operators · `save`, `cancel`: writes · [`watch`]: streams · `control`: closing a user's sockets
 //! - [`rate`]: how often a viewer may ask · [`limits`]: every limit, in one table · `input`: checks of what came in
 //! - `batches`: what batches may hold together · [`error`]: what a caller is told
 //!
@@ -23,6 +24,7 @@ mod save;
 mod scope;
 mod statistics;
 mod step_result;
+mod system;
 mod tasks;
 mod users;
 pub mod watch;
@@ -33,18 +35,22 @@ use std::time::Duration;
 pub use cancel::{AcknowledgeOutcome, CancelManyInput, CancelledMany};
 pub use error::ServiceError;
 pub use feed::{FeedPosition, feed_cursor_of};
+pub use health::Health;
 pub use history::{RecordKey, TaskStep};
 pub use limits::Limits;
 pub use page::{BoundedCount, Edge, Page, PageArgs};
 pub use save::{SaveInput, SavedBatch, StepResult};
 pub use statistics::{StatisticsBucket, StatisticsPoint, StatisticsQuery, TaskStatistics};
 pub use step_result::{StoredStepResult, Unreadable};
+pub use system::{DatabaseStatus, FeedStatus, NamedQuery, PoolStatus, System, milliseconds, this_server};
 pub use tasks::TaskQuery;
 
 pub use crate::feed::recorded_at;
 pub use crate::store::{
-    CancelOutcome, Durations, FacetValue, Saved, TaskDetails, TaskFacets, TaskFilter, TaskOrder, UserHead,
+    CancelOutcome, Durations, FacetValue, HealthState, Partition, Saved, Server, ServerStatus, SlowQuery, Storage,
+    TaskDetails, TaskFacets, TaskFilter, TaskOrder, UserHead,
 };
+pub use crate::telemetry::LatencySummary;
 
 use batches::Batches;
 use recent::Recent;
@@ -68,6 +74,8 @@ pub struct Service {
     batches: Batches,
     /// Statistics that were asked for of late.
     statistics: Recent<statistics::Question, Arc<TaskStatistics>>,
+    /// This server.
+    server: Arc<Server>,
 }
 
 impl Service {
@@ -89,6 +97,7 @@ impl Service {
             users_may_save: false,
             batches: Batches::default(),
             statistics: Recent::new(statistics::KEPT_FOR),
+            server: Arc::new(this_server()),
         }
     }
 
@@ -102,6 +111,12 @@ impl Service {
     #[must_use]
     pub fn with_batch_bytes(self, bytes: usize) -> Self {
         Self { batches: Batches::new(bytes), ..self }
+    }
+
+    /// The same, of this server.
+    #[must_use]
+    pub fn of_server(self, server: Arc<Server>) -> Self {
+        Self { server, ..self }
     }
 
     /// The same, with these limits.

@@ -165,6 +165,13 @@ pub(super) fn statement(sql: &str, values: impl IntoIterator<Item = Value>) -> S
     Statement::from_sql_and_values(DbBackend::Postgres, sql, values)
 }
 
+/// Asks for the last page of a user's feed, as a subscription does that comes back.
+pub(super) fn last_page_statement(user: &str, head: Head, limit: i64) -> Statement {
+    let after = (head.position - limit).max(0);
+    let (from, until) = (head.recorded_at - WINDOW, head.recorded_at + TimeDelta::microseconds(1));
+    statement(&FEED_PAGE, [user.into(), after.into(), from.into(), until.into(), limit.into(), head.position.into()])
+}
+
 /// A record and its task from a row; none where the user's row has no record beside it. A record whose task is gone (its
 /// user is being erased) is left out: the reader sees the hole and stops.
 fn entry_from_row(row: &QueryResult) -> Result<Option<Committed>, DbErr> {

@@ -2,11 +2,11 @@
 
 use entity::{TaskStatus, task, task_record};
 use sea_orm::prelude::DateTimeUtc;
-use sea_orm::{FromQueryResult, QueryResult};
+use sea_orm::{ConnectionTrait, FromQueryResult, QueryResult, Statement};
 
 use super::append::Place;
 use super::columns::{HEAD_COLUMNS, RECORD_COLUMNS};
-use super::feed::Head;
+use super::feed::{Head, statement};
 use super::page::{Keyset, Rows};
 use super::{Store, StoreError};
 
@@ -64,27 +64,7 @@ impl Store {
         query: &HistoryQuery,
         page: &Keyset<i64>,
     ) -> Result<(Rows<task_record::Model>, Head), StoreError> {
-        let direction = if page.backward { "DESC" } else { "ASC" };
-        let sql = format!(
-            "SELECT {HEAD_COLUMNS}, page.*
-            FROM (SELECT) AS one LEFT JOIN feed_head h ON h.user_id = $1 LEFT JOIN (
-                SELECT {records} FROM task_record r
-                WHERE r.user_id = $1 AND r.task_id = $2 AND r.position > $3 AND r.position < $4
-                  AND r.recorded_at >= (SELECT created_at FROM task WHERE user_id = $1 AND task_id = $2)
-                  AND r.recorded_at <= (SELECT updated_at FROM task WHERE user_id = $1 AND task_id = $2)
-                ORDER BY r.position {direction} LIMIT $5
-            ) page ON true",
-            records = *RECORD_COLUMNS
-        );
-        let limit = i64::try_from(page.limit).unwrap_or(i64::MAX - 1);
-        let values = vec![
-            query.user_id.clone().into(),
-            query.task_id.clone().into(),
-            page.after.unwrap_or(0).into(),
-            page.before.unwrap_or(i64::MAX).into(),
-            (limit + 1).into(),
-        ];
-        let found = self.query_all(&sql, values).await?;
+        let found = self.within_time(self.connection().query_all_raw(history_statement(query, page))).await??;
         let head = found.first().map_or(Ok(Head::START), Head::from_row)?;
         let mut rows = Vec::with_capacity(found.len());
         for row in &found {
@@ -98,37 +78,7 @@ impl Store {
 
     /// A page of a task's steps, by number.
     pub async fn steps(&self, task: &task::Model, page: &Keyset<i32>) -> Result<Rows<StepSummary>, StoreError> {
-        let direction = if page.backward { "DESC" } else { "ASC" };
-        let sql = format!(
-            "SELECT {records}, s.step_name, s.reported_at, s.started_at, s.record_count
-            FROM (
-                SELECT step, count(*) AS record_count, min(recorded_at) AS reported_at, max(position) AS latest,
-                       min(recorded_at) FILTER (WHERE status = 'running') AS started_at,
-                       max(recorded_at) AS latest_at,
-                       (array_agg(result ->> 'step' ORDER BY position DESC) FILTER (WHERE result ->> 'step' <> ''))[1]
-                           AS step_name
-                FROM task_record
-                WHERE user_id = $1 AND task_id = $2 AND kind = 'step' AND position >= $3
-                  AND recorded_at >= $4 AND recorded_at <= $5 AND step > $6 AND step < $7
-                GROUP BY step ORDER BY step {direction} LIMIT $8
-            ) s CROSS JOIN LATERAL (
-                SELECT * FROM task_record
-                WHERE user_id = $1 AND position = s.latest AND recorded_at = s.latest_at LIMIT 1
-            ) r",
-            records = *RECORD_COLUMNS
-        );
-        let limit = i64::try_from(page.limit).unwrap_or(i64::MAX - 1);
-        let values = vec![
-            task.user_id.clone().into(),
-            task.task_id.clone().into(),
-            task.steps_from_position.into(),
-            task.steps_from_at.into(),
-            task.updated_at.into(),
-            page.after.unwrap_or(-1).into(),
-            page.before.unwrap_or(i32::MAX).into(),
-            (limit + 1).into(),
-        ];
-        let found = self.query_all(&sql, values).await?;
+        let found = self.within_time(self.connection().query_all_raw(steps_statement(task, page))).await??;
         let mut rows = found.iter().map(StepSummary::from_row).collect::<Result<Vec<_>, _>>()?;
         rows.sort_by_key(|step| step.step);
         Ok(cut(rows, page))
@@ -162,6 +112,66 @@ impl Store {
         let found = self.query_all(&sql, vec![users.into(), positions.into(), times.into()]).await?;
         Ok(found.iter().map(|row| task_record::Model::from_query_result(row, "r_")).collect::<Result<_, _>>()?)
     }
+}
+
+/// Asks for a page of a task's records, and in the same snapshot for the user's head.
+pub(super) fn history_statement(query: &HistoryQuery, page: &Keyset<i64>) -> Statement {
+    let direction = if page.backward { "DESC" } else { "ASC" };
+    let sql = format!(
+        "SELECT {HEAD_COLUMNS}, page.*
+        FROM (SELECT) AS one LEFT JOIN feed_head h ON h.user_id = $1 LEFT JOIN (
+            SELECT {records} FROM task_record r
+            WHERE r.user_id = $1 AND r.task_id = $2 AND r.position > $3 AND r.position < $4
+              AND r.recorded_at >= (SELECT created_at FROM task WHERE user_id = $1 AND task_id = $2)
+              AND r.recorded_at <= (SELECT updated_at FROM task WHERE user_id = $1 AND task_id = $2)
+            ORDER BY r.position {direction} LIMIT $5
+        ) page ON true",
+        records = *RECORD_COLUMNS
+    );
+    let limit = i64::try_from(page.limit).unwrap_or(i64::MAX - 1);
+    let values = vec![
+        query.user_id.clone().into(),
+        query.task_id.clone().into(),
+        page.after.unwrap_or(0).into(),
+        page.before.unwrap_or(i64::MAX).into(),
+        (limit + 1).into(),
+    ];
+    statement(&sql, values)
+}
+
+/// Asks for a page of a task's steps.
+pub(super) fn steps_statement(task: &task::Model, page: &Keyset<i32>) -> Statement {
+    let direction = if page.backward { "DESC" } else { "ASC" };
+    let sql = format!(
+        "SELECT {records}, s.step_name, s.reported_at, s.started_at, s.record_count
+        FROM (
+            SELECT step, count(*) AS record_count, min(recorded_at) AS reported_at, max(position) AS latest,
+                   min(recorded_at) FILTER (WHERE status = 'running') AS started_at,
+                   max(recorded_at) AS latest_at,
+                   (array_agg(result ->> 'step' ORDER BY position DESC) FILTER (WHERE result ->> 'step' <> ''))[1]
+                       AS step_name
+            FROM task_record
+            WHERE user_id = $1 AND task_id = $2 AND kind = 'step' AND position >= $3
+              AND recorded_at >= $4 AND recorded_at <= $5 AND step > $6 AND step < $7
+            GROUP BY step ORDER BY step {direction} LIMIT $8
+        ) s CROSS JOIN LATERAL (
+            SELECT * FROM task_record
+            WHERE user_id = $1 AND position = s.latest AND recorded_at = s.latest_at LIMIT 1
+        ) r",
+        records = *RECORD_COLUMNS
+    );
+    let limit = i64::try_from(page.limit).unwrap_or(i64::MAX - 1);
+    let values = vec![
+        task.user_id.clone().into(),
+        task.task_id.clone().into(),
+        task.steps_from_position.into(),
+        task.steps_from_at.into(),
+        task.updated_at.into(),
+        page.after.unwrap_or(-1).into(),
+        page.before.unwrap_or(i32::MAX).into(),
+        (limit + 1).into(),
+    ];
+    statement(&sql, values)
 }
 
 /// The page itself, without the row that tells of more. The rows are in order; read backward, the extra one is the first.

@@ -5,7 +5,7 @@
 //! - [`record`]: what a writer hands in and gets back · `append`, `state`: the prepared statement and its rows · [`lanes`], `queue`: group
 //!   commit · `batch`: many records together · `cancel`: cancelling and acknowledging · `write`, `retry`,
 //!   `turn`: on which connection, what is tried again, and who waits for whom
-//! - `tasks`, `history`, `users`, `facets`, `statistics`: reads · [`filter`], [`page`]: what a list asks for · `feed`, `feed_tasks`: what
+//! - `tasks`, `history`, `users`, `facets`, `statistics`: reads · `servers`, `storage`, `slow_queries`, `plans`: for operators · [`filter`], [`page`]: what a list asks for · `feed`, `feed_tasks`: what
 //!   the feed reads
 //! - `control`: what every server must do about a user · `outage`: whether the database is away · `partitions`: dividing `task_record` ahead
 //!
@@ -27,11 +27,15 @@ pub mod lanes;
 mod outage;
 pub mod page;
 mod partitions;
+mod plans;
 mod queue;
 pub mod record;
 mod retry;
+mod servers;
+mod slow_queries;
 mod state;
 mod statistics;
+mod storage;
 mod tasks;
 mod turn;
 mod users;
@@ -53,10 +57,16 @@ pub use history::{HistoryQuery, StepSummary};
 pub use lanes::{LaneSettings, Lanes};
 
 pub use page::{Keyset, Rows};
+pub use plans::PlannedQuery;
 pub use record::{Committed, NewRecord, Saved, TaskDetails};
+pub use servers::{HealthState, Server, ServerStatus};
+pub use slow_queries::{SLOW_QUERY_CHARACTERS, SlowQuery};
 pub use statistics::{Durations, TaskCounts, Window};
+pub use storage::{GROWTH_DAYS, Partition, Storage};
 pub use tasks::{LOOKED_AT, Scope, TaskKey, TaskOrder, UNFINISHED};
 pub use users::UserHead;
+
+use crate::telemetry::Telemetry;
 
 /// Told of everything that this server has just committed, before the callers are.
 pub type OnCommit = Arc<dyn Fn(Vec<Committed>) + Send + Sync>;
@@ -70,6 +80,7 @@ pub struct Store {
     outage: Arc<outage::Outage>,
     seats: Arc<tokio::sync::Semaphore>,
     batches: batch::Batches,
+    telemetry: Telemetry,
 }
 
 /// Times that the store keeps.
@@ -79,6 +90,15 @@ pub struct StoreSettings {
     pub command_timeout: Duration,
     /// How long a write waits for a user who is held by somebody's open transaction.
     pub hold_timeout: Duration,
+}
+
+/// Takes a call off the count when it is over.
+pub(crate) struct Calling(Telemetry);
+
+impl Drop for Calling {
+    fn drop(&mut self) {
+        self.0.database_calls.dec();
+    }
 }
 
 impl Default for StoreSettings {
@@ -98,7 +118,22 @@ impl Store {
             outage: Arc::default(),
             seats: turn::seats(),
             batches: batch::Batches::default(),
+            telemetry: Telemetry::new(),
         }
+    }
+
+    /// The same, which counts there what it asks the database.
+    #[must_use]
+    pub fn counting(mut self, telemetry: &Telemetry) -> Self {
+        let counted = telemetry.clone();
+        self.db.set_metric_callback(move |statement| counted.queried(statement.elapsed, statement.failed));
+        Self { telemetry: telemetry.clone(), ..self }
+    }
+
+    /// A call to the database is under way for as long as what this gives lives.
+    pub(crate) fn calling(&self) -> Calling {
+        self.telemetry.database_calls.inc();
+        Calling(self.telemetry.clone())
     }
 
     /// The pool.

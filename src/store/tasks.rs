@@ -112,26 +112,15 @@ impl Store {
         order: TaskOrder,
         page: &Keyset<TaskKey>,
     ) -> Result<TaskRows, StoreError> {
-        let rows = select_page(scope, filter, order, page);
-        let (sql, values) = rows.build(PostgresQueryBuilder);
-        let user = match scope {
-            Scope::User(user_id) => Some(user_id.clone()),
-            Scope::Everyone => None,
-        };
-        let mut values: Vec<sea_orm::Value> = values.into_iter().collect();
-        values.push(user.clone().into());
-        let sql = format!(
-            "WITH page AS ({sql})
-            SELECT {HEAD_COLUMNS}, page.*
-            FROM (SELECT) AS one LEFT JOIN feed_head h ON h.user_id = ${} LEFT JOIN page ON true",
-            values.len()
-        );
-        let page_of = Statement::from_sql_and_values(DbBackend::Postgres, sql, values);
+        let page_of = page_statement(scope, filter, order, page);
         let (found, ended_at) = match end_of_look(scope, filter, order, page) {
             None => (self.within_time(self.db.query_all_raw(page_of)).await??, None),
             Some(end_of) => self.within_time(self.look(page_of, end_of, page.limit, order)).await??,
         };
-        let head = user.map(|_| found.first().map_or(Ok(Head::START), Head::from_row)).transpose()?;
+        let head = match scope {
+            Scope::User(_) => Some(found.first().map_or(Ok(Head::START), Head::from_row)?),
+            Scope::Everyone => None,
+        };
         let mut tasks = Vec::with_capacity(found.len());
         for row in &found {
             if row.try_get::<Option<String>>("", "user_id")?.is_some() {
@@ -190,6 +179,34 @@ impl Store {
         snapshot.commit().await?;
         Ok((found, ended_at))
     }
+}
+
+/// Asks for one task.
+pub(super) fn task_statement(user_id: &str, task_id: &str) -> Statement {
+    task::Entity::find_by_id((user_id.to_owned(), task_id.to_owned())).build(DbBackend::Postgres)
+}
+
+/// Asks for a page, and in the same snapshot for the user's head.
+pub(super) fn page_statement(
+    scope: &Scope,
+    filter: &TaskFilter,
+    order: TaskOrder,
+    page: &Keyset<TaskKey>,
+) -> Statement {
+    let (sql, values) = select_page(scope, filter, order, page).build(PostgresQueryBuilder);
+    let user = match scope {
+        Scope::User(user_id) => Some(user_id.clone()),
+        Scope::Everyone => None,
+    };
+    let mut values: Vec<sea_orm::Value> = values.into_iter().collect();
+    values.push(user.into());
+    let sql = format!(
+        "WITH page AS ({sql})
+        SELECT {HEAD_COLUMNS}, page.*
+        FROM (SELECT) AS one LEFT JOIN feed_head h ON h.user_id = ${} LEFT JOIN page ON true",
+        values.len()
+    );
+    Statement::from_sql_and_values(DbBackend::Postgres, sql, values)
 }
 
 /// Asks for the last task that a page under a filter looks at and for the one behind it; none where an index finds all.

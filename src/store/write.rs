@@ -46,7 +46,9 @@ impl Store {
                 Some(kept) => kept,
                 None => (pool.acquire().await?, Instant::now()),
             };
+            let begun = Instant::now();
             let done = query.fetch_all(&mut *connection).await;
+            self.telemetry.queried(begun.elapsed(), done.is_err());
             if done.as_ref().is_err_and(error::is_of_the_connection) {
                 connection.close_on_drop();
                 close_idle(pool);

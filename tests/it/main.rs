@@ -14,6 +14,8 @@ mod api_query;
 mod api_server;
 mod api_statistics;
 mod api_subscription;
+mod api_system;
+mod api_system_plans;
 mod api_users;
 mod append;
 mod audits;

@@ -10,6 +10,8 @@ mod enums;
 mod facets;
 mod feed;
 mod statistics;
+mod storage;
+mod system;
 mod task;
 mod task_record;
 mod task_step;
@@ -26,6 +28,7 @@ pub(crate) use enums::{
 pub(crate) use facets::TaskFacets;
 pub(crate) use feed::Feed;
 pub(crate) use statistics::{StatisticsBucket, TaskStatistics};
+pub(crate) use system::System;
 pub(crate) use task::Task;
 pub(crate) use task_record::TaskRecord;
 pub(crate) use task_step::TaskStep;

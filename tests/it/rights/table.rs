@@ -185,6 +185,27 @@ pub(crate) const TABLE: &[Row] = &[
         [UNAUTHENTICATED, r#"{"total":2}"#, r#"{"total":1}"#, r#"{"total":3}"#, r#"{"total":3}"#],
     ),
     row(
+        "Query.system",
+        "{ system { health { state } retention { keepDays } } }",
+        [
+            UNAUTHENTICATED,
+            FORBIDDEN,
+            FORBIDDEN,
+            FORBIDDEN,
+            r#"{"health":{"state":"HEALTHY"},"retention":{"keepDays":0}}"#,
+        ],
+    ),
+    row(
+        "System.slowQueries",
+        "{ system { slowQueries(first: 0) { query } } }",
+        [UNAUTHENTICATED, FORBIDDEN, FORBIDDEN, FORBIDDEN, "SLOW_QUERIES_UNAVAILABLE"],
+    ),
+    row(
+        "System.queryPlan",
+        r#"{ system { queryPlan(query: STEPS, userId: "anna", taskId: "no") } }"#,
+        [UNAUTHENTICATED, FORBIDDEN, FORBIDDEN, FORBIDDEN, r#"{"queryPlan":null}"#],
+    ),
+    row(
         "Query.users",
         "{ users { nodes { userId feed { position oldestPosition } } } }",
         [

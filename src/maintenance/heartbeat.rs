@@ -1,0 +1,39 @@
+//! The server's sign of life, by which the others know of it: every ten seconds, and taken back at the end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::store::{HealthState, Server, Store};
+
+/// Six of them within the minute after which a server counts as gone.
+const EVERY: Duration = Duration::from_secs(10);
+/// What the good-bye may take.
+const GOOD_BYE: Duration = Duration::from_millis(200);
+
+/// Who gives it, and what is told of it each time: how it does, and its open connections with live updates.
+#[derive(Clone)]
+pub struct Heart {
+    /// Which server.
+    pub server: Arc<Server>,
+    /// Asked each time.
+    pub told: Arc<dyn Fn() -> (HealthState, i32) + Send + Sync>,
+}
+
+pub(super) async fn run(store: Store, heart: Heart, token: CancellationToken) {
+    loop {
+        let (state, connections) = (heart.told)();
+        let beat = store.beat(&heart.server, state, connections);
+        match token.run_until_cancelled(beat).await {
+            Some(Ok(())) | None => {}
+            Some(Err(error)) => tracing::debug!(%error, "no sign of life; the next one comes soon"),
+        }
+        if token.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_none() {
+            break;
+        }
+    }
+    if let Ok(Err(error)) = tokio::time::timeout(GOOD_BYE, store.leave(&heart.server)).await {
+        tracing::debug!(%error, "no good-bye; the others forget this server within a minute");
+    }
+}
