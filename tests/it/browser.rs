@@ -44,3 +44,23 @@ fn is_there(program: &str) -> bool {
 async fn graphiql() {
     run("graphiql.mjs").await;
 }
+
+#[tokio::test]
+async fn dashboard_list() {
+    run("list.mjs").await;
+}
+
+#[tokio::test]
+async fn dashboard_task() {
+    run("task.mjs").await;
+}
+
+#[tokio::test]
+async fn dashboard_views() {
+    run("views.mjs").await;
+}
+
+#[tokio::test]
+async fn samples_of_the_documentation() {
+    run("frontends.mjs").await;
+}

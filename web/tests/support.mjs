@@ -5,16 +5,26 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { Server, endServers, token, until } from "../../tests/clients/resume.mjs";
+import { setTimeout as sleep } from "node:timers/promises";
+import { Server, endServers, token } from "../../tests/clients/resume.mjs";
 import { Visit, openBrowser } from "./visit.mjs";
 
-export { Server, token, until };
+export { Server, token };
 
 const PROGRAM = process.env.TASKWIRE ?? "../target/debug/taskwire";
 
 /** What the browser itself says while the server is away, or of an answer 401; asked for by those tests alone. */
 export const AWAY = /WebSocket connection to .* failed|net::ERR_|status of 50[234]/;
 export const REFUSED = /status of 401/;
+
+/** Waits until it is so; what asks may be asynchronous. */
+export async function until(isSo, what) {
+  const end = Date.now() + 20_000;
+  while (!(await isSo())) {
+    assert.ok(Date.now() < end, `waited in vain: ${what}`);
+    await sleep(20);
+  }
+}
 
 let browser;
 

@@ -1,8 +1,9 @@
-// How things stand in all: failures first, then how many finished and how long they took.
+// How things stand in all: failures first, then how many finished and how long they took; for admins the server, too.
 
 import { useState } from "react";
 import { useSession } from "../session/Session";
 import { Failures } from "./Failures";
+import { ServerPanel } from "./ServerPanel";
 import { Statistics } from "./Statistics";
 import { type Window, WINDOWS } from "./windows";
 
@@ -29,6 +30,7 @@ export function OverviewPage() {
       </div>
       <Failures userId={userId} />
       <Statistics userId={userId} window={window} />
+      {viewer.role === "ADMIN" && <ServerPanel />}
     </main>
   );
 }
