@@ -32,8 +32,8 @@ fn embed_pages() -> io::Result<()> {
     println!("cargo::rerun-if-changed={}", dist.display());
     let mut table = String::from("&[\n");
     for (name, path) in files(&dist)? {
-        let (brotli, gzip) = (compressed(&path, "br"), compressed(&path, "gz"));
-        if !brotli.is_file() || !gzip.is_file() {
+        let (brotli, gzip) = (format!("{}.br", path.display()), format!("{}.gz", path.display()));
+        if !Path::new(&brotli).is_file() || !Path::new(&gzip).is_file() {
             println!("cargo::warning=web/dist is not complete and is left out: run scripts/web");
             table.truncate("&[\n".len());
             break;
@@ -70,13 +70,6 @@ fn files(folder: &Path) -> io::Result<Vec<(String, PathBuf)>> {
     }
     found.sort();
     Ok(found)
-}
-
-fn compressed(path: &Path, ending: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".");
-    name.push(ending);
-    PathBuf::from(name)
 }
 
 /// None where there is no git, or no repository: a build from an archive is fine.

@@ -10,10 +10,13 @@ const brotli = (bytes) =>
     params: { [constants.BROTLI_PARAM_QUALITY]: 10, [constants.BROTLI_PARAM_SIZE_HINT]: bytes.length },
   });
 
-await Promise.all(
-  globSync("dist/**/*", { ignore: ["**/*.br", "**/*.gz"] }).map(async (file) => {
-    const bytes = await readFile(file);
-    await writeFile(`${file}.br`, await brotli(bytes));
-    await writeFile(`${file}.gz`, await promisify(gzip)(bytes, { level: 9 }));
-  }),
-);
+// The pages last: where they are there, all is (scripts/web).
+for (const files of ["dist/assets/**/*", "dist/*.html"]) {
+  await Promise.all(globSync(files, { ignore: ["**/*.br", "**/*.gz"] }).map(compress));
+}
+
+async function compress(file) {
+  const bytes = await readFile(file);
+  await writeFile(`${file}.br`, await brotli(bytes));
+  await writeFile(`${file}.gz`, await promisify(gzip)(bytes, { level: 9 }));
+}

@@ -46,7 +46,7 @@ pub struct GraphqlFlags {
     /// Size of a step's result, as JSON, up to 256KiB [default: 256KiB]
     #[arg(long, env = "TASKWIRE_MAX_RESULT_BYTES", value_name = "SIZE", value_parser = humane::bytes, help_heading = "Operations")]
     pub max_result_bytes: Option<usize>,
-    /// Whether the schema tells what it consists of, and names like a misspelt one are suggested [default: on]
+    /// Whether the schema is told, GraphiQL is there, and names like a misspelt one are suggested [default: on]
     #[arg(long, env = "TASKWIRE_INTROSPECTION", value_name = "ON|OFF", help_heading = "Operations")]
     pub introspection: Option<Switch>,
     /// How long one operation may take; of a subscription, its start and each shared event [default: 30s]

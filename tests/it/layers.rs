@@ -11,7 +11,8 @@ use std::{
 const LINES: usize = 500;
 const COUNTED: [&str; 5] = ["rs", "sql", "ts", "tsx", "py"];
 /// Folders that hold nothing written by hand.
-const SKIPPED: [&str; 8] = ["target", "node_modules", ".git", "data", "dist", ".venv", "__pycache__", "test-results"];
+const SKIPPED: [&str; 9] =
+    ["target", "node_modules", ".git", "data", "dist", "gql", ".venv", "__pycache__", "test-results"];
 
 struct Rule {
     /// A module of `src/`, or a crate of the workspace.

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::api_server::ApiServer;
 
-/// As graphql-js writes them (`getIntrospectionQuery`), which Apollo's, Relay's and `GraphiQL`'s tools send: with every
+/// As graphql-js writes them (`getIntrospectionQuery`), which Apollo's, Relay's and GraphiQL's tools send: with every
 /// option, and with none.
 const FULL: &str = include_str!("../graphql-js/introspection_full.graphql");
 const PLAIN: &str = include_str!("../graphql-js/introspection.graphql");

@@ -1,6 +1,10 @@
 //! The pages, as a browser asks for them: their headers to the letter, and that nothing in them comes from elsewhere. What
 //! they do is in `browser.rs`.
 
+use std::ffi::OsStr;
+use std::fs;
+use std::path::Path;
+
 use reqwest::header::{
     ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
     ETAG, IF_NONE_MATCH, LOCATION, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
@@ -15,6 +19,20 @@ use super::support::left_out;
 
 const POLICY: &str =
     "default-src 'self'; script-src 'self'; worker-src 'self'; object-src 'none'; frame-ancestors 'none'";
+/// Hosts that the pages' files name and load nothing from: names of XML and JSON vocabularies, links for people to read.
+const NAMED_ONLY: [&str; 11] = [
+    "code.visualstudio.com",
+    "commonmark.org",
+    "en.wikipedia.org",
+    "github.com",
+    "json-schema.org",
+    "microsoft.com",
+    "prettier.io",
+    "react.dev",
+    "www.onegraph.com",
+    "www.w3.org",
+    "yarnpkg.com",
+];
 const BROWSER: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8";
 
 /// A browser without its engine.
@@ -45,8 +63,12 @@ impl Pages {
     }
 }
 
-fn header<'a>(response: &'a Response, name: impl reqwest::header::AsHeaderName) -> &'a str {
+fn header(response: &Response, name: impl reqwest::header::AsHeaderName) -> &str {
     response.headers().get(name).map_or("", |value| value.to_str().unwrap())
+}
+
+fn kind_of(file: &str) -> &str {
+    file.rsplit('.').next().unwrap_or_default()
 }
 
 /// What the tests below need; a plain `cargo test` may be without.
@@ -110,7 +132,7 @@ async fn a_page_is_asked_for_each_time_and_its_files_once() {
         let is_page = !path.starts_with("/assets");
         let cached = if is_page { "no-cache" } else { "public, max-age=31536000, immutable" };
         assert_eq!(header(&whole, CACHE_CONTROL), cached, "{path}");
-        let kind = match path.rsplit('.').next().unwrap() {
+        let kind = match kind_of(path) {
             "js" => "text/javascript; charset=utf-8",
             "css" => "text/css; charset=utf-8",
             "svg" => "image/svg+xml",
@@ -133,7 +155,7 @@ async fn files_go_compressed_to_who_takes_that_and_whole_to_others() {
         return;
     }
     let pages = Pages::open(|_| {}).await;
-    let styles = pages.files_of("/graphiql").await.into_iter().find(|file| file.ends_with(".css")).unwrap();
+    let styles = pages.files_of("/graphiql").await.into_iter().find(|file| kind_of(file) == "css").unwrap();
     for path in ["/", &styles] {
         let as_taken = async |encoding: &str, method: reqwest::Method| {
             let request = pages.client.request(method, pages.url(path)).header(ACCEPT_ENCODING, encoding);
@@ -154,6 +176,38 @@ async fn files_go_compressed_to_who_takes_that_and_whole_to_others() {
         let head = as_taken("gzip", reqwest::Method::HEAD).await;
         assert_eq!((head.1, head.2.len()), (shorter, 0));
     }
+}
+
+/// The hosts of all addresses in a text, with a scheme and without.
+fn hosts(text: &str) -> impl Iterator<Item = &str> {
+    text.match_indices("//").filter_map(move |(at, _)| {
+        let before = &text[..at];
+        let is_address =
+            ["http:", "https:", "ws:", "wss:", "\"", "'", "`", "("].iter().any(|start| before.ends_with(start));
+        let host = text[at + 2..].split(|sign: char| !(sign.is_ascii_alphanumeric() || ".-".contains(sign))).next()?;
+        let is_host = host.len() > 3 && host.contains('.') && kind_of(host) != "json" && !host.starts_with('.');
+        (is_address && is_host).then_some(host)
+    })
+}
+
+#[test]
+fn nothing_comes_from_elsewhere() {
+    let dist = Path::new(env!("CARGO_MANIFEST_DIR")).join("web/dist");
+    let folders = [dist.clone(), dist.join("assets")];
+    let files =
+        folders.iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten().map(|file| file.unwrap().path());
+    let mut seen = 0;
+    for file in files.filter(|file| {
+        file.extension().is_some_and(|kind| ["html", "css", "js", "svg"].map(OsStr::new).contains(&kind))
+    }) {
+        let text = fs::read_to_string(&file).unwrap();
+        let foreign: Vec<&str> = hosts(&text).filter(|host| !NAMED_ONLY.contains(host)).collect();
+        assert!(foreign.is_empty(), "{}: {foreign:?}", file.display());
+        seen += 1;
+    }
+    assert!(seen > 5 || !has_pages(), "where are the pages? {seen}");
+    let planted = "<script src='https://unpkg.com/a.js'><link href=\"//cdn.jsdelivr.net/x.css\">@import url(//esm.sh/b); a // no.host";
+    assert_eq!(hosts(planted).collect::<Vec<_>>(), ["unpkg.com", "cdn.jsdelivr.net", "esm.sh"]);
 }
 
 #[tokio::test]

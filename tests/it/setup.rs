@@ -7,7 +7,7 @@ use tokio::process::Command;
 
 use super::support::{Folder, set_mode};
 
-/// Runs it where there are a toolchain and PostgreSQL, but no Node.js, and nothing to install it by.
+/// Runs it where there are a toolchain and PostgreSQL, but neither Node.js nor a browser, and nothing to install them by.
 async fn setup(arguments: &[&str]) -> (Option<i32>, String) {
     let folder = Folder::new();
     for (name, says) in [
@@ -30,9 +30,11 @@ async fn setup(arguments: &[&str]) -> (Option<i32>, String) {
 }
 
 #[tokio::test]
-async fn node_is_wanted_for_the_tests_alone() {
+async fn node_and_a_browser_are_wanted_for_the_tests_alone() {
     assert_eq!(setup(&[]).await, (Some(0), String::new()));
+    // The server runs without its pages.
+    assert_eq!(setup(&["pages"]).await, (Some(0), String::new()));
     let (code, said) = setup(&["test"]).await;
     assert_eq!(code, Some(1));
-    assert!(said.contains("missing: nodejs npm;"), "{said}");
+    assert!(said.contains("missing: nodejs npm chromium fonts-dejavu-core;"), "{said}");
 }
