@@ -59,8 +59,3 @@ async fn dashboard_task() {
 async fn dashboard_views() {
     run("views.mjs").await;
 }
-
-#[tokio::test]
-async fn samples_of_the_documentation() {
-    run("frontends.mjs").await;
-}

@@ -38,6 +38,8 @@ async function survives({ path, options, env, pasted, worker }) {
   await until(async () => JSON.stringify(await shown(page)) !== JSON.stringify(before), "a live change");
   await first.end("SIGKILL");
   await page.getByText("Disconnected").waitFor();
+  await page.visit.picture("disconnected");
+  await page.visit.assertAccessible();
   const missed = JSON.stringify(await kept(writer, options));
   await until(async () => JSON.stringify(await kept(writer, options)) !== missed, "changes that nobody can have told");
   await Server.start(first.port, env);

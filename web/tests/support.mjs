@@ -31,10 +31,10 @@ let browser;
 /** Runs a test with its own servers, and ends them and the browser after it, however it ended. */
 export const whole = (run) => async () => {
   try {
-    browser = await openBrowser();
     await run();
   } finally {
     await browser?.close();
+    browser = undefined;
     await endServers();
   }
 };
@@ -45,6 +45,7 @@ export async function open(
   path = "/",
   { scheme = "light", width = 1280, height = 900, expected = [], ...rest } = {},
 ) {
+  browser ??= await openBrowser();
   const viewport = { width, height };
   const visit = await Visit.open(browser, server, path, {
     colorScheme: scheme,

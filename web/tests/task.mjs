@@ -85,6 +85,11 @@ test(
     await page.getByRole("heading", { name: "Sign in" }).waitFor();
     await signIn(page, "not a token");
     await page.getByRole("alert").waitFor();
+    await page.visit.picture("sign-in");
+    for (const colorScheme of ["light", "dark"]) {
+      await page.emulateMedia({ colorScheme });
+      await page.visit.assertAccessible();
+    }
     await signIn(page, `Bearer ${token("sue", "5s", { ...SECRET, TASKWIRE_JWT_LEEWAY: "0s" })}`);
     await page.getByRole("link", { name: "mine" }).waitFor();
     assert.equal(await page.getByRole("link", { name: "his" }).count(), 0);

@@ -10,9 +10,9 @@ const SAVE_MANY = "mutation($input: SaveTaskHistoryBatchInput!) { saveTaskHistor
 const STATUSES = ["PENDING", "RUNNING", "COMPLETED", "FAILED", "TIMED_OUT", "RUNNING"];
 
 /** 200 tasks of all six statuses; the last of them has a result, was cancelled, told, answered, and reported late. */
-async function fill(server) {
+async function fill(server, userId) {
   const records = Array.from({ length: 200 }, (_, number) => ({
-    userId: "vera",
+    userId,
     taskId: `view-${number}`,
     step: 1,
     stepResult: {
@@ -23,21 +23,26 @@ async function fill(server) {
       result: { rows: 3 },
       ...(number % 6 === 3 && { errorCode: "BAD_ROW", errorMessage: "row 7 has no address" }),
     },
-    task: { name: `View ${number % 4}`, tags: ["views", `tag-${number % 3}`], totalSteps: 3 },
+    task: {
+      name: `View ${number % 4}`,
+      tags: ["views", `tag-${number % 3}`],
+      totalSteps: STATUSES[number % STATUSES.length] === "COMPLETED" ? 1 : 3,
+    },
   }));
   await server.ask(SAVE_MANY, { input: { records } });
-  await cancel(server, "view-5", "nobody answers yet");
-  await cancel(server, "view-199", "the wrong file");
+  await cancel(server, userId, "view-5", "nobody answers yet");
+  await cancel(server, userId, "view-199", "the wrong file");
   const late = { stepName: "Write", status: "RUNNING", result: { list: [1, { two: "3" }] } };
-  assert.ok((await save(server, { userId: "vera", taskId: "view-199", step: 2, stepResult: late })).cancellationRequested);
+  assert.ok((await save(server, { userId, taskId: "view-199", step: 2, stepResult: late })).cancellationRequested);
   await server.ask(
-    'mutation { acknowledgeCancellation(input: { userId: "vera", taskId: "view-199", outcome: STOPPED }) { outcome } }',
+    'mutation($userId: ID) { acknowledgeCancellation(input: { userId: $userId, taskId: "view-199", outcome: STOPPED }) { outcome } }',
+    { userId },
   );
 }
 
-const cancel = (server, taskId, reason) =>
+const cancel = (server, userId, taskId, reason) =>
   server.ask("mutation($input: CancelTaskInput!) { cancelTask(input: $input) { outcome } }", {
-    input: { userId: "vera", taskId, reason },
+    input: { userId, taskId, reason },
   });
 
 for (const scheme of ["light", "dark"]) {
@@ -45,12 +50,13 @@ for (const scheme of ["light", "dark"]) {
     `every view is accessible, ${scheme}`,
     whole(async () => {
       const server = await Server.start();
-      await fill(server);
+      const user = `vera-${scheme}`;
+      await fill(server, user);
       const looked = async (page, name) => {
         await page.visit.picture(`${name}-${scheme}`);
         await page.visit.assertAccessible();
       };
-      const list = await open(server, "/?user=vera", { scheme });
+      const list = await open(server, `/?user=${user}`, { scheme });
       await live(list);
       await list.getByText("200 tasks").waitFor();
       await looked(list, "list");
@@ -59,14 +65,14 @@ for (const scheme of ["light", "dark"]) {
       await looked(list, "bulk-cancel");
       list.quiet();
 
-      const task = await open(server, "/tasks/vera/view-199", { scheme });
+      const task = await open(server, `/tasks/${user}/view-199`, { scheme });
       await task.locator(".entry-late").first().waitFor();
       await task.getByText("The worker has stopped").waitFor();
       await task.getByRole("button", { name: "Show the result" }).last().click();
       await looked(task, "task");
       task.quiet();
 
-      const running = await open(server, "/tasks/vera/view-1", { scheme });
+      const running = await open(server, `/tasks/${user}/view-1`, { scheme });
       await running.getByRole("button", { name: "Cancel …" }).click();
       await running.getByRole("heading", { name: "Cancel this task" }).waitFor();
       await looked(running, "cancel");
@@ -79,14 +85,17 @@ for (const scheme of ["light", "dark"]) {
       await looked(overview, "overview");
       overview.quiet();
 
-      const phone = await open(server, "/?user=vera", { scheme, width: 390, height: 800 });
+      const phone = await open(server, `/?user=${user}`, { scheme, width: 390, height: 800 });
       await live(phone);
       await phone.locator(".table-body .row").first().waitFor();
       await looked(phone, "phone");
-      assert.ok(await phone.evaluate(() => document.documentElement.scrollWidth <= innerWidth), "it is too wide for a phone");
+      assert.ok(
+        await phone.evaluate(() => document.documentElement.scrollWidth <= innerWidth),
+        "it is too wide for a phone",
+      );
       phone.quiet();
 
-      const nowhere = await open(server, "/?user=vera&id=nothing", { scheme });
+      const nowhere = await open(server, `/?user=${user}&id=nothing`, { scheme });
       await nowhere.getByText("No task is in this filter").waitFor();
       await looked(nowhere, "empty");
       nowhere.quiet();
@@ -103,7 +112,9 @@ test(
     const painted = () => page.evaluate(() => performance.getEntriesByName("first-contentful-paint")[0]?.startTime);
     await until(async () => (await painted()) !== undefined, "the first paint");
     assert.ok((await painted()) < 1000, `first paint after ${await painted()} ms`);
-    const loaded = await page.evaluate(() => performance.getEntriesByType("resource").map(({ name }) => new URL(name).pathname));
+    const loaded = await page.evaluate(() =>
+      performance.getEntriesByType("resource").map(({ name }) => new URL(name).pathname),
+    );
     const assets = new URL("../dist/assets/", import.meta.url);
     const names = readdirSync(assets).filter((name) => loaded.includes(`/assets/${name}`));
     const bytes = names.reduce((sum, name) => sum + gzipSync(readFileSync(new URL(name, assets))).length, 0);
@@ -133,7 +144,9 @@ test(
     await page.evaluate(() => {
       const seen = { frames: [], tasks: [], nodes: 0 };
       globalThis.seen = seen;
-      new PerformanceObserver((list) => seen.tasks.push(...list.getEntries().map(({ duration }) => duration))).observe({ type: "longtask" });
+      new PerformanceObserver((list) => seen.tasks.push(...list.getEntries().map(({ duration }) => duration))).observe({
+        type: "longtask",
+      });
       let last = performance.now();
       const frame = (now) => {
         seen.frames.push(now - last);

@@ -22,6 +22,7 @@ export function ListPage() {
   const userId = isOfEveryone ? null : filter.userId || (viewer.userId ?? null);
   const { list, view, state, problem, readMore, retry } = useTaskList(userId, input);
   const [isCancelling, setCancelling] = useState(false);
+  const isFiltered = !isEmpty(filter) || filter.userId !== "";
 
   return (
     <main className="list-page">
@@ -50,12 +51,12 @@ export function ListPage() {
         </p>
       )}
       {view.isRead && view.rows.length === 0 && !view.hasMore ? (
-        <Empty isFiltered={!isEmpty(filter) || filter.userId !== ""} />
+        <Empty isFiltered={isFiltered} />
       ) : (
         <TaskTable list={list} view={view} showsUser={isOfEveryone} readMore={readMore} />
       )}
       {isCancelling && (
-        <BulkCancel filter={input} userId={userId} isFiltered={!isEmpty(filter)} onClose={() => setCancelling(false)} />
+        <BulkCancel filter={input} userId={userId} isFiltered={isFiltered} onClose={() => setCancelling(false)} />
       )}
     </main>
   );
