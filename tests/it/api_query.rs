@@ -259,7 +259,7 @@ async fn introspection_answers_what_tools_ask() {
     let uuid = types.iter().find(|ty| ty["name"] == "UUID").unwrap();
     assert_eq!(uuid["specifiedByURL"], "https://datatracker.ietf.org/doc/html/rfc9562");
     let node = types.iter().find(|ty| ty["name"] == "Node").unwrap();
-    assert_eq!(node["possibleTypes"].as_array().unwrap().len(), 3);
+    assert_eq!(node["possibleTypes"].as_array().unwrap().len(), 4);
 }
 
 #[tokio::test]
