@@ -126,7 +126,8 @@ async fn lanes_that_are_closed_while_they_write_end_in_any_order() {
     for step in 0..10 {
         let lanes = Lanes::start(store_of(&database), LaneSettings::default(), Telemetry::new());
         psql.execute("BEGIN; LOCK TABLE task_record IN EXCLUSIVE MODE").await.unwrap();
-        let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'relation'";
+        let waiting =
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'relation'";
         let mut saves = Vec::new();
         for user in ["ann", "bob"] {
             let save = {

@@ -20,7 +20,6 @@ mod api_users;
 mod append;
 mod audits;
 mod auth;
-mod browser;
 mod cancel_many;
 mod cancel_rules;
 mod clients;

@@ -153,6 +153,18 @@ test("where people sign in, a pasted token goes along, on the socket too", async
   await graphiql.run();
   await graphiql.answers("UNAUTHENTICATED");
   visit.expect(/status of 401/);
+
+  // Who comes back finds the tabs as they were, and is still signed in.
+  await visit.page.reload();
+  await graphiql.tab("RecentTasks");
+  await graphiql.run();
+  await graphiql.answers('"task"');
+  await graphiql.tab("WatchTask");
+  await graphiql.run();
+  await graphiql.answers('"Tried in GraphiQL"');
+  await visit.page.getByRole("button", { name: "Sign out" }).click();
+  await visit.page.getByText("wants to know who asks").waitFor();
+  visit.expect(/status of 401/);
   visit.assertClean();
   await visit.close();
   await server.end("SIGTERM");

@@ -18,12 +18,6 @@ pub(crate) async fn clients() -> &'static Path {
     READY.get_or_init(|| prepare("tests/clients")).await
 }
 
-/// `web/`, with its packages likewise.
-pub(crate) async fn web() -> &'static Path {
-    static READY: OnceCell<PathBuf> = OnceCell::const_new();
-    READY.get_or_init(|| prepare("web")).await
-}
-
 /// Ends a script and everything that it started.
 struct Group(u32);
 
@@ -72,7 +66,7 @@ pub(crate) async fn script(name: &str) -> Command {
     command
 }
 
-async fn prepare(folder: &str) -> PathBuf {
+pub(crate) async fn prepare(folder: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let changed = |name: &str| folder.join(name).metadata().and_then(|file| file.modified()).ok();
     // npm writes this one last.

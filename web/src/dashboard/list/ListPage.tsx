@@ -25,7 +25,7 @@ export function ListPage() {
   const isFiltered = !isEmpty(filter) || filter.userId !== "";
 
   return (
-    <main className="list-page">
+    <main tabIndex={-1} className="list-page">
       <h1 className="sr-only">Tasks</h1>
       <FilterBar filter={filter} onChange={(next) => go(write(next), "replace")} />
       <div className="toolbar">

@@ -12,7 +12,7 @@ export function OverviewPage() {
   const [window, setWindow] = useState<Window>(WINDOWS[1]);
   const userId = viewer.role === "USER" ? (viewer.userId ?? null) : null;
   return (
-    <main className="overview-page">
+    <main tabIndex={-1} className="overview-page">
       <div className="overview-head">
         <h1>Overview</h1>
         <span className="spacer" />

@@ -22,7 +22,7 @@ export function TaskPage({ userId, taskId }: { userId: string; taskId: string })
   const { task, steps, state, problem } = used;
   const [isCancelling, setCancelling] = useState(false);
   return (
-    <main className="task-page">
+    <main tabIndex={-1} className="task-page">
       <nav aria-label="Path" className="path">
         <Link href="/">Tasks</Link>
       </nav>

@@ -1,8 +1,14 @@
 //! The pages in a real browser, Debian's Chromium, against the real program: `web/tests/`. Each script gets a database of its
-//! own. They go one after another: a browser takes as much of the machine as all other tests together.
+//! own. A program of its own and one script after another: how smoothly a page scrolls is measured, too, and a browser takes
+//! as much of the machine as all other tests together.
 //!
 //! To add one: a script beside the others in `web/tests/`, and its line here. `TASKWIRE_SCREENSHOTS` names a folder that is
 //! filled with pictures of what the pages looked like.
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "that is how a test fails")]
+
+#[expect(dead_code, unused_imports, reason = "most of it is for the tests of tests/it")]
+#[path = "../it/support/mod.rs"]
+mod support;
 
 use std::path::Path;
 use std::time::Duration;
@@ -10,7 +16,7 @@ use std::time::Duration;
 use taskwire::http::has_pages;
 use tokio::sync::Mutex;
 
-use super::support::{Folder, left_out, node};
+use support::{Folder, left_out, node};
 
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 
@@ -32,7 +38,8 @@ async fn run(script: &str) {
         .chain([("HOME".to_owned(), home.path().display().to_string())])
         .collect();
     let variables: Vec<(&str, &str)> = variables.iter().map(|(name, value)| (&**name, &**value)).collect();
-    node::run_tests(node::web().await, &format!("tests/{script}"), Duration::from_mins(2), &variables).await;
+    let web = node::prepare("web").await;
+    node::run_tests(&web, &format!("tests/{script}"), Duration::from_mins(2), &variables).await;
 }
 
 fn is_there(program: &str) -> bool {
