@@ -93,6 +93,13 @@ async fn a_window_holds_its_beginning_and_not_its_end() {
     assert_eq!(told["series"], json!([point("01T02:00:00", [1, 0, 0, 0]), point("01T02:01:00", [0, 0, 1, 0])]));
     // The cancelled one has never started.
     assert_eq!(told["durationSeconds"], json!({ "p50": 5.0, "p90": 5.0, "p99": 5.0, "max": 5.0 }));
+    // Within a bucket too, and for durations as for counts.
+    for (until, completed, longest) in [("12.5", 0, Value::Null), ("12.500001", 1, json!(2.5))] {
+        let beginning = json!({ "since": "2026-03-01T00:00:00Z", "until": format!("2026-03-01T00:00:{until}Z") });
+        let told = statistics(&server, beginning).await;
+        assert_eq!(told["series"], json!([point("01T00:00:00", [completed, 0, 0, 0])]), "{until}");
+        assert_eq!(told["durationSeconds"]["max"], longest, "{until}");
+    }
     let none = json!({ "since": "2026-03-01T01:00:00Z", "until": "2026-03-01T01:59:59Z" });
     let told = statistics(&server, none).await;
     assert_eq!((&told["series"], &told["durationSeconds"]), (&json!([point("01T01:00:00", [0; 4])]), &Value::Null));
