@@ -65,7 +65,9 @@ export function ServerPanel() {
                 <th scope="col">Server</th>
                 <th scope="col">State</th>
                 <th scope="col">Version</th>
-                <th scope="col">Connections</th>
+                <th scope="col" className="number">
+                  Connections
+                </th>
                 <th scope="col">Started</th>
                 <th scope="col">Seen</th>
               </tr>
@@ -125,10 +127,18 @@ function SlowQueries() {
         <thead>
           <tr>
             <th scope="col">Query</th>
-            <th scope="col">Mean</th>
-            <th scope="col">Calls</th>
-            <th scope="col">Total</th>
-            <th scope="col">Rows</th>
+            <th scope="col" className="number">
+              Mean
+            </th>
+            <th scope="col" className="number">
+              Calls
+            </th>
+            <th scope="col" className="number">
+              Total
+            </th>
+            <th scope="col" className="number">
+              Rows
+            </th>
           </tr>
         </thead>
         <tbody>

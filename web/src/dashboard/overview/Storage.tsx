@@ -1,7 +1,7 @@
 // What is stored, in which partitions, how it grows, and what is removed when.
 
 import type { SystemQuery } from "../../gql/operations";
-import { bytes, count } from "../parts/format";
+import { bytes, count, counted } from "../parts/format";
 import { Time } from "../parts/Time";
 
 type System = NonNullable<SystemQuery["system"]>;
@@ -33,10 +33,12 @@ export function Storage({ storage, retention }: Pick<System, "storage" | "retent
           <div>
             <dt>Kept for</dt>
             <dd>
-              {retention.keepDays} days
-              <span className="hint">
-                next clean-up: <Time at={retention.nextRunAt} />
-              </span>
+              {retention.keepDays === 0 ? "ever" : counted(retention.keepDays, "day")}
+              {retention.nextRunAt && (
+                <span className="hint">
+                  next clean-up: <Time at={retention.nextRunAt} />
+                </span>
+              )}
             </dd>
           </div>
         )}
@@ -67,8 +69,12 @@ export function Storage({ storage, retention }: Pick<System, "storage" | "retent
                 <th scope="col">Partition</th>
                 <th scope="col">From</th>
                 <th scope="col">To</th>
-                <th scope="col">Size</th>
-                <th scope="col">Records, about</th>
+                <th scope="col" className="number">
+                  Size
+                </th>
+                <th scope="col" className="number">
+                  Records, about
+                </th>
               </tr>
             </thead>
             <tbody>

@@ -41,17 +41,19 @@ function StepEntry({ step, isOver }: { step: StepFragment; isOver: boolean }) {
               {", "}
             </>
           )}
-          {step.startedAt ? (
-            <>
-              ran <Elapsed from={step.startedAt} to={step.finishedAt} isOver={isOver} />
-            </>
-          ) : (
-            !step.finishedAt && (
-              <>
-                waits <Elapsed from={step.reportedAt} to={null} isOver={isOver} />
-              </>
-            )
-          )}
+          {step.startedAt
+            ? // How long it ran is not known where the task ended before it did.
+              (step.finishedAt || !isOver) && (
+                <>
+                  ran <Elapsed from={step.startedAt} to={step.finishedAt} isOver={isOver} />
+                </>
+              )
+            : !step.finishedAt &&
+              !isOver && (
+                <>
+                  waits <Elapsed from={step.reportedAt} to={null} isOver={isOver} />
+                </>
+              )}
         </span>
         <Time at={step.startedAt ?? step.reportedAt} />
       </div>
