@@ -1,7 +1,7 @@
 // What the dashboard's tests share: servers that are killed and replaced, visits (visit.mjs), the list as it is shown and as
 // it is in the database. The tests of one file share a database: each has its own users.
 //
-// To add a test: a `test(...)` in one of the .mjs files here; a new file needs its line in tests/it/browser.rs.
+// To add a test: a `test(...)` in one of the .mjs files here; a new file needs its line in tests/browser/main.rs.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
