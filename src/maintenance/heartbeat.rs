@@ -1,16 +1,20 @@
-//! The server's sign of life, by which the others know of it: every ten seconds, and taken back at the end.
+//! The server's sign of life, by which the others know of it: every ten seconds, at once where it does better or worse than
+//! before, and taken back at the end.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::store::{HealthState, Server, Store};
 
 /// Six of them within the minute after which a server counts as gone.
 const EVERY: Duration = Duration::from_secs(10);
+/// How often it looks whether that has changed.
+const LOOK: Duration = Duration::from_millis(500);
 /// What the good-bye may take.
-const GOOD_BYE: Duration = Duration::from_millis(200);
+const GOOD_BYE: Duration = Duration::from_secs(1);
 
 /// Who gives it, and what is told of it each time: how it does, and its open connections with live updates.
 #[derive(Clone)]
@@ -21,6 +25,16 @@ pub struct Heart {
     pub told: Arc<dyn Fn() -> (HealthState, i32) + Send + Sync>,
 }
 
+impl Heart {
+    /// Waits until the next one is due, after one that told this.
+    async fn next(&self, state: HealthState) {
+        let due = Instant::now() + EVERY;
+        while Instant::now() < due && (self.told)().0 == state {
+            sleep(LOOK).await;
+        }
+    }
+}
+
 pub(super) async fn run(store: Store, heart: Heart, token: CancellationToken) {
     loop {
         let (state, connections) = (heart.told)();
@@ -29,7 +43,7 @@ pub(super) async fn run(store: Store, heart: Heart, token: CancellationToken) {
             Some(Ok(())) | None => {}
             Some(Err(error)) => tracing::debug!(%error, "no sign of life; the next one comes soon"),
         }
-        if token.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_none() {
+        if token.run_until_cancelled(heart.next(state)).await.is_none() {
             break;
         }
     }

@@ -1,5 +1,7 @@
 //! `system`: what an operator is told of the server and its database.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 use sqlx::Executor as _;
 use taskwire::app::App;
@@ -38,7 +40,7 @@ async fn a_server_tells_of_itself() {
     let well = ["state", "database", "feed", "detail"].map(|name| &health[name]);
     assert_eq!(well, [&json!("HEALTHY"), &json!("HEALTHY"), &json!("HEALTHY"), &Value::Null]);
     let round_trip = health["roundTripMs"].as_f64().unwrap();
-    assert!(round_trip > 0.0 && round_trip < 500.0, "{round_trip}");
+    assert!(round_trip > 0.0 && round_trip < 10_000.0, "{round_trip}");
     let pool = &told["connectionPool"];
     let whole = |name: &str| pool[name].as_i64().unwrap();
     assert_eq!([whole("minSize"), whole("maxSize"), whole("waiting")], [1, 8, 0]);
@@ -104,6 +106,9 @@ async fn the_servers_over_a_database_know_of_each_other() {
         assert_eq!(first[name], mine[name]);
     }
     assert_eq!(first["connections"], 0);
+    let begun = Instant::now();
+    eventually("it does well", async || (servers().await.first()?["state"] == "HEALTHY").then_some(())).await;
+    assert!(begun.elapsed() < Duration::from_secs(6), "only with the next sign of life: {:?}", begun.elapsed());
     let config = Config {
         database: DatabaseConfig {
             url: DatabaseSource::Url { url: server.database.url.clone(), setting: "the test".into() },
@@ -125,7 +130,7 @@ async fn the_servers_over_a_database_know_of_each_other() {
     // One that was killed is told of for a minute.
     let mut session = server.database.session().await;
     let of_old =
-        "INSERT INTO server_heartbeat VALUES ('killed', '0.1.0', now(), now() - interval '59 seconds', 'degraded', 7),
+        "INSERT INTO server_heartbeat VALUES ('killed', '0.1.0', now(), now() - interval '50 seconds', 'degraded', 7),
         ('forgotten', '0.1.0', now(), now() - interval '61 seconds', 'healthy', 7)";
     session.execute(of_old).await.unwrap();
     let told = servers().await;

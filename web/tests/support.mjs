@@ -122,7 +122,7 @@ export const shown = (page) =>
 /** Waits until the page shows exactly what the database has. */
 export async function showsAll(page, server, options) {
   let [have, want] = [[], []];
-  const end = Date.now() + 15_000;
+  const end = Date.now() + 30_000;
   do {
     const announced = page.locator(".new-tasks button");
     if (await announced.count()) await announced.click({ timeout: 1000 }).catch(() => {});

@@ -12,7 +12,7 @@ import { chromium } from "playwright-core";
 const NAMES = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
 const AXE = new URL("../node_modules/axe-core/axe.min.js", import.meta.url);
 /** What a page may take to show what it should. */
-const PATIENCE = 15_000;
+const PATIENCE = 30_000;
 
 /** A browser, and no page. `TASKWIRE_BROWSER` names another one than Chromium of the PATH. */
 export async function openBrowser() {
