@@ -9,6 +9,7 @@ use tokio::time::timeout;
 use super::api_server::{ApiServer, SAVE, report};
 use super::shared_events::{EVENTS, save, subscribed};
 use super::socket_client::{Client, TRANSPORT};
+use super::support::eventually;
 
 const CHANGES: &str = "subscription($after: FeedCursor) { \
     taskChanged(userId: \"u\", after: $after) { feedCursor task { position message result } } }";
@@ -109,9 +110,11 @@ async fn a_nested_read_that_takes_too_long_is_told_and_no_subscriber_waits_for_e
     let waiting = async |look: &mut PgConnection, many: i64| {
         let sql =
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
-        while sqlx::query_scalar::<_, i64>(sql).fetch_one(&mut *look).await.unwrap() < many {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        eventually("so many wait for a lock", async || {
+            let waiting: i64 = sqlx::query_scalar(sql).fetch_one(&mut *look).await.unwrap();
+            (waiting >= many).then_some(())
+        })
+        .await;
     };
     let holds = async {
         waiting(&mut look, 1).await;

@@ -3,7 +3,7 @@
 import { ApolloClient, ApolloLink, HttpLink, InMemoryCache, gql } from '@apollo/client';
 import { GraphQLWsLink } from '@apollo/client/link/subscriptions';
 import { createClient } from 'graphql-ws';
-import { follow, newer } from '../../../web/src/resume/resume.ts';
+import { follow, inMemory } from '../../../web/src/resume/resume.ts';
 
 const ROW = gql`
   fragment Row on Task { id taskId userId status step position }
@@ -42,18 +42,18 @@ export function connect(http, ws) {
   return { client, close: () => socket.dispose() };
 }
 
-/** Keeps a user's list of tasks true in the cache, or everybody's; components read it by `useQuery(PAGE, { fetchPolicy: 'cache-only' })`. */
+/**
+ * Keeps a user's list of tasks true in the cache, or everybody's. Components read it by
+ * `useQuery(PAGE, { variables: { userId }, fetchPolicy: 'cache-only' })`; a mutation's task goes to `keep`.
+ */
 export function liveTasks(client, userId) {
   const variables = { userId };
-  const tasks = new Map();
-  let feedCursor = null;
-  const keep = (task) => tasks.set(task.id, newer(tasks.get(task.id) ?? task, task));
-  const show = () => {
-    const nodes = [...tasks.values()];
-    const page = { __typename: 'TaskConnection', nodes, feedCursor };
+  const list = inMemory(({ tasks, feedCursor }) => {
+    const page = { __typename: 'TaskConnection', nodes: tasks, feedCursor };
     client.cache.writeQuery({ query: PAGE, variables, data: { tasks: page } });
-  };
-  return follow({
+  });
+  const following = follow({
+    ...list,
     spansUsers: userId === undefined,
     readPage: async () => {
       const { data } = await client.query({ query: PAGE, variables });
@@ -68,23 +68,11 @@ export function liveTasks(client, userId) {
       });
       return () => subscription.unsubscribe();
     },
-    onPage: (page) => {
-      const before = new Map(tasks);
-      tasks.clear();
-      page.tasks.forEach(keep);
-      feedCursor = page.feedCursor;
-      show();
-      return page.tasks.filter((task) => before.get(task.id)?.position !== task.position).length;
-    },
-    onChange: (task, matches) => {
-      if (matches) keep(task);
-      else tasks.delete(task.id);
-      show();
-    },
     onState: () => {},
     isFinal: (reason) => codes(reason).includes('UNAUTHENTICATED'),
     isExpired: (reason) => codes(reason).includes('CURSOR_EXPIRED'),
   });
+  return { ...following, keep: list.keep };
 }
 
 const codes = (reason) => (reason?.errors ?? []).map((error) => error.extensions?.code);

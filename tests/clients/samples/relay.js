@@ -1,8 +1,8 @@
-// Relay. What is shown is in its store, where every component finds it; a state of a task gets there by `show` alone, which
-// is told the newer of two. (`fetchQuery` and `requestSubscription` would write whatever comes last.)
+// Relay. What is shown is in its store, where every component finds it; a state of a task gets there by `inMemory` alone,
+// which shows the newer of two. (`fetchQuery` and `requestSubscription` would write whatever comes last.)
 import { Environment, Network, RecordSource, Store, createOperationDescriptor, graphql } from 'relay-runtime';
 import { createClient } from 'graphql-ws';
-import { follow, newer } from '../../../web/src/resume/resume.ts';
+import { follow, inMemory } from '../../../web/src/resume/resume.ts';
 
 export const PAGE = graphql`
   query relayPageQuery($userId: ID) {
@@ -35,17 +35,20 @@ export function connect(http, ws) {
   return { environment, ask, socket, close: () => socket.dispose() };
 }
 
-/** Keeps a user's list of tasks true in the store, or everybody's; components read it by `useLazyLoadQuery(PAGE, …, { fetchPolicy: 'store-only' })`. */
+/**
+ * Keeps a user's list of tasks true in the store, or everybody's. Components read it by
+ * `useLazyLoadQuery(PAGE, { userId }, { fetchPolicy: 'store-only' })`; a mutation's task goes to `keep`.
+ */
 export function liveTasks({ environment, ask, socket }, userId) {
   const variables = { userId };
   const page = createOperationDescriptor(PAGE, variables);
   // As long as the list is shown: else the store may let go of it.
   const retained = environment.retain(page);
-  const tasks = new Map();
-  let feedCursor = null;
-  const keep = (task) => tasks.set(task.id, newer(tasks.get(task.id) ?? task, task));
-  const show = () => environment.commitPayload(page, { tasks: { nodes: [...tasks.values()], feedCursor } });
+  const list = inMemory(({ tasks, feedCursor }) => {
+    environment.commitPayload(page, { tasks: { nodes: tasks, feedCursor } });
+  });
   const following = follow({
+    ...list,
     spansUsers: userId === undefined,
     readPage: async () => {
       const { data, errors } = await ask(PAGE.params, variables);
@@ -57,19 +60,6 @@ export function liveTasks({ environment, ask, socket }, userId) {
         { query: CHANGES.params.text, variables: { ...variables, after } },
         { ...sink, next: ({ data, errors }) => (errors ? sink.error(errors) : sink.next(data.taskChanged)) },
       ),
-    onPage: (read) => {
-      const before = new Map(tasks);
-      tasks.clear();
-      read.tasks.forEach(keep);
-      feedCursor = read.feedCursor;
-      show();
-      return read.tasks.filter((task) => before.get(task.id)?.position !== task.position).length;
-    },
-    onChange: (task, matches) => {
-      if (matches) keep(task);
-      else tasks.delete(task.id);
-      show();
-    },
     onState: () => {},
     isFinal: (reason) => codes(reason).includes('UNAUTHENTICATED'),
     isExpired: (reason) => codes(reason).includes('CURSOR_EXPIRED'),
@@ -78,7 +68,7 @@ export function liveTasks({ environment, ask, socket }, userId) {
     following.stop();
     retained.dispose();
   };
-  return { ...following, stop };
+  return { ...following, keep: list.keep, stop };
 }
 
 const codes = (reason) => (Array.isArray(reason) ? reason : []).map((error) => error.extensions?.code);

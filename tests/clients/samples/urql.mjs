@@ -2,7 +2,7 @@
 import { Client, fetchExchange, gql, subscriptionExchange } from '@urql/core';
 import { createClient } from 'graphql-ws';
 import { pipe, subscribe } from 'wonka';
-import { follow, newer } from '../../../web/src/resume/resume.ts';
+import { follow, inMemory } from '../../../web/src/resume/resume.ts';
 
 const ROW = gql`
   fragment Row on Task { id taskId userId status step position }
@@ -33,9 +33,9 @@ export function connect(http, ws) {
 
 /** Keeps a user's list of tasks true, or everybody's, and shows it whenever it has changed. */
 export function liveTasks(client, userId, show) {
-  const tasks = new Map();
-  const keep = (task) => tasks.set(task.id, newer(tasks.get(task.id) ?? task, task));
-  return follow({
+  const list = inMemory(({ tasks }) => show(tasks));
+  const following = follow({
+    ...list,
     spansUsers: userId === undefined,
     readPage: async () => {
       const { data, error } = await client.query(PAGE, { userId }, { requestPolicy: 'network-only' }).toPromise();
@@ -54,22 +54,11 @@ export function liveTasks(client, userId, show) {
       );
       return () => subscription.unsubscribe();
     },
-    onPage: (page) => {
-      const before = new Map(tasks);
-      tasks.clear();
-      page.tasks.forEach(keep);
-      show([...tasks.values()]);
-      return page.tasks.filter((task) => before.get(task.id)?.position !== task.position).length;
-    },
-    onChange: (task, matches) => {
-      if (matches) keep(task);
-      else tasks.delete(task.id);
-      show([...tasks.values()]);
-    },
     onState: () => {},
     isFinal: (reason) => codes(reason).includes('UNAUTHENTICATED'),
     isExpired: (reason) => codes(reason).includes('CURSOR_EXPIRED'),
   });
+  return { ...following, keep: list.keep };
 }
 
 const codes = (reason) => (reason?.graphQLErrors ?? []).map((error) => error.extensions?.code);

@@ -78,6 +78,37 @@ export interface Following {
 /** Of two states of one task, the newer. */
 export const newer = <T extends Versioned>(one: T, other: T): T => (other.position > one.position ? other : one);
 
+/**
+ * A whole list in memory, by id: `onPage` and `onChange` for `follow`, where a page is all that is shown. `show` is called with
+ * what is to be shown whenever that has changed; `keep` takes what came by another way, as a mutation's task.
+ */
+export function inMemory<T extends Versioned>(show: (page: TaskPage<T>) => void) {
+  const tasks = new Map<string, T>();
+  let feedCursor: string | null = null;
+  const put = (task: T) => tasks.set(task.id, newer(tasks.get(task.id) ?? task, task));
+  const tell = () => show({ tasks: [...tasks.values()], feedCursor });
+  const keep = (task: T) => {
+    put(task);
+    tell();
+  };
+  return {
+    keep,
+    onPage(page: TaskPage<T>): number {
+      const before = new Map(tasks);
+      tasks.clear();
+      page.tasks.forEach(put);
+      feedCursor = page.feedCursor;
+      tell();
+      return page.tasks.filter((task) => before.get(task.id)?.position !== task.position).length;
+    },
+    onChange(task: T, matches: boolean): void {
+      if (matches) return keep(task);
+      tasks.delete(task.id);
+      tell();
+    },
+  };
+}
+
 const FIRST_WAIT_MS = 250;
 const LONGEST_WAIT_MS = 10_000;
 

@@ -5,11 +5,12 @@ import { type FormEvent, useEffect, useState } from "react";
 import { CancelTasksDocument, type CancelTasksMutation, type TaskFilter } from "../../gql/operations";
 import { count, counted } from "../parts/format";
 import { Dialog } from "../parts/Dialog";
+import { Problem } from "../parts/Problem";
+import { Reason } from "../parts/Reason";
 import { failure } from "../session/failure";
 import { useSession } from "../session/Session";
 
 const AT_A_TIME = 10_000;
-const REASON_CHARACTERS = 1_000;
 
 interface Props {
   userId: string | null;
@@ -77,11 +78,7 @@ export function BulkCancel({ userId, filter, isFiltered, onClose }: Props) {
   return (
     <Dialog title="Cancel tasks" onClose={onClose}>
       <form onSubmit={submit}>
-        {problem && (
-          <p className="problem" role="alert">
-            {problem}
-          </p>
-        )}
+        <Problem text={problem} />
         <div role="status">
           {stage === "counting" && !problem && <p>Counting …</p>}
           {stage === "asking" && many && (
@@ -98,10 +95,7 @@ export function BulkCancel({ userId, filter, isFiltered, onClose }: Props) {
           )}
         </div>
         {stage === "asking" && matched && matched.value > 0 && (
-          <label className="block">
-            Reason, for the workers and the history
-            <input value={reason} maxLength={REASON_CHARACTERS} onChange={(event) => setReason(event.target.value)} />
-          </label>
+          <Reason label="Reason, for the workers and the history" value={reason} onChange={setReason} />
         )}
         <div className="actions">
           <button type="button" className="quiet" onClick={onClose}>

@@ -4,6 +4,7 @@ import { useMemo, useState } from "react";
 import { LiveBanner } from "../parts/LiveBanner";
 import { Notice } from "../parts/Notice";
 import { counted } from "../parts/format";
+import { Problem } from "../parts/Problem";
 import { go, useAddress } from "../router";
 import { seesEveryone, useSession } from "../session/Session";
 import { BulkCancel } from "./BulkCancel";
@@ -45,11 +46,7 @@ export function ListPage() {
         </button>
       </div>
       <LiveBanner state={state} onRetry={retry} />
-      {problem && (
-        <p className="problem" role="alert">
-          {problem}
-        </p>
-      )}
+      <Problem text={problem} />
       {view.isRead && view.rows.length === 0 && !view.hasMore ? (
         <Empty isFiltered={isFiltered} />
       ) : (

@@ -9,6 +9,9 @@ type System = NonNullable<SystemQuery["system"]>;
 const day = (at: string) =>
   new Date(at).toLocaleDateString(undefined, { month: "short", day: "numeric", timeZone: "UTC" });
 
+/** One end of a partition. The first and the last are open: the server tells the ends of the calendar for that. */
+const bound = (at: string) => (/^(0001|9999)-/.test(at) ? "open" : day(at));
+
 export function Storage({ storage, retention }: Pick<System, "storage" | "retention">) {
   if (!storage) return null;
   const most = Math.max(1, ...storage.recordsPerDay.map(({ records }) => records));
@@ -81,8 +84,8 @@ export function Storage({ storage, retention }: Pick<System, "storage" | "retent
               {storage.partitions.map((partition) => (
                 <tr key={partition.name}>
                   <th scope="row">{partition.name}</th>
-                  <td>{day(partition.start)}</td>
-                  <td>{day(partition.end)}</td>
+                  <td>{bound(partition.start)}</td>
+                  <td>{bound(partition.end)}</td>
                   <td className="number">{bytes(partition.bytes)}</td>
                   <td className="number">{count(partition.estimatedRecords)}</td>
                 </tr>

@@ -2,6 +2,7 @@
 
 import { type FormEvent, useState } from "react";
 import { cleaned } from "./token";
+import { Problem } from "../parts/Problem";
 
 interface Props {
   /** Why the last token was not taken, or what ended the session. */
@@ -20,11 +21,7 @@ export function SignIn({ why, onToken }: Props) {
     <main className="alone">
       <form className="card sign-in" onSubmit={submit}>
         <h1>Sign in</h1>
-        {why && (
-          <p className="problem" role="alert">
-            {why}
-          </p>
-        )}
+        <Problem text={why} />
         <label htmlFor="token">Token</label>
         <textarea
           id="token"

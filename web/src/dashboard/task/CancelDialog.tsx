@@ -3,10 +3,10 @@
 import { type FormEvent, useState } from "react";
 import { CancelTaskDocument, type TaskDetailsFragment } from "../../gql/operations";
 import { Dialog } from "../parts/Dialog";
+import { Problem } from "../parts/Problem";
+import { Reason } from "../parts/Reason";
 import { failure } from "../session/failure";
 import { useSession } from "../session/Session";
-
-const REASON_CHARACTERS = 1_000;
 
 const REFUSALS: Record<string, string> = {
   ALREADY_FINISHED: "It has finished already. It can be cancelled all the same: its status becomes Cancelled.",
@@ -48,25 +48,13 @@ export function CancelDialog({ task, onTask, onClose }: Props) {
   return (
     <Dialog title="Cancel this task" onClose={onClose}>
       <form onSubmit={submit}>
-        {problem && (
-          <p className="problem" role="alert">
-            {problem}
-          </p>
-        )}
+        <Problem text={problem} />
         <p role="status">
           {refusal
             ? REFUSALS[refusal]
             : "Its status becomes Cancelled at once. The worker hears of it with its next report."}
         </p>
-        <label className="block">
-          Reason, for the worker and the history
-          <input
-            value={reason}
-            maxLength={REASON_CHARACTERS}
-            autoFocus
-            onChange={(event) => setReason(event.target.value)}
-          />
-        </label>
+        <Reason label="Reason, for the worker and the history" value={reason} autoFocus onChange={setReason} />
         <div className="actions">
           <button type="button" className="quiet" onClick={onClose}>
             Leave it

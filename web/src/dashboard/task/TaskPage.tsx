@@ -5,6 +5,7 @@ import { CopyButton } from "../parts/CopyButton";
 import { Elapsed } from "../parts/Elapsed";
 import { LiveBanner } from "../parts/LiveBanner";
 import { Notice } from "../parts/Notice";
+import { Problem } from "../parts/Problem";
 import { Progress } from "../parts/Progress";
 import { Status } from "../parts/Status";
 import { Time } from "../parts/Time";
@@ -27,11 +28,7 @@ export function TaskPage({ userId, taskId }: { userId: string; taskId: string })
         <Link href="/">Tasks</Link>
       </nav>
       <LiveBanner state={state} onRetry={used.retry} />
-      {problem && (
-        <p className="problem" role="alert">
-          {problem}
-        </p>
-      )}
+      <Problem text={problem} />
       {!task && used.isRead && (
         <>
           <h1 className="sr-only">Task {taskId}</h1>

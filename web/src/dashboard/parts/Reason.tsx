@@ -1,0 +1,24 @@
+// Why something is cancelled: as many characters as the server takes.
+
+const CHARACTERS = 1_000;
+
+interface Props {
+  label: string;
+  value: string;
+  autoFocus?: boolean;
+  onChange(reason: string): void;
+}
+
+export function Reason({ label, value, autoFocus, onChange }: Props) {
+  return (
+    <label className="block">
+      {label}
+      <input
+        value={value}
+        maxLength={CHARACTERS}
+        autoFocus={autoFocus}
+        onChange={(event) => onChange(event.target.value)}
+      />
+    </label>
+  );
+}
