@@ -10,6 +10,8 @@ import { failure } from "./failure";
 
 const PATH = "/graphql";
 const KEEP_ALIVE_MS = 10_000;
+/** Within what time a socket must be ready, and a ping answered. */
+const ANSWER_MS = 5_000;
 /** How long the socket stays open without a subscription, so that going from page to page keeps it. */
 const LINGER_MS = 3_000;
 
@@ -34,12 +36,26 @@ export interface Connection {
 
 export function connect(token: string | null): Connection {
   const authorization: Record<string, string> = token === null ? {} : { Authorization: `Bearer ${token}` };
+  // A connection that is only half there, after sleep or behind a router that forgot it, tells nothing by itself.
+  let deadline: ReturnType<typeof setTimeout> | undefined;
+  const answered = () => clearTimeout(deadline);
+  const expectAnswer = () => {
+    answered();
+    deadline = setTimeout(() => socket.terminate(), ANSWER_MS);
+  };
   const socket = createClient({
     url: () => `${window.location.origin.replace("http", "ws")}${PATH}`,
     connectionParams: authorization,
     retryAttempts: 0,
     keepAlive: KEEP_ALIVE_MS,
     lazyCloseTimeout: LINGER_MS,
+    on: {
+      connecting: expectAnswer,
+      connected: answered,
+      ping: (isReceived) => isReceived || expectAnswer(),
+      pong: (isReceived) => isReceived && answered(),
+      closed: answered,
+    },
   });
   const client = new Client({
     url: PATH,
