@@ -62,9 +62,16 @@ async fn typescript(script: &str) {
     node::run_tests(node::clients().await, script, Duration::from_secs(90), &variables).await;
 }
 
+/// What pages and events come to in memory, for any front end.
 #[tokio::test]
-async fn what_pages_and_events_come_to() {
+async fn resume() {
     typescript("../../web/tests/units/resume.test.mjs").await;
+}
+
+/// And in the dashboard's list.
+#[tokio::test]
+async fn task_list() {
+    typescript("../../web/tests/units/taskList.test.mjs").await;
 }
 
 #[tokio::test]
