@@ -1,5 +1,5 @@
-// resume.ts by itself: what it makes of pages and events that come in any order. No server and no browser: the events are
-// handed to it as a stream would.
+// resume.ts by itself: what it makes of pages and events that come in any order. No server and no browser: the test hands
+// it the answers and the events.
 import assert from "node:assert/strict";
 import { setImmediate as turn } from "node:timers/promises";
 import { test } from "node:test";

@@ -16,8 +16,11 @@ const task = (second, position = 1) => ({
 });
 const tasks = (...seconds) => seconds.map((second) => task(second));
 
-/** A page that is full: it ends at its last task. `isAtLast` false: the server has looked at as much as it does, and ended. */
-const page = (rows, next = null, isAtLast = true) => ({ tasks: rows, end: { next, last: rows.at(-1) ?? null, isAtLast } });
+/** A full page: it ends at its last task. */
+const page = (rows, next = null, isAtLast = true) => {
+  return { tasks: rows, end: { next, last: rows.at(-1) ?? null, isAtLast } };
+};
+/** A page that the server has ended early, somewhere behind its last task. */
 const short = (rows, next) => page(rows, next, false);
 
 const listOf = (first, { isReading = false } = {}) => {
@@ -29,7 +32,8 @@ const listOf = (first, { isReading = false } = {}) => {
 async function seen(list) {
   await turn();
   const { rows, waiting, held, hasMore } = list.snapshot();
-  return { rows: rows.map(({ id, position }) => (position === 1 ? id : `${id} #${position}`)).join(" "), waiting, held, hasMore };
+  const texts = rows.map(({ id, position }) => (position === 1 ? id : `${id} #${position}`));
+  return { rows: texts.join(" "), waiting, held, hasMore };
 }
 
 /** A page that is answered by hand. */
