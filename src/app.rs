@@ -37,7 +37,7 @@ const FINISH: Duration = Duration::from_millis(5500);
 const SOCKETS: Duration = Duration::from_millis(2800);
 /// When they must be through.
 const SOCKETS_END: Duration = Duration::from_millis(6600);
-/// What the feed may take to end.
+/// What the feed and the duties may take to end.
 const GOOD_BYE: Duration = Duration::from_millis(400);
 /// What the pool may take to close.
 const CLOSE: Duration = Duration::from_millis(500);
@@ -233,7 +233,7 @@ impl App {
         }
         listening.abort();
         if timeout(GOOD_BYE, parts.end()).await.is_err() {
-            tracing::warn!("the feed did not end in time");
+            tracing::warn!("what runs by itself did not end in time");
         }
         let Some(cluster) = cluster else {
             if let Err(error) = database.close(CLOSE).await {

@@ -85,7 +85,7 @@ CREATE TABLE task_order (
     updated_at timestamptz NOT NULL,
     -- The transaction that wrote the last record: for who missed notifications.
     xid        xid8        NOT NULL,
-    -- The task's own, for statistics, which read this table alone.
+    -- The task's own, for statistics, which read this table alone unless they are of one name.
     started_at  timestamptz,
     finished_at timestamptz
 );

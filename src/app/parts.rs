@@ -73,8 +73,7 @@ impl Parts {
             max_batch_records,
             max_result_bytes,
         );
-        let service = Service::new(store, lanes.clone(), hub, config.task.settle)
-            .of_server(heart.server)
+        let service = Service::new(heart.server, store, lanes.clone(), hub, config.task.settle)
             .users_may_save(config.auth.users_may_save)
             .with_batch_bytes(config.write.queue_bytes)
             .with_limits(limits);

@@ -270,9 +270,12 @@ impl Hub {
         &self,
         read: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
-        let _counted = self.inner.store.calling();
-        let late = |_| Err(StoreError::Unavailable("no answer in time".to_owned()));
-        tokio::time::timeout(self.inner.settings.io_timeout, read).await.unwrap_or_else(late)
+        let calling = self.inner.store.calling();
+        let Ok(read) = tokio::time::timeout(self.inner.settings.io_timeout, read).await else {
+            return Err(StoreError::Unavailable("no answer in time".to_owned()));
+        };
+        calling.answered();
+        read
     }
 
     fn register(&self, user: &str) -> (Arc<str>, watch::Receiver<Standing>) {

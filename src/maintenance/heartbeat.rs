@@ -4,17 +4,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::store::{HealthState, Server, Store};
+use crate::store::{HealthState, SLOW_ANSWER, Server, Store};
 
 /// Six of them within the minute after which a server counts as gone.
 const EVERY: Duration = Duration::from_secs(10);
 /// How often it looks whether that has changed.
 const LOOK: Duration = Duration::from_millis(500);
-/// What the good-bye may take.
-const GOOD_BYE: Duration = Duration::from_secs(1);
+/// What the good-bye may take: less than `app` gives all that runs by itself.
+const GOOD_BYE: Duration = Duration::from_millis(300);
 
 /// Who gives it, and what is told of it each time: how it does, and its open connections with live updates.
 #[derive(Clone)]
@@ -36,18 +36,22 @@ impl Heart {
 }
 
 pub(super) async fn run(store: Store, heart: Heart, token: CancellationToken) {
+    // How the database did at the last one: that can only be told with the next.
+    let mut database = HealthState::Healthy;
     loop {
         let (state, connections) = (heart.told)();
-        let beat = store.beat(&heart.server, state, connections);
+        let begun = Instant::now();
+        let beat = store.beat(&heart.server, state.max(database), connections);
         match token.run_until_cancelled(beat).await {
             Some(Ok(())) | None => {}
             Some(Err(error)) => tracing::debug!(%error, "no sign of life; the next one comes soon"),
         }
+        database = if begun.elapsed() < SLOW_ANSWER { HealthState::Healthy } else { HealthState::Degraded };
         if token.run_until_cancelled(heart.next(state)).await.is_none() {
             break;
         }
     }
-    if let Ok(Err(error)) = tokio::time::timeout(GOOD_BYE, store.leave(&heart.server)).await {
+    if let Ok(Err(error)) = timeout(GOOD_BYE, store.leave(&heart.server)).await {
         tracing::debug!(%error, "no good-bye; the others forget this server within a minute");
     }
 }

@@ -3,12 +3,10 @@
 use std::time::{Duration, Instant};
 
 use super::Service;
-use crate::store::HealthState;
+use crate::store::{HealthState, SLOW_ANSWER};
 
 /// Who asks wants to know now.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// A database that takes longer to say that it is there is not well, or its pool is full.
-const SLOW: Duration = Duration::from_millis(500);
 
 /// How the server does.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,7 +24,7 @@ pub struct Health {
 impl Health {
     fn of(round_trip: Option<Duration>, is_listening: bool) -> Self {
         let (database, of_database) = match round_trip {
-            Some(took) if took < SLOW => (HealthState::Healthy, None),
+            Some(took) if took < SLOW_ANSWER => (HealthState::Healthy, None),
             Some(took) => {
                 (HealthState::Degraded, Some(format!("The database took {} ms to answer.", took.as_millis())))
             }

@@ -68,6 +68,10 @@ pub const LOOKED_AT: u64 = crate::store::LOOKED_AT;
 pub const STATISTICS_POINTS: i64 = 1_500;
 /// For so long an answer of `taskStatistics` is given to whoever asks the same.
 pub const STATISTICS_KEPT_SECONDS: u64 = 5;
+/// Statistics of everybody that are counted at the same time.
+pub const STATISTICS_AT_ONCE: usize = 2;
+/// Statistics of one user that are counted at the same time.
+pub const OWN_STATISTICS_AT_ONCE: usize = 4;
 /// Tasks, the latest, that `taskFacets` is of.
 pub const FACETED: u64 = crate::store::FACETED;
 
@@ -131,9 +135,12 @@ pub fn table() -> Vec<Limit> {
             "who asks the same sooner gets the same answer",
         ),
         row("`taskStatistics(name:)`: characters", NAME_CHARACTERS, REFUSED),
+        row("Statistics of everybody that are counted at the same time", STATISTICS_AT_ONCE, "they wait"),
+        row("Statistics of one user that are counted at the same time", OWN_STATISTICS_AT_ONCE, "they wait"),
         row("A statement in `slowQueries`: characters", crate::store::SLOW_QUERY_CHARACTERS, "its beginning"),
         row("Tasks that `taskFacets` counts: the latest", FACETED, "older ones are not counted"),
         row("`taskFacets(prefix:)`: characters", NAME_CHARACTERS, REFUSED),
+        row("`users(userIdPrefix:)`: characters", ID_CHARACTERS, REFUSED),
         row("A user's request's body: bytes (`--user-body-limit`)", USER_REQUEST_BYTES, TOO_LARGE),
         row("A worker's or an admin's request's body: bytes (`--body-limit`)", REQUEST_BYTES, TOO_LARGE),
         row("Connections at the same time", listen.connections, "closed at once"),

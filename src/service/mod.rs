@@ -42,7 +42,7 @@ pub use page::{BoundedCount, Edge, Page, PageArgs};
 pub use save::{SaveInput, SavedBatch, StepResult};
 pub use statistics::{StatisticsBucket, StatisticsPoint, StatisticsQuery, TaskStatistics};
 pub use step_result::{StoredStepResult, Unreadable};
-pub use system::{DatabaseStatus, FeedStatus, NamedQuery, PoolStatus, System, milliseconds, this_server};
+pub use system::{DatabaseStatus, FeedStatus, NamedQuery, PoolStatus, System, this_server};
 pub use tasks::TaskQuery;
 
 pub use crate::feed::recorded_at;
@@ -85,9 +85,9 @@ impl Service {
         self.hub.telemetry()
     }
 
-    /// The service over a store, its lanes for single saves, and the feed's hub.
+    /// The service of this server over a store, its lanes for single saves, and the feed's hub.
     #[must_use]
-    pub fn new(store: Store, lanes: Lanes, hub: Hub, settle: Duration) -> Self {
+    pub fn new(server: Arc<Server>, store: Store, lanes: Lanes, hub: Hub, settle: Duration) -> Self {
         Self {
             store,
             lanes,
@@ -97,7 +97,7 @@ impl Service {
             users_may_save: false,
             batches: Batches::default(),
             statistics: Recent::new(statistics::KEPT_FOR),
-            server: Arc::new(this_server()),
+            server,
         }
     }
 
@@ -111,12 +111,6 @@ impl Service {
     #[must_use]
     pub fn with_batch_bytes(self, bytes: usize) -> Self {
         Self { batches: Batches::new(bytes), ..self }
-    }
-
-    /// The same, of this server.
-    #[must_use]
-    pub fn of_server(self, server: Arc<Server>) -> Self {
-        Self { server, ..self }
     }
 
     /// The same, with these limits.

@@ -9,13 +9,10 @@ use std::time::Duration;
 use tokio::sync::{OnceCell, Semaphore};
 use tokio::time::Instant;
 
-use super::ServiceError;
+use super::{ServiceError, limits};
 
 /// How many answers are kept; beyond, each finds out for itself.
 const MOST: usize = 100;
-/// How many are found out at the same time: the rest of the pool is for everybody else.
-const AT_ONCE: usize = 2;
-
 /// The recent answers by their question. Cheap to clone.
 pub(super) struct Recent<Q, A>(Arc<Inner<Q, A>>);
 
@@ -25,7 +22,10 @@ type Slot<A> = Arc<OnceCell<(Instant, A)>>;
 struct Inner<Q, A> {
     kept_for: Duration,
     answers: Mutex<HashMap<Q, Slot<A>>>,
-    seats: Semaphore,
+    /// For those that take long, and for the others: nobody's short one waits for a long one, and the rest of the pool is for
+    /// everybody else.
+    long: Semaphore,
+    short: Semaphore,
 }
 
 impl<Q, A> Clone for Recent<Q, A> {
@@ -37,7 +37,8 @@ impl<Q, A> Clone for Recent<Q, A> {
 impl<Q: Eq + Hash, A: Clone> Recent<Q, A> {
     /// Keeps each answer for so long.
     pub(super) fn new(kept_for: Duration) -> Self {
-        Self(Arc::new(Inner { kept_for, answers: Mutex::default(), seats: Semaphore::new(AT_ONCE) }))
+        let [long, short] = [limits::STATISTICS_AT_ONCE, limits::OWN_STATISTICS_AT_ONCE].map(Semaphore::new);
+        Self(Arc::new(Inner { kept_for, answers: Mutex::default(), long, short }))
     }
 
     /// The answer to this question; `find_out` is asked where there is none. A failure is nobody else's: who waits tries
@@ -45,14 +46,16 @@ impl<Q: Eq + Hash, A: Clone> Recent<Q, A> {
     pub(super) async fn answer(
         &self,
         question: Q,
+        is_long: bool,
         find_out: impl AsyncFnOnce() -> Result<A, ServiceError>,
     ) -> Result<A, ServiceError> {
         let slot = self.slot(question);
         let find_out = async || {
             // Never closed, so never refused.
-            let _seat = self.0.seats.acquire().await;
-            let answer = find_out().await?;
-            Ok::<_, ServiceError>((Instant::now(), answer))
+            let seats = if is_long { &self.0.long } else { &self.0.short };
+            let _seat = seats.acquire().await;
+            let since = Instant::now();
+            Ok::<_, ServiceError>((since, find_out().await?))
         };
         let (_, answer) = slot.get_or_try_init(find_out).await?;
         Ok(answer.clone())
@@ -89,30 +92,31 @@ mod tests {
                 tokio::task::yield_now().await;
                 Ok(self.0.fetch_add(1, Ordering::Relaxed))
             };
-            recent.answer(question, find_out).await
+            recent.answer(question, true, find_out).await
         }
     }
 
     #[tokio::test]
     async fn who_asks_the_same_gets_the_same_answer_for_a_while() {
-        let (recent, oracle) = (Recent::new(Duration::from_millis(50)), Oracle(AtomicUsize::new(0)));
+        let (recent, oracle) = (Recent::new(Duration::from_secs(1)), Oracle(AtomicUsize::new(0)));
+        let began = Instant::now();
         let together = join_all((0..20).map(|_| oracle.ask(&recent, 1))).await;
         assert!(together.into_iter().all(|answer| answer.ok() == Some(0)));
         assert_eq!(oracle.ask(&recent, 2).await.ok(), Some(1));
         assert_eq!(oracle.ask(&recent, 1).await.ok(), Some(0));
-        let began = Instant::now();
         while oracle.ask(&recent, 1).await.ok() == Some(0) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        assert!(began.elapsed() >= Duration::from_millis(30), "{:?}", began.elapsed());
+        assert!(began.elapsed() >= Duration::from_secs(1), "{:?}", began.elapsed());
     }
 
     #[tokio::test]
     async fn a_failure_is_not_kept_and_nobody_waits_for_one_who_went_away() {
         let (recent, oracle) = (Recent::new(Duration::from_mins(1)), Oracle(AtomicUsize::new(0)));
         let fails = async || Err(ServiceError::forbidden());
-        assert!(recent.answer(1, fails).await.is_err());
-        let never = tokio::time::timeout(Duration::from_millis(5), recent.answer(1, std::future::pending::<Never>));
+        assert!(recent.answer(1, true, fails).await.is_err());
+        let never =
+            tokio::time::timeout(Duration::from_millis(5), recent.answer(1, true, std::future::pending::<Never>));
         assert!(never.await.is_err());
         assert_eq!(oracle.ask(&recent, 1).await.ok(), Some(0));
     }

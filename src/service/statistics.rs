@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Datelike as _, TimeDelta, Utc};
 use entity::TaskStatus;
 
 use super::scope::readable_scope;
@@ -103,7 +103,7 @@ impl Service {
         let Some(scope) = scope else {
             return Ok(Arc::new(TaskStatistics::of(&window(&query, Utc::now())?, &TaskCounts::default())));
         };
-        // What can be refused is refused before it waits for anybody.
+        // What can be refused by itself is refused before it waits for anybody.
         if let Some(until) = query.until {
             window(&query, until)?;
         }
@@ -113,7 +113,8 @@ impl Service {
             let counts = self.store.count_by_status(&scope, name.as_deref(), &window).await?;
             Ok(Arc::new(TaskStatistics::of(&window, &counts)))
         };
-        self.statistics.answer((scope.clone(), query.clone()), find_out).await
+        let is_long = scope == Scope::Everyone;
+        self.statistics.answer((scope.clone(), query.clone()), is_long, find_out).await
     }
 }
 
@@ -121,6 +122,10 @@ impl Service {
 fn window(query: &StatisticsQuery, now: DateTime<Utc>) -> Result<Window, ServiceError> {
     let until = query.until.unwrap_or(now);
     let since = query.since.unwrap_or(until - DAY);
+    if since.year() < 1 {
+        let field = if query.since.is_some() { "since" } else { "until" };
+        return Err(ServiceError::bad_input(field, "The window must begin in the year 1 or later."));
+    }
     if since >= until {
         let message = "since must be before until, which is now if left out.";
         return Err(ServiceError::bad_input("since", message));

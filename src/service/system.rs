@@ -1,7 +1,6 @@
 //! The server and its database, for operators: admins only, all of it.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use chrono::Utc;
 
@@ -206,10 +205,4 @@ fn planned(query: NamedQuery, user_id: Option<String>, task_id: Option<String>) 
 
 fn named(field: &str, id: Option<String>) -> Result<String, ServiceError> {
     id.ok_or_else(|| ServiceError::bad_input(field, format!("{field} says of what this query is: name it.")))
-}
-
-/// As milliseconds, which is what people read.
-#[must_use]
-pub fn milliseconds(time: Duration) -> f64 {
-    time.as_secs_f64() * 1_000.0
 }

@@ -37,7 +37,7 @@ impl Service {
     /// The oldest position still kept of a user whom the viewer may see.
     pub async fn oldest_position(&self, viewer: &Viewer, user_id: &str) -> Result<Option<i64>, ServiceError> {
         let Some(user_id) = readable_user(viewer, Some(user_id.to_owned()))? else { return Ok(None) };
-        Ok(self.store.feed_of(&user_id).await?.1)
+        Ok(self.store.oldest_of(&user_id).await?)
     }
 }
 

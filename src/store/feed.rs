@@ -345,6 +345,11 @@ impl Store {
         Ok(self.oldest_record(user).await?.map(|oldest| oldest.position))
     }
 
+    /// The same, soon.
+    pub async fn oldest_of(&self, user: &str) -> Result<Option<i64>, StoreError> {
+        self.within_time(self.oldest_position(user)).await?
+    }
+
     /// Where a user's feed stands, and the oldest position that is still kept; soon, also where the database is away.
     pub async fn feed_of(&self, user: &str) -> Result<(Head, Option<i64>), StoreError> {
         let read = async {

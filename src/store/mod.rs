@@ -42,7 +42,7 @@ mod users;
 mod write;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sea_orm::DatabaseConnection;
 
@@ -59,7 +59,7 @@ pub use lanes::{LaneSettings, Lanes};
 pub use page::{Keyset, Rows};
 pub use plans::PlannedQuery;
 pub use record::{Committed, NewRecord, Saved, TaskDetails};
-pub use servers::{HealthState, Server, ServerStatus};
+pub use servers::{HealthState, SLOW_ANSWER, Server, ServerStatus};
 pub use slow_queries::{SLOW_QUERY_CHARACTERS, SlowQuery};
 pub use statistics::{Durations, TaskCounts, Window};
 pub use storage::{GROWTH_DAYS, Partition, Storage};
@@ -92,12 +92,26 @@ pub struct StoreSettings {
     pub hold_timeout: Duration,
 }
 
-/// Takes a call off the count when it is over.
-pub(crate) struct Calling(Telemetry);
+/// Takes a call off the count when it is over. One that was given up before that has failed.
+pub(crate) struct Calling {
+    telemetry: Telemetry,
+    since: Instant,
+    is_answered: bool,
+}
+
+impl Calling {
+    /// It was not given up; what it came to is counted where it was asked.
+    pub(crate) fn answered(mut self) {
+        self.is_answered = true;
+    }
+}
 
 impl Drop for Calling {
     fn drop(&mut self) {
-        self.0.database_calls.dec();
+        self.telemetry.database_calls.dec();
+        if !self.is_answered {
+            self.telemetry.queried(self.since.elapsed(), true);
+        }
     }
 }
 
@@ -133,7 +147,7 @@ impl Store {
     /// A call to the database is under way for as long as what this gives lives.
     pub(crate) fn calling(&self) -> Calling {
         self.telemetry.database_calls.inc();
-        Calling(self.telemetry.clone())
+        Calling { telemetry: self.telemetry.clone(), since: Instant::now(), is_answered: false }
     }
 
     /// The pool.

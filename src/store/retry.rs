@@ -67,7 +67,7 @@ impl Attempts {
 impl Store {
     /// Bounds a call to the database, and gives it up where the database is away; the outcome is unknown then.
     pub(super) async fn within_time<F: Future>(&self, call: F) -> Result<F::Output, StoreError> {
-        let _counted = self.calling();
+        let calling = self.calling();
         let mut call = std::pin::pin!(call);
         // Dropped before the call is: the pool looks at the connection as soon as that has let it go.
         let way = Call::begin();
@@ -77,6 +77,7 @@ impl Store {
         };
         if done.is_ok() {
             way.end();
+            calling.answered();
         }
         done
     }

@@ -1,11 +1,15 @@
 //! The servers over this database: a row each, renewed as long as the server lives.
 
 use std::str::FromStr;
+use std::time::Duration;
 
 use sea_orm::prelude::DateTimeUtc;
 use sea_orm::{DbErr, QueryResult};
 
 use super::{Store, StoreError};
+
+/// A database that takes longer to answer is not well, or its pool is full.
+pub const SLOW_ANSWER: Duration = Duration::from_millis(500);
 
 /// A server, by a name that no other one has.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -38,7 +38,7 @@ impl Store {
         let sql = format!(
             "SELECT left(query, {SLOW_QUERY_CHARACTERS}) AS query, calls, mean_exec_time, total_exec_time, rows
             FROM {schema}.pg_stat_statements
-            WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database()) AND queryid IS NOT NULL
+            WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database()) AND queryid IS NOT NULL AND query !~* 'password'
             ORDER BY mean_exec_time DESC, calls DESC, queryid LIMIT $1"
         );
         let values = [i64::try_from(limit).unwrap_or(i64::MAX).into()];

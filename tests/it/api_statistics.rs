@@ -175,12 +175,12 @@ async fn without_a_window_they_are_of_the_last_24_hours() {
 async fn who_asks_the_same_within_five_seconds_gets_the_same_answer() {
     let server = ApiServer::start().await;
     server.save("u", "a", 1, "RUNNING", json!({})).await;
+    let began = std::time::Instant::now();
     let first = statistics(&server, json!({})).await;
     server.save("u", "b", 1, "RUNNING", json!({})).await;
     assert_eq!(statistics(&server, json!({})).await, first);
     // Another question, even if its answer is about the same.
     assert_eq!(statistics(&server, json!({ "userId": "u" })).await["total"], 2);
-    let began = std::time::Instant::now();
     eventually("a new answer", async || {
         let told = statistics(&server, json!({})).await;
         (told != first).then(|| assert_eq!(told["total"], 2))
@@ -201,6 +201,7 @@ async fn what_statistics_cannot_take_is_named() {
         (window("2026-01-02T00:00:00Z", "2026-01-02T00:00:00Z", "HOUR"), "since"),
         (window("2026-01-02T00:00:00Z", "2026-01-01T00:00:00Z", "HOUR"), "since"),
         (window("0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "DAY"), "bucket"),
+        (json!({ "until": "0001-01-01T00:00:00Z" }), "until"),
         (json!({ "bucket": null }), "bucket"),
     ] {
         let error = server.error(STATISTICS, variables).await;

@@ -53,10 +53,25 @@ async fn sample(number: usize) {
     let read = |path: &str| std::fs::read_to_string(format!("{}/{path}", env!("CARGO_MANIFEST_DIR"))).unwrap();
     let shown = format!("\n```js\n{}```\n", read(&format!("tests/clients/samples/{name}")));
     assert!(read("docs/frontends.md").contains(&shown), "docs/frontends.md does not show {name} as it is");
-    // They share the dashboard's module, which is TypeScript.
-    let script = format!("samples/{test}");
+    typescript(&format!("samples/{test}")).await;
+}
+
+/// A script that imports the dashboard's modules, which are TypeScript.
+async fn typescript(script: &str) {
     let variables = [("NODE_OPTIONS", "--import tsx")];
-    node::run_tests(node::clients().await, &script, Duration::from_secs(90), &variables).await;
+    node::run_tests(node::clients().await, script, Duration::from_secs(90), &variables).await;
+}
+
+/// What pages and events come to in memory, for any front end.
+#[tokio::test]
+async fn resume() {
+    typescript("../../web/tests/units/resume.test.mjs").await;
+}
+
+/// And in the dashboard's list.
+#[tokio::test]
+async fn task_list() {
+    typescript("../../web/tests/units/taskList.test.mjs").await;
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
 //! The pages, as a browser asks for them: their headers to the letter, and that nothing in them comes from elsewhere. What
-//! they do is in `browser.rs`.
+//! they do is in `tests/browser/`.
 
 use std::ffi::OsStr;
 use std::fs;

@@ -59,7 +59,8 @@ impl TaskStatistics {
         self.0.series.iter().map(TaskStatisticsPoint::from).collect()
     }
 
-    /// How long those took, from start to finish, that finished in the window; null where none did.
+    /// How long those took, from start to finish, that finished in the window and had started;
+    /// null where none had.
     async fn duration_seconds(&self) -> Option<DurationSummary> {
         self.0.durations.map(DurationSummary::from)
     }

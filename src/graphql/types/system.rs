@@ -10,7 +10,7 @@ use crate::graphql::errors::{Answer, ApiError};
 use crate::graphql::filter::user;
 use crate::graphql::scalars::{DateTime, Json, SafeInt};
 use crate::graphql::session::Session;
-use crate::service::{self, milliseconds};
+use crate::service;
 
 /// How well something does. New values may come.
 #[derive(Enum, Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,8 +122,8 @@ impl System {
         Some(slow_queries(context, first.get()).await)
     }
 
-    /// EXPLAIN (ANALYZE, BUFFERS) of one of the server's own reads, as PostgreSQL's JSON: it is executed for that. Null
-    /// where there is no such task.
+    /// EXPLAIN (ANALYZE, BUFFERS) of one of the server's own reads, as PostgreSQL's JSON: it is executed for that. Of
+    /// STEPS null where there is no such task.
     async fn query_plan(
         &self,
         context: &Context<'_>,
@@ -179,7 +179,7 @@ impl From<service::Health> for Health {
             state: health.state().into(),
             database: health.database.into(),
             feed: health.feed.into(),
-            round_trip_ms: health.round_trip.map(milliseconds),
+            round_trip_ms: health.round_trip.map(|time| time.as_secs_f64() * 1e3),
             detail: health.detail,
         }
     }
@@ -192,9 +192,9 @@ pub(crate) struct ConnectionPool {
     size: i32,
     /// Those of them that wait for work.
     idle: i32,
-    /// Those of them that are at work.
+    /// Those of them that are at work, or kept for the next save for a second.
     active: i32,
-    /// Calls that wait for a connection.
+    /// Calls that wait for a connection, about.
     waiting: i32,
     /// So many are kept open (`--min-connections`).
     min_size: i32,
@@ -251,9 +251,9 @@ impl From<service::FeedStatus> for FeedStatus {
 /// What a server has asked of its database since it was started.
 #[derive(SimpleObject)]
 pub(crate) struct DatabaseStatus {
-    /// Statements that it gave PostgreSQL.
+    /// Statements that it gave PostgreSQL, those of its own upkeep aside.
     queries: SafeInt,
-    /// Those of them that failed.
+    /// Those of them that failed, or were given up because no answer came.
     failed_queries: SafeInt,
     /// Milliseconds from statement to answer, without the wait for a connection; null before the first.
     query_ms: Option<LatencySummary>,
@@ -297,7 +297,7 @@ pub(crate) struct ServerStatus {
     started_at: DateTime,
     /// Its last sign of life, one in ten seconds, by the database's clock.
     seen_at: DateTime,
-    /// How it did then.
+    /// How it did then: whether it heard of changes, and how soon the database had answered its sign of life before.
     state: HealthState,
     /// Its open connections with live updates.
     connections: i32,
@@ -319,7 +319,8 @@ impl From<service::ServerStatus> for ServerStatus {
 /// A statement of the database, and what it took since its counters were set back.
 #[derive(SimpleObject)]
 pub(crate) struct SlowQuery {
-    /// Its text with places instead of its values, 4,000 characters at the most.
+    /// Its text, 4,000 characters at the most: with places instead of values, but for commands that PostgreSQL keeps as they
+    /// were written. One that names a password is left out.
     query: String,
     /// How often it was executed.
     calls: SafeInt,

@@ -82,7 +82,7 @@ impl Pump {
     }
 
     async fn move_all(self, answers: BoxStream<'static, Told>) {
-        let mut answers = answers.fuse().peekable();
+        let mut answers = answers.peekable();
         let Self { format, is_subscription, remaining, pieces, seat } = self;
         let (config, telemetry) = (seat.connections().config(), seat.connections().telemetry());
         let mut keep_alive = interval(config.keep_alive);

@@ -12,7 +12,7 @@ use taskwire::config::{DatabaseConfig, DatabaseSource};
 use taskwire::db::{self, Database};
 use taskwire::feed::{self, FeedCursor, FeedSettings, Hub};
 use taskwire::service::watch::{TaskChange, TaskEvent};
-use taskwire::service::{Service, ServiceError, TaskDetails};
+use taskwire::service::{Service, ServiceError, TaskDetails, this_server};
 use taskwire::store::{Head, LaneSettings, Lanes, NewRecord, Store, StoreSettings};
 use taskwire::telemetry::Telemetry;
 use tokio::time::timeout;
@@ -72,7 +72,7 @@ impl Server {
         let on_commit = Arc::new(move |entries| committed.committed(entries));
         let store = Store::new(connection, StoreSettings::default(), on_commit);
         let lanes = Lanes::start(store.clone(), LaneSettings::default(), telemetry.clone());
-        let service = Service::new(store.clone(), lanes, hub.clone(), Duration::from_mins(5));
+        let service = Service::new(Arc::new(this_server()), store.clone(), lanes, hub.clone(), Duration::from_mins(5));
         feed::start(&hub, database.options.clone(), &TaskTracker::new(), &token);
         eventually("the listener hears", async || hub.is_connected().then_some(())).await;
         Self { database, store, hub, service, telemetry, token }

@@ -10,7 +10,6 @@ use crate::support::TestDatabase;
 
 const SOON: Duration = Duration::from_millis(500);
 
-/// The listener's backend: it is the one whose last statement was its LISTEN, or its ping.
 /// The backends that listen: what they last did is that, or telling that they are there.
 const LISTENERS: &str = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND (query LIKE 'LISTEN %' OR query = 'SELECT 1')";
 

@@ -186,14 +186,8 @@ pub(crate) const TABLE: &[Row] = &[
     ),
     row(
         "Query.system",
-        "{ system { health { state } retention { keepDays } } }",
-        [
-            UNAUTHENTICATED,
-            FORBIDDEN,
-            FORBIDDEN,
-            FORBIDDEN,
-            r#"{"health":{"state":"HEALTHY"},"retention":{"keepDays":0}}"#,
-        ],
+        "{ system { retention { keepDays } } }",
+        [UNAUTHENTICATED, FORBIDDEN, FORBIDDEN, FORBIDDEN, r#"{"retention":{"keepDays":0}}"#],
     ),
     row(
         "System.slowQueries",

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use entity::TaskStatus;
 use taskwire::feed::{FeedSettings, Hub};
-use taskwire::service::Service;
+use taskwire::service::{Service, this_server};
 use taskwire::store::{LaneSettings, Lanes, NewRecord, Store, StoreSettings};
 use taskwire::telemetry::Telemetry;
 use tokio_util::sync::CancellationToken;
@@ -62,5 +62,5 @@ pub(crate) fn service_of(database: &TestDatabase) -> Service {
         Arc::new(|_| false),
         CancellationToken::new(),
     );
-    Service::new(store, lanes, hub, Duration::from_mins(5))
+    Service::new(Arc::new(this_server()), store, lanes, hub, Duration::from_mins(5))
 }

@@ -1,6 +1,6 @@
 // The controls of the list's filter. Each change goes into the address, and from there into the list.
 
-import { useDeferredValue, useEffect, useState } from "react";
+import { useDeferredValue, useEffect, useRef, useState } from "react";
 import { FacetsDocument, UsersDocument } from "../../gql/operations";
 import { statusName, STATUSES } from "../parts/status";
 import { useRead } from "../parts/useRead";
@@ -88,12 +88,17 @@ interface TypedProps {
 /** A text that becomes the filter once one stops typing, or at once by Enter. */
 function Typed({ label, value, list, onChange, onType }: TypedProps) {
   const [text, setText] = useState(value);
+  // It puts the text into the filter as it is when the time is over: a chip may have been clicked meanwhile.
+  const latest = useRef(onChange);
+  useEffect(() => {
+    latest.current = onChange;
+  });
   useEffect(() => setText(value), [value]);
   useEffect(() => {
     if (text === value) return;
-    const timer = setTimeout(() => onChange(text.trim()), TYPED_MS);
+    const timer = setTimeout(() => latest.current(text.trim()), TYPED_MS);
     return () => clearTimeout(timer);
-    // `onChange` is a new function each time, for the same filter.
+    // A new key starts the time again; another filter does not.
   }, [text]);
   return (
     <label className="field">
