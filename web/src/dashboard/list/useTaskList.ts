@@ -1,11 +1,12 @@
 // Feeds a TaskList from the server: the pages, the changes, and what an absence has left behind.
 
-import { useCallback, useEffect, useMemo, useRef, useState, useSyncExternalStore } from "react";
+import { useCallback, useEffect, useMemo, useSyncExternalStore } from "react";
 import { TaskListChangedDocument, TaskListDocument, type TaskFilter } from "../../gql/operations";
-import { type FollowState, type Following, follow } from "../../resume/resume";
+import type { FollowState } from "../../resume/resume";
+import type { Connection } from "../session/connection";
 import { failure } from "../session/failure";
-import { type Connection } from "../session/connection";
-import { useSession } from "../session/Session";
+import { atMost, useSession } from "../session/Session";
+import { type Followed, useFollow, useProblem } from "../session/useFollow";
 import type { Row } from "../rows";
 import { type End, joined, type ListView, type Page, TaskList } from "./taskList";
 
@@ -32,77 +33,46 @@ interface Read extends Page {
 
 /** `userId` null: everybody's tasks. */
 export function useTaskList(userId: string | null, filter: TaskFilter): UsedTaskList {
-  const { connection, signOut, viewer } = useSession();
+  const { connection, viewer } = useSession();
   const list = useMemo(() => new TaskList(), [userId, filter]);
   const view = useSyncExternalStore(list.subscribe, list.snapshot);
-  const [state, setState] = useState<FollowState>({ kind: "connecting" });
-  const [problem, setProblem] = useState<string | null>(null);
-  const following = useRef<Following | null>(null);
-  const pageSize = Math.min(PAGE, viewer.limits.pageSize);
+  const { problem, failed, succeeded } = useProblem();
+  const pageSize = atMost(PAGE, viewer);
 
-  useEffect(() => {
-    let isOver = false;
-    const readPage = async (): Promise<Read> => {
-      const wanted = Math.min(READ_AGAIN, list.size);
-      const read = (first: number, after: string | null) => page(connection, userId, filter, first, after);
-      const first = await read(Math.min(pageSize, Math.max(FIRST_PAGE, wanted)), null);
-      const tasks = [...first.tasks];
-      let { end }: { end: End } = first;
-      for (let pages = 1; !isOver && pages < PAGES_AGAIN && tasks.length < wanted && end.next !== null; pages += 1) {
-        const next = await read(pageSize, end.next);
-        tasks.push(...next.tasks);
-        end = joined(end, next.end);
-      }
-      return { tasks, end, feedCursor: first.feedCursor };
-    };
-    const used = follow<Row, Read>({
+  const followed = useMemo<Followed<Row, Read>>(
+    () => ({
       spansUsers: userId === null,
-      readPage,
-      subscribe: (after, sink) =>
-        connection.watch(
-          TaskListChangedDocument,
-          { userId, filter, after },
-          {
-            next: ({ taskChanged: { task, feedCursor, ...rest } }) =>
-              sink.next({ ...rest, task: task ?? null, feedCursor: feedCursor ?? null }),
-            error: sink.error,
-            complete: sink.complete,
-          },
-        ),
+      readPage: async (signal) => {
+        const wanted = Math.min(READ_AGAIN, list.size);
+        const read = (first: number, after: string | null) => page(connection, userId, filter, first, after);
+        const first = await read(Math.min(pageSize, Math.max(FIRST_PAGE, wanted)), null);
+        const tasks = [...first.tasks];
+        let { end }: { end: End } = first;
+        for (let pages = 1; pages < PAGES_AGAIN && tasks.length < wanted && end.next !== null; pages += 1) {
+          if (signal.aborted) break;
+          const next = await read(pageSize, end.next);
+          tasks.push(...next.tasks);
+          end = joined(end, next.end);
+        }
+        return { tasks, end, feedCursor: first.feedCursor };
+      },
+      watch: (after, sink) => connection.watch(TaskListChangedDocument, { userId, filter, after }, sink),
       onPage: (read) => {
-        setProblem(null);
+        succeeded();
         return list.replace(read);
       },
       onChange: (task, matches) => list.change(task, matches),
-      onState: (next) => {
-        setState(next);
-        if (next.kind === "ended") {
-          const { needsSignIn, message } = failure(next.reason);
-          if (needsSignIn) signOut(message);
-          else setProblem(message);
-        }
-      },
-      isFinal: (reason) => ["UNAUTHENTICATED", "FORBIDDEN", "BAD_USER_INPUT"].includes(failure(reason).code),
-      isExpired: (reason) => failure(reason).code === "CURSOR_EXPIRED",
-    });
-    following.current = used;
-    const online = () => used.retry();
-    window.addEventListener("online", online);
-    return () => {
-      isOver = true;
-      window.removeEventListener("online", online);
-      used.stop();
-      list.forgetPage();
-    };
-  }, [connection, filter, list, pageSize, signOut, userId]);
+    }),
+    [connection, filter, list, pageSize, succeeded, userId],
+  );
+  const { state, retry } = useFollow(followed, failed);
+  useEffect(() => () => list.forgetPage(), [followed, list]);
 
   const readMore = useCallback(() => {
-    list.readMore((next) => page(connection, userId, filter, pageSize, next)).then(
-      (isShown) => isShown && setProblem(null),
-      (reason: unknown) => setProblem(failure(reason).message),
-    );
-  }, [connection, filter, list, pageSize, userId]);
-  const retry = useCallback(() => following.current?.retry(), []);
+    list
+      .readMore((next) => page(connection, userId, filter, pageSize, next))
+      .then((isShown) => isShown && succeeded(), failed);
+  }, [connection, failed, filter, list, pageSize, succeeded, userId]);
 
   return { list, view, state, problem, readMore, retry };
 }

@@ -12,6 +12,8 @@ const PATH = "/graphql";
 const KEEP_ALIVE_MS = 10_000;
 /** Within what time a socket must be ready, and a ping answered. */
 const ANSWER_MS = 5_000;
+/** How long a query may take: a connection that is only half there never answers it. Longer than the server allows itself. */
+const ASK_MS = 45_000;
 /** How long the socket stays open without a subscription, so that going from page to page keeps it. */
 const LINGER_MS = 3_000;
 
@@ -33,6 +35,11 @@ export interface Connection {
   ): () => void;
   close(): void;
 }
+
+const fetchInTime: typeof fetch = (input, init) => {
+  const signals = [init?.signal, AbortSignal.timeout(ASK_MS)].filter((signal) => signal != null);
+  return fetch(input, { ...init, signal: AbortSignal.any(signals) });
+};
 
 export function connect(token: string | null): Connection {
   const authorization: Record<string, string> = token === null ? {} : { Authorization: `Bearer ${token}` };
@@ -67,7 +74,7 @@ export function connect(token: string | null): Connection {
 
   return {
     async ask(document, variables) {
-      const { data, error } = await client.query(document, variables).toPromise();
+      const { data, error } = await client.query(document, variables, { fetch: fetchInTime }).toPromise();
       // A field that failed by itself is null, and the rest of the answer stands.
       if (error && (!data || Object.values(data).every((value) => value === null))) throw failure(error);
       if (!data) throw failure(new Error("The server gave no answer."));
@@ -89,6 +96,7 @@ export function connect(token: string | null): Connection {
         complete: () => sink.complete(),
       });
     },
-    close: () => void socket.dispose(),
+    // One that was just being made has nobody left to tell that it failed.
+    close: () => void Promise.resolve(socket.dispose()).catch(() => {}),
   };
 }

@@ -23,7 +23,7 @@ export class Failure extends Error {
     return ["UNAUTHENTICATED", "FORBIDDEN", "BAD_USER_INPUT"].includes(this.code);
   }
 
-  /** Whether an older server does not know a field: what needs it is left out. */
+  /** Whether an older server does not know a field: what needs it is left out, and not asked for again. */
   get isUnknownField(): boolean {
     return this.code === "GRAPHQL_VALIDATION_FAILED";
   }

@@ -10,6 +10,7 @@ import {
   type Following,
   follow,
   type Sink,
+  type TaskPage,
   type Versioned,
 } from "../../resume/resume";
 import { failure } from "./failure";
@@ -25,8 +26,10 @@ export interface TaskChangedEvent<T> {
   };
 }
 
-export interface Followed<T extends Versioned>
-  extends Pick<FollowOptions<T>, "spansUsers" | "readPage" | "onPage" | "onChange"> {
+export interface Followed<T extends Versioned, P extends TaskPage<T> = TaskPage<T>>
+  extends Pick<FollowOptions<T, P>, "spansUsers" | "onPage" | "onChange"> {
+  /** Reads no further page once it is aborted. */
+  readPage(signal: AbortSignal): Promise<P>;
   /** Starts `taskChanged` after this cursor, as `Connection.watch` does, and gives the function that ends it. */
   watch(after: string | null, sink: Sink<TaskChangedEvent<T>>): () => void;
 }
@@ -48,15 +51,20 @@ export function useProblem() {
 }
 
 /** `failed` hears why it has ended, if it has. */
-export function useFollow<T extends Versioned>(followed: Followed<T>, failed: (reason: unknown) => void) {
+export function useFollow<T extends Versioned, P extends TaskPage<T>>(
+  followed: Followed<T, P>,
+  failed: (reason: unknown) => void,
+) {
   const [state, setState] = useState<FollowState>({ kind: "connecting" });
   const following = useRef<Following | null>(null);
   const retry = useCallback(() => following.current?.retry(), []);
 
   useEffect(() => {
-    const { watch, ...rest } = followed;
-    following.current = follow<T>({
+    const { watch, readPage, ...rest } = followed;
+    const reading = new AbortController();
+    following.current = follow<T, P>({
       ...rest,
+      readPage: () => readPage(reading.signal),
       subscribe: (after, sink) =>
         watch(after, {
           ...sink,
@@ -73,6 +81,7 @@ export function useFollow<T extends Versioned>(followed: Followed<T>, failed: (r
     window.addEventListener("online", retry);
     return () => {
       window.removeEventListener("online", retry);
+      reading.abort();
       following.current?.stop();
     };
   }, [failed, followed, retry]);

@@ -13,9 +13,10 @@ interface Props {
   isOver: boolean;
   /** Whether there are steps before these. */
   hasEarlier: boolean;
+  onEarlier(): void;
 }
 
-export function Steps({ steps, isOver, hasEarlier }: Props) {
+export function Steps({ steps, isOver, hasEarlier, onEarlier }: Props) {
   if (steps.length === 0) return null;
   return (
     <section aria-labelledby="steps">
@@ -25,11 +26,18 @@ export function Steps({ steps, isOver, hasEarlier }: Props) {
           {hasEarlier ? `the last ${counted(steps.length, "step")}` : counted(steps.length, "step")}
         </span>
       </h2>
-      <ol className="steps card">
-        {steps.map((step) => (
-          <StepEntry key={step.id} step={step} isOver={isOver} />
-        ))}
-      </ol>
+      <div className="card">
+        {hasEarlier && (
+          <button type="button" className="quiet" onClick={onEarlier}>
+            Earlier steps
+          </button>
+        )}
+        <ol className="steps">
+          {steps.map((step) => (
+            <StepEntry key={step.id} step={step} isOver={isOver} />
+          ))}
+        </ol>
+      </div>
     </section>
   );
 }

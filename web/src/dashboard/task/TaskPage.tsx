@@ -97,7 +97,12 @@ export function TaskPage({ userId, taskId }: { userId: string; taskId: string })
           </dl>
           {task.cancellation && <Cancellation cancellation={task.cancellation} />}
           <Timeline steps={steps} isOver={task.isFinished} hasEarlier={used.hasEarlierSteps} />
-          <Steps steps={steps} isOver={task.isFinished} hasEarlier={used.hasEarlierSteps} />
+          <Steps
+            steps={steps}
+            isOver={task.isFinished}
+            hasEarlier={used.hasEarlierSteps}
+            onEarlier={used.readEarlierSteps}
+          />
           {task.result !== null && task.result !== undefined && (
             <section aria-labelledby="result">
               <h2 id="result">Result</h2>

@@ -5,6 +5,7 @@
 // older could come last.
 
 import {
+  EarlierStepsDocument,
   type EntryFragment,
   HistoryDocument,
   type HistoryQueryVariables,
@@ -52,7 +53,10 @@ export class TaskReading {
   /** The places of the first and the last record that are here. */
   #start: string | null = null;
   #end: string | null = null;
+  /** How many steps are shown, if there are so many. */
+  #wantedSteps: number;
   #queue: Promise<unknown> = Promise.resolve();
+  #waiting: Promise<number> | null = null;
 
   /** `pageSize`: what the server gives of a list at the most. */
   constructor(connection: Connection, userId: string, taskId: string, pageSize: number) {
@@ -60,6 +64,7 @@ export class TaskReading {
     this.#of = { userId, taskId };
     this.#mostSteps = Math.min(STEPS, pageSize);
     this.#mostRecords = Math.min(RECORDS, pageSize);
+    this.#wantedSteps = this.#mostSteps;
   }
 
   readonly subscribe = (listener: () => void): (() => void) => {
@@ -71,9 +76,13 @@ export class TaskReading {
   /** A state that came by another way. */
   readonly take = (task: TaskDetailsFragment): void => this.#show({ task: newest(this.#read.task, task) });
 
-  /** What the history has after the last record that is here, and the task. Gives how many records have come. */
+  /**
+   * What the history has after the last record that is here, and the task. Gives how many records have come. One that
+   * waits for its turn is enough for all who ask meanwhile.
+   */
   readAll(): Promise<number> {
-    return this.#inTurn(async () => {
+    return (this.#waiting ??= this.#inTurn(async () => {
+      this.#waiting = null;
       let count = 0;
       for (let hasMore = true; hasMore;) {
         const page = this.#end === null ? { last: this.#mostRecords } : { first: this.#mostRecords, after: this.#end };
@@ -86,7 +95,7 @@ export class TaskReading {
       }
       await this.#readTask();
       return count;
-    });
+    }));
   }
 
   /** The task and its steps alone. */
@@ -100,12 +109,27 @@ export class TaskReading {
       this.#older(nodes, pageInfo);
     });
 
+  /** More of the steps before the first that is here. */
+  readonly readEarlierSteps = (): Promise<void> =>
+    this.#inTurn(() => {
+      if (this.#read.hasEarlierSteps) this.#wantedSteps = this.#read.steps.length + this.#mostSteps;
+      return this.#readTask();
+    });
+
   async #readTask(): Promise<void> {
     const { task } = await this.#connection.ask(TaskDocument, { ...this.#of, steps: this.#mostSteps });
+    let page = task?.steps;
+    let steps = page?.nodes ?? this.#read.steps;
+    // All that are shown: a task that is begun anew changes its first ones, too.
+    while (page?.pageInfo.hasPreviousPage && page.pageInfo.startCursor && steps.length < this.#wantedSteps) {
+      const variables = { ...this.#of, last: this.#mostSteps, before: page.pageInfo.startCursor };
+      page = (await this.#connection.ask(EarlierStepsDocument, variables)).task?.steps;
+      steps = [...(page?.nodes ?? []), ...steps];
+    }
     this.#show({
       task: newest(this.#read.task, task ?? null),
-      steps: task?.steps?.nodes ?? this.#read.steps,
-      hasEarlierSteps: task?.steps?.pageInfo.hasPreviousPage ?? false,
+      steps,
+      hasEarlierSteps: page?.pageInfo.hasPreviousPage ?? false,
       isRead: true,
     });
   }

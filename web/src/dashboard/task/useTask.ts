@@ -19,6 +19,7 @@ interface UsedTask extends ReadTask {
   readonly state: FollowState;
   readonly problem: string | null;
   readOlder(): void;
+  readEarlierSteps(): void;
   retry(): void;
   /** A newer state that came with an answer. */
   take(task: TaskDetailsFragment): void;
@@ -61,10 +62,21 @@ export function useTask(userId: string, taskId: string): UsedTask {
   const isAwaited = read.task?.cancellation != null && !read.task.cancellation.acknowledgedAt;
   useEffect(() => {
     if (!isAwaited) return;
-    const asking = setInterval(() => document.hidden || reading.readTask().catch(failed), ANSWER_MS);
-    return () => clearInterval(asking);
+    let isOver = false;
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    // The next one once this one is answered, however long that takes.
+    const next = () => {
+      if (!isOver) timer = setTimeout(ask, ANSWER_MS);
+    };
+    const ask = () => (document.hidden ? next() : reading.readTask().catch(failed).then(next));
+    next();
+    return () => {
+      isOver = true;
+      clearTimeout(timer);
+    };
   }, [failed, isAwaited, reading]);
 
   const readOlder = useCallback(() => void reading.readOlder().catch(failed), [failed, reading]);
-  return { ...read, state, problem, readOlder, retry, take: reading.take };
+  const readEarlierSteps = useCallback(() => void reading.readEarlierSteps().catch(failed), [failed, reading]);
+  return { ...read, state, problem, readOlder, readEarlierSteps, retry, take: reading.take };
 }
