@@ -1,9 +1,10 @@
 //! The real clients of front ends, by npm, against the real program: `tests/clients/`. Each script gets a database of its
 //! own, starts its servers itself, and leaves no process behind, however it ends.
 
+use std::path::Path;
 use std::time::Duration;
 
-use super::support::node;
+use super::support::{left_out, node};
 
 async fn run(script: &str) {
     node::run_tests(node::clients().await, script, Duration::from_secs(90), &[]).await;
@@ -72,6 +73,28 @@ async fn resume() {
 #[tokio::test]
 async fn task_list() {
     typescript("../../web/tests/units/taskList.test.mjs").await;
+}
+
+/// And in a task's page, over what the build has made of its operations.
+#[tokio::test]
+async fn task_reading() {
+    if !Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/web/src/gql/operations.ts")).exists() {
+        return left_out("the pages' operations are not there: scripts/web makes them");
+    }
+    node::prepare("web").await;
+    typescript("../../web/tests/units/taskReading.test.mjs").await;
+}
+
+/// The words for the chart's buckets.
+#[tokio::test]
+async fn buckets() {
+    typescript("../../web/tests/units/buckets.test.mjs").await;
+}
+
+/// Nothing of the dashboard is there for nobody, and nothing twice.
+#[tokio::test]
+async fn tidy() {
+    typescript("../../web/tests/units/tidy.test.mjs").await;
 }
 
 #[tokio::test]

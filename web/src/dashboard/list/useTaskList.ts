@@ -17,7 +17,7 @@ const PAGE = 500;
 const READ_AGAIN = 10_000;
 const PAGES_AGAIN = 40;
 
-export interface UsedTaskList {
+interface UsedTaskList {
   readonly list: TaskList;
   readonly view: ListView;
   readonly state: FollowState;

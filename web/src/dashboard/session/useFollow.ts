@@ -17,7 +17,7 @@ import { failure } from "./failure";
 import { useSession } from "./Session";
 
 /** What `taskChanged` delivers, as its operation asks for it. */
-export interface TaskChangedEvent<T> {
+interface TaskChangedEvent<T> {
   readonly taskChanged: {
     readonly task?: T | null;
     readonly feedCursor?: string | null;
