@@ -60,7 +60,7 @@ const PIECES = [
   [/\.role [!=]== "USER"/, "session/Session.tsx"],
   [/\bfollow</, "session/useFollow.ts"],
   [/"(GRAPHQL_VALIDATION_FAILED|UNAUTHENTICATED)"/, "session/failure.ts"],
-  [/Math\.min\([^)]*pageSize/, "session/Session.tsx", "task/taskReading.ts"],
+  [/Math\.min\([^)]*pageSize/, "session/Session.tsx", "task/taskReading.ts", "list/useTaskList.ts"],
   [/navigator\.clipboard/, "parts/CopyButton.tsx"],
 ];
 
