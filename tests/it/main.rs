@@ -24,6 +24,7 @@ mod cancel_many;
 mod cancel_rules;
 mod clients;
 mod config;
+mod config_file;
 mod demo;
 mod embedded;
 mod feed;
