@@ -16,6 +16,7 @@ use crate::{
     clock::Clock,
     config::{self, AuthFlags, Config, ConfigError, DataDirFlags, DatabaseFlags, Flags},
     demo::{self, DemoArgs},
+    doctor::{self, DoctorArgs},
     graphql,
     telemetry::{self, Telemetry},
 };
@@ -66,6 +67,8 @@ enum Command {
     /// Tell which settings count, or print a settings file to begin with
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Look at settings, database and machine as a server would find them; exit code 1 where something should be done
+    Doctor(Box<DoctorCommand>),
     /// Print the GraphQL schema
     Schema,
     /// Print a token for development, signed with the server's secret (--jwt-secret, --jwt-secret-file)
@@ -88,6 +91,14 @@ struct ServeArgs {
     flags: Flags,
     #[command(flatten)]
     log: LogArgs,
+}
+
+#[derive(Debug, Args)]
+struct DoctorCommand {
+    #[command(flatten)]
+    doctor: DoctorArgs,
+    #[command(flatten)]
+    serve: ServeArgs,
 }
 
 #[derive(Debug, Args)]
@@ -148,6 +159,7 @@ fn dispatch(cli: Cli, given: Given) -> ExitCode {
             settings::check(arguments.flags, &Cli::command(), given)
         }
         Some(Command::Config(ConfigCommand::Example)) => print(&example::example(&Cli::command())),
+        Some(Command::Doctor(arguments)) => diagnose(*arguments, given),
         Some(Command::Schema) => print(&graphql::sdl()),
         Some(Command::Token(arguments)) => token(arguments, given),
         Some(Command::Demo(arguments)) => run(async move { demo::run(arguments).await.map(|()| Outcome::Finished) }),
@@ -171,6 +183,17 @@ fn migrate(arguments: MigrateArgs, given: Given) -> ExitCode {
     }
 }
 
+fn diagnose(arguments: DoctorCommand, given: Given) -> ExitCode {
+    let DoctorCommand { doctor: wanted, serve } = arguments;
+    telemetry::init_logging(&serve.log.log);
+    let secrets = given.secrets(&serve.flags);
+    let report = match settle(serve.flags, given) {
+        Ok(config) => block_on(async { doctor::examine(&config, &secrets, &Clock::system(), &wanted).await }),
+        Err(error) => Ok(doctor::unusable(&[error])),
+    };
+    report.map_or_else(|code| code, |report| settings::tell(&report, wanted.json))
+}
+
 fn token(arguments: TokenArgs, given: Given) -> ExitCode {
     let TokenArgs { sub, role, ttl, auth } = arguments;
     let config = match settle(Flags { auth, ..Flags::default() }, given) {
@@ -192,16 +215,20 @@ fn settle(mut flags: Flags, given: Given) -> Result<Config, ConfigError> {
     Config::load(flags, |name| std::env::var(name).ok()).map_err(|error| given.file().locate(error))
 }
 
-/// Runs something to its end on all cores.
+/// Runs something to its end.
 fn run<E: Display>(work: impl Future<Output = Result<Outcome, E>>) -> ExitCode {
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return fail(&format!("the system gives no threads: {error}")),
-    };
-    match runtime.block_on(work) {
-        Ok(outcome) => ExitCode::from(outcome.code()),
-        Err(error) => fail(&error.to_string()),
+    match block_on(work) {
+        Ok(Ok(outcome)) => ExitCode::from(outcome.code()),
+        Ok(Err(error)) => fail(&error.to_string()),
+        Err(code) => code,
     }
+}
+
+/// Waits for something on all cores.
+fn block_on<T>(work: impl Future<Output = T>) -> Result<T, ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| fail(&format!("the system gives no threads: {error}")))?;
+    Ok(runtime.block_on(work))
 }
 
 fn fail(reason: &str) -> ExitCode {

@@ -5,13 +5,14 @@ use std::{
     env,
     fmt::Write,
     io::{self, Write as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
 use clap::{Arg, ArgAction, ArgMatches, Command, parser::ValueSource};
 
 use crate::config::{self, Config, ConfigError, DatabaseSource, File, Flags, OLDER, Origin};
+use crate::doctor::{self, Report};
 
 use super::example::{Default, Described};
 
@@ -35,6 +36,21 @@ impl<'a> Given<'a> {
     pub(super) fn mark(&self, flags: &mut Flags) {
         flags.database.database_url_origin = self.origin("database_url");
         flags.database.embedded_origin = self.origin("embedded");
+    }
+
+    /// The files that hold secrets: those of the settings, and the settings file itself where it has some in it.
+    pub(super) fn secrets(&self, flags: &Flags) -> Vec<PathBuf> {
+        let files = [
+            &flags.auth.jwt_secret_file,
+            &flags.database.database_url_file,
+            &flags.database.database_password_file,
+            &flags.listen.tls_key,
+        ];
+        let has_password = flags.database.database_url.as_deref().is_some_and(has_password);
+        let is_secret =
+            self.file.place("jwt-secret").is_some() || (self.file.place("database-url").is_some() && has_password);
+        let file = self.file.path().filter(|_| is_secret).map(Path::to_path_buf);
+        files.into_iter().flatten().cloned().chain(file).collect()
     }
 
     fn origin(&self, id: &str) -> Origin {
@@ -77,11 +93,22 @@ pub(super) fn refuse(errors: &[ConfigError], matches: &ArgMatches) -> ExitCode {
         }
         return ExitCode::from(2);
     }
+    if let Some(doctor) = matches.subcommand_matches("doctor") {
+        return tell(&doctor::unusable(errors), doctor.get_flag("json"));
+    }
     match errors {
         [] => ExitCode::from(2),
         [error] => super::fail(&error.to_string()),
         [error, rest @ ..] => super::fail(&format!("{error} (and {} more: taskwire config check)", rest.len())),
     }
+}
+
+/// Prints what the doctor found; exit code 1 where something should be done.
+pub(super) fn tell(report: &Report, as_json: bool) -> ExitCode {
+    let text = if as_json { format!("{}\n", report.json()) } else { report.to_string() };
+    // Where nobody reads standard output, the exit code still tells.
+    let _ = io::stdout().write_all(text.as_bytes());
+    ExitCode::from(report.code())
 }
 
 /// Prints every setting, its value and where that comes from; then what is wrong with them.
@@ -162,6 +189,11 @@ fn without_secrets(text: &str) -> String {
         None => rest.to_owned(),
     };
     format!("{scheme}://{rest}{parameters}")
+}
+
+fn has_password(url: &str) -> bool {
+    let user = url.split_once("://").and_then(|(_, rest)| rest.rsplit_once('@')).map_or("", |(user, _)| user);
+    user.contains(':') || url.contains("password=")
 }
 
 /// Variables that look like ours and are not. Kubernetes makes such ones for a service of our name, so they are no error.

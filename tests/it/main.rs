@@ -26,6 +26,7 @@ mod clients;
 mod config;
 mod config_file;
 mod demo;
+mod doctor;
 mod embedded;
 mod feed;
 mod feed_reads;
