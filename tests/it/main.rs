@@ -40,6 +40,7 @@ mod limits_load;
 mod limits_size;
 mod limits_time;
 mod migrations;
+mod overdue;
 mod pages;
 mod partitions;
 mod poison;

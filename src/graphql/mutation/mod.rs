@@ -6,6 +6,7 @@ mod acknowledge;
 mod cancel;
 mod cancel_many;
 mod disconnect_user;
+mod report_alive;
 mod save;
 mod save_batch;
 
@@ -16,6 +17,7 @@ use async_graphql::MergedObject;
 pub(crate) struct Mutation(
     save::SaveMutation,
     save_batch::SaveBatchMutation,
+    report_alive::ReportAliveMutation,
     cancel::CancelMutation,
     cancel_many::CancelManyMutation,
     acknowledge::AcknowledgeMutation,
