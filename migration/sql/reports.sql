@@ -4,7 +4,7 @@
 -- A server asks this about once a second: so it is known when one was there to take reports, and when none was. Such a gap
 -- does not count: at its end every due time begins anew.
 --   p_seen_at   when this server asked before; null for the first time
---   p_here_for  how long it has been there without a failure: if there was a gap, it ended then
+--   p_here_for  for how long it has certainly been there: if there was a gap, it ended then
 --   asked_at    now
 --   has_due     some task awaits a report. Where none does nothing is written: an idle database stays idle
 --   is_gap      there was a gap, and this is the server that has noticed

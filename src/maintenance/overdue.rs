@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_millis(100);
 const EVER: TimeDelta = TimeDelta::days(3_660);
 
 pub(super) async fn run(store: Store, within: Option<i32>, token: CancellationToken) {
-    let mut rounds = Rounds { store, within, seen_at: None, here_since: Instant::now(), is_anew: false };
+    let mut rounds = Rounds { store, within, seen_at: None, started: Some(Instant::now()), is_anew: false };
     let (mut pause, mut is_failing) = (Duration::ZERO, false);
     loop {
         let round = async {
@@ -41,7 +41,6 @@ pub(super) async fn run(store: Store, within: Option<i32>, token: CancellationTo
                 if !is_failing {
                     tracing::warn!(%error, "overdue reports cannot be looked for; tried again");
                 }
-                rounds.here_since = Instant::now();
                 (pause, is_failing) = (EVERY, true);
             }
         }
@@ -54,8 +53,8 @@ struct Rounds {
     within: Option<i32>,
     /// When this server was last there, by the database's clock.
     seen_at: Option<DateTime<Utc>>,
-    /// Since when it has been without a failure.
-    here_since: Instant,
+    /// When it began, until it has asked: what was reported in between came after the gap.
+    started: Option<Instant>,
     /// There was a gap, and not all due times have been looked at since.
     is_anew: bool,
 }
@@ -89,7 +88,8 @@ impl Rounds {
     }
 
     async fn clock(&mut self) -> Result<ReportClock, StoreError> {
-        let clock = self.store.report_clock(self.seen_at, self.here_since.elapsed()).await?;
+        let here_for = self.started.take().map_or(Duration::ZERO, |started| started.elapsed());
+        let clock = self.store.report_clock(self.seen_at, here_for).await?;
         self.seen_at = Some(clock.asked_at);
         self.is_anew |= clock.is_gap;
         Ok(clock)

@@ -65,8 +65,8 @@ pub struct Overdue {
 }
 
 impl Store {
-    /// Says that this server is there to take reports. `seen_at` is when it last did so, in its own memory; `here_for`, how
-    /// long it has been there without a failure.
+    /// Says that this server is there to take reports. `seen_at` is when it last did so, in its own memory; `here_for`, for
+    /// how long it has certainly been there: if there was a gap, it ended then.
     pub async fn report_clock(
         &self,
         seen_at: Option<DateTimeUtc>,
