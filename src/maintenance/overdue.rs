@@ -32,7 +32,7 @@ pub(super) async fn run(store: Store, within: Option<i32>, token: CancellationTo
     loop {
         let round = async {
             sleep(pause).await;
-            rounds.next().await
+            Box::pin(rounds.next()).await
         };
         match token.run_until_cancelled(round).await {
             None => return,

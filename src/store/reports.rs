@@ -102,7 +102,7 @@ impl Store {
     }
 
     /// Looks at these tasks under their users' locks: a due time that began anew moves, one that is past becomes
-    /// REPORT_OVERDUE. Without `patience` it passes over users who are held; with it, it waits so long and then fails with
+    /// `REPORT_OVERDUE`. Without `patience` it passes over users who are held; with it, it waits so long and then fails with
     /// [`StoreError::Timeout`]. `within` is the server's own setting in seconds.
     pub async fn record_overdue(
         &self,

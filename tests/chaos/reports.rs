@@ -60,13 +60,17 @@ async fn the_time_in_which_postgresql_stood_still_does_not_count() {
     let mut session = server.psql().await;
     save(&server).await;
     until(&mut session, "EXISTS (SELECT FROM report_clock)").await;
-    let due_at: f64 = session.fetch_one("SELECT extract(epoch FROM report_due_at)::float8 FROM task").await.unwrap().get(0);
+    let due_at: f64 =
+        session.fetch_one("SELECT extract(epoch FROM report_due_at)::float8 FROM task").await.unwrap().get(0);
     server.room().signal_postgres(Signal::STOP);
     let now = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();
     eventually("the due time", async || (now() > due_at).then_some(())).await;
     server.room().signal_postgres(Signal::CONT);
     until(&mut session, "report_due_at > now()").await;
-    assert!(is_so(&mut session, &format!("report_due_at > to_timestamp({due_at} + {WITHIN})")).await, "not from its end on");
+    assert!(
+        is_so(&mut session, &format!("report_due_at > to_timestamp({due_at} + {WITHIN})")).await,
+        "not from its end on"
+    );
     times_out(&mut session).await;
 }
 

@@ -1,4 +1,4 @@
-//! Tasks that went silent: due times, REPORT_OVERDUE, signs of life, and times in which no server was there.
+//! Tasks that went silent: due times, `REPORT_OVERDUE`, signs of life, and times in which no server was there.
 
 use std::time::Duration;
 
@@ -57,7 +57,12 @@ async fn silent(tasks: &[&str]) -> (TestDatabase, Store) {
         store.save_batch(vec![due_in(task, 60)]).await.unwrap();
     }
     // Somebody has always been there.
-    database.session().await.execute("INSERT INTO report_clock VALUES (1, clock_timestamp(), '-infinity')").await.unwrap();
+    database
+        .session()
+        .await
+        .execute("INSERT INTO report_clock VALUES (1, clock_timestamp(), '-infinity')")
+        .await
+        .unwrap();
     an_hour_later(&database).await;
     (database, store)
 }
@@ -266,7 +271,10 @@ async fn bad_values_are_refused() {
         (json!({ "userId": "anna", "taskId": "a\0b" }), "input.taskId"),
     ] {
         let error = server.error(ALIVE, json!({ "input": input })).await;
-        assert_eq!((&error["extensions"]["code"], &error["extensions"]["field"]), (&json!("BAD_USER_INPUT"), &json!(field)));
+        assert_eq!(
+            (&error["extensions"]["code"], &error["extensions"]["field"]),
+            (&json!("BAD_USER_INPUT"), &json!(field))
+        );
         assert_eq!(error["path"], json!(["reportAlive"]));
     }
 }
@@ -361,7 +369,10 @@ async fn it_is_decided_under_the_lock() {
     let (database, store) = silent(&["reported", "alive", "finished", "silent", "off"]).await;
     let due = due(&store).await;
     assert_eq!(due.len(), 5);
-    store.save_batch(vec![due_in("reported", 60), record_of("anna", "finished", 3, TaskStatus::Completed)]).await.unwrap();
+    store
+        .save_batch(vec![due_in("reported", 60), record_of("anna", "finished", 3, TaskStatus::Completed)])
+        .await
+        .unwrap();
     store.report_alive("anna", "alive", None).await.unwrap();
     // The operator has taken the setting back by which this one awaited a report.
     database
@@ -389,9 +400,8 @@ async fn who_is_held_delays_only_himself_and_is_not_forgotten() {
     let mut holder = server.database.session().await;
     holder.execute("BEGIN; SELECT FROM feed_head WHERE user_id = 'ben' FOR UPDATE").await.unwrap();
     let store = store_with(&server.database, taskwire::store::StoreSettings::default());
-    let status = async |user: &str| {
-        store.tasks_by_key(&[(user.to_owned(), "t".to_owned())]).await.unwrap().remove(0).status
-    };
+    let status =
+        async |user: &str| store.tasks_by_key(&[(user.to_owned(), "t".to_owned())]).await.unwrap().remove(0).status;
     eventually("Anna's times out", async || (status("anna").await == TaskStatus::TimedOut).then_some(())).await;
     let overdue = store.record_overdue(&due(&store).await, None, None).await.unwrap();
     assert_eq!((overdue.recorded, overdue.held.len()), (0, 1));

@@ -36,10 +36,7 @@ fn the_schema_keeps_the_contract_but_for_what_comes_later() {
     let missing: Vec<_> = promised.difference(&ours).collect();
     let added: Vec<_> = ours.difference(&promised).filter(|fact| !ADDED.contains(&fact.as_str())).collect();
     assert!(missing.is_empty() && added.is_empty(), "missing: {missing:#?}\nmore than promised: {added:#?}");
-    assert!(
-        later.contains("EraseUserInput") && !later.contains("Feed"),
-        "{later:?}"
-    );
+    assert!(later.contains("EraseUserInput") && !later.contains("Feed"), "{later:?}");
 }
 
 #[test]

@@ -28,10 +28,7 @@ pub(crate) struct ReportAlivePayload {
 
 impl From<task::Model> for ReportAlivePayload {
     fn from(task: task::Model) -> Self {
-        Self {
-            cancellation_requested: task.is_cancellation_pending(),
-            report_due_at: task.report_due_at.map(DateTime),
-        }
+        Self { cancellation_requested: task.is_cancellation_pending(), report_due_at: task.report_due_at.map(DateTime) }
     }
 }
 

@@ -415,7 +415,13 @@ pub(crate) const TABLE: &[Row] = &[
         "Mutation.reportAlive",
         Cancelled,
         r#"mutation { reportAlive(input: { userId: "anna", taskId: "{task}" }) { cancellationRequested } }"#,
-        [UNAUTHENTICATED, FORBIDDEN, FORBIDDEN, r#"{"cancellationRequested":true}"#, r#"{"cancellationRequested":true}"#],
+        [
+            UNAUTHENTICATED,
+            FORBIDDEN,
+            FORBIDDEN,
+            r#"{"cancellationRequested":true}"#,
+            r#"{"cancellationRequested":true}"#,
+        ],
     ),
     row(
         "Mutation.reportAlive",
