@@ -19,6 +19,8 @@ use crate::{
     telemetry::{self, Telemetry},
 };
 
+mod user_data;
+
 /// The version, and the commit that it was built from.
 pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("TASKWIRE_COMMIT"), ")");
 
@@ -57,6 +59,10 @@ enum Command {
     Schema,
     /// Print a token for development, signed with the server's secret (--jwt-secret, --jwt-secret-file)
     Token(TokenArgs),
+    /// Write all that is kept of a user as JSON lines
+    Export(Box<user_data::ExportArgs>),
+    /// Remove all that is kept of a user, for good, as the mutation eraseUser does
+    Erase(Box<user_data::EraseArgs>),
     /// Play some users' workers against a running server, so that there is something to see
     Demo(DemoArgs),
 }
@@ -119,6 +125,8 @@ fn dispatch(cli: Cli, matches: &ArgMatches) -> ExitCode {
         Some(Command::Migrate(arguments)) => migrate(arguments, matches),
         Some(Command::Schema) => print(&graphql::sdl()),
         Some(Command::Token(arguments)) => token(arguments, matches),
+        Some(Command::Export(arguments)) => user_data::export(*arguments, matches),
+        Some(Command::Erase(arguments)) => user_data::erase(*arguments, matches),
         Some(Command::Demo(arguments)) => run(async move { demo::run(arguments).await.map(|()| Outcome::Finished) }),
     }
 }

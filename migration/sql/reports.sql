@@ -57,15 +57,7 @@ DECLARE
     v_steps       integer[];
     v_results     jsonb[];
 BEGIN
-    -- Only heads that are there: nobody who is being erased gets one again.
-    IF p_wait_ms = 0 THEN
-        SELECT coalesce(array_agg(h.user_id), '{}') INTO v_held
-        FROM (SELECT user_id FROM feed_head WHERE user_id = ANY (p_users) FOR NO KEY UPDATE SKIP LOCKED) h;
-    ELSE
-        PERFORM set_config('lock_timeout', p_wait_ms::text, true);
-        SELECT coalesce(array_agg(h.user_id), '{}') INTO v_held
-        FROM (SELECT user_id FROM feed_head WHERE user_id = ANY (p_users) ORDER BY user_id FOR NO KEY UPDATE) h;
-    END IF;
+    v_held := taskwire_lock_known_heads(p_users, p_wait_ms);
     -- In later statements, whose snapshot is fresh.
     v_now := clock_timestamp();
     SELECT max(c.counts_from) INTO v_counts_from FROM report_clock c;
@@ -112,8 +104,7 @@ LANGUAGE plpgsql VOLATILE
 SET plan_cache_mode = force_generic_plan SET jit = off SET search_path = public, pg_temp AS $$
 BEGIN
     IF EXISTS (SELECT FROM task WHERE user_id = p_user AND task_id = p_task AND report_due_at IS NOT NULL) THEN
-        PERFORM set_config('lock_timeout', p_wait_ms::text, true);
-        PERFORM FROM feed_head WHERE user_id = p_user FOR NO KEY UPDATE;
+        PERFORM taskwire_lock_known_heads(ARRAY[p_user], p_wait_ms);
         UPDATE task SET report_due_at =
             clock_timestamp() + make_interval(secs => nullif(coalesce(report_within_seconds, p_within), 0))
         WHERE user_id = p_user AND task_id = p_task AND report_due_at IS NOT NULL;

@@ -1,9 +1,10 @@
 //! What a server does by the clock, beside its callers: dividing partitions ahead, giving a sign of life, noticing reports
 //! that are overdue, forgetting ended backends, giving memory back.
 //!
-//! One duty a file, each a loop that ends with the token. To add a duty: its file, its `spawn` in [`start`].
+//! One duty a file, each a loop that ends with the token; `erase` is done when it is asked for. To add a duty: its file, its `spawn` in [`start`].
 
 mod backends;
+pub mod erase;
 mod heartbeat;
 mod memory;
 mod overdue;

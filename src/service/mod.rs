@@ -1,7 +1,7 @@
 //! The verbs, and the only place that decides who may. Every verb takes the viewer first.
 //!
 //! - `tasks`, `history`, `feed`, `users`, `facets`, `statistics`: reads (`recent`: shared answers)
-//! - `system`, `health`: for operators · `save`, `alive`, `cancel`: writes · [`watch`]: streams · `control`: closing a user's sockets
+//! - `system`, `health`: for operators · `save`, `alive`, `cancel`, `erase`: writes · [`watch`]: streams · `control`: closing a user's sockets
 //! - [`rate`]: how often a viewer may ask · [`limits`]: every limit, in one table · `input`: checks of what came in
 //! - `batches`: what batches may hold together · [`error`]: what a caller is told
 //!
@@ -11,6 +11,7 @@ mod alive;
 mod batches;
 mod cancel;
 mod control;
+mod erase;
 pub mod error;
 mod facets;
 mod feed;
@@ -34,6 +35,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use cancel::{AcknowledgeOutcome, CancelManyInput, CancelledMany};
+pub use erase::Erased;
 pub use error::ServiceError;
 pub use feed::{FeedPosition, feed_cursor_of};
 pub use health::Health;

@@ -3,7 +3,7 @@
 //! [`Store`] is one type whose `impl` is split by topic:
 //!
 //! - [`record`]: what a writer hands in and gets back · `append`, `state`: the prepared statement and its rows · [`lanes`], `queue`: group
-//!   commit · `batch`: many records together · `cancel`: cancelling and acknowledging · `reports`: those that are due, and signs of life · `write`, `retry`,
+//!   commit · `batch`: many records together · `cancel`: cancelling and acknowledging · `reports`: those that are due, and signs of life · `erase`: all of a user · `write`, `retry`,
 //!   `turn`: on which connection, what is tried again, and who waits for whom
 //! - `tasks`, `history`, `users`, `facets`, `statistics`: reads · `servers`, `storage`, `slow_queries`, `plans`: for operators · [`filter`], [`page`]: what a list asks for · `feed`, `feed_tasks`: what
 //!   the feed reads
@@ -17,6 +17,7 @@ mod batch;
 mod cancel;
 mod columns;
 mod control;
+mod erase;
 pub mod error;
 mod facets;
 mod feed;
@@ -49,6 +50,7 @@ use sea_orm::DatabaseConnection;
 
 pub use cancel::{AcknowledgeOutcome, CancelOutcome, CancelTerms, Cancelled, NewAcknowledgement, NewCancellation};
 pub use control::Disconnections;
+pub use erase::ErasedStep;
 pub use error::StoreError;
 pub use facets::{FACETED, FacetValue, TaskFacets};
 pub use feed::{ChangedHeads, FeedPage, Head};

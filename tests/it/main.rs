@@ -26,6 +26,8 @@ mod clients;
 mod config;
 mod demo;
 mod embedded;
+mod erase;
+mod export;
 mod feed;
 mod feed_reads;
 mod held;

@@ -6,6 +6,7 @@ mod acknowledge;
 mod cancel;
 mod cancel_many;
 mod disconnect_user;
+mod erase_user;
 mod report_alive;
 mod save;
 mod save_batch;
@@ -21,5 +22,6 @@ pub(crate) struct Mutation(
     cancel::CancelMutation,
     cancel_many::CancelManyMutation,
     acknowledge::AcknowledgeMutation,
+    erase_user::EraseUserMutation,
     disconnect_user::DisconnectUserMutation,
 );

@@ -434,6 +434,11 @@ pub(crate) const TABLE: &[Row] = &[
         [UNAUTHENTICATED, FORBIDDEN, FORBIDDEN, NAME_ONE, NAME_ONE],
     ),
     row(
+        "Mutation.eraseUser",
+        r#"mutation { eraseUser(input: { userId: "carl", confirm: "carl" }) { deletedRecords deletedTasks hasMore } }"#,
+        [UNAUTHENTICATED, FORBIDDEN, FORBIDDEN, FORBIDDEN, r#"{"deletedRecords":0,"deletedTasks":0,"hasMore":false}"#],
+    ),
+    row(
         "Mutation.disconnectUser",
         r#"mutation { disconnectUser(input: { userId: "carl" }) { closedConnections } }"#,
         [UNAUTHENTICATED, FORBIDDEN, FORBIDDEN, FORBIDDEN, r#"{"closedConnections":0}"#],
