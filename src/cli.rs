@@ -23,6 +23,7 @@ use crate::{
 
 mod example;
 mod settings;
+mod user_data;
 
 use settings::Given;
 
@@ -73,6 +74,10 @@ enum Command {
     Schema,
     /// Print a token for development, signed with the server's secret (--jwt-secret, --jwt-secret-file)
     Token(TokenArgs),
+    /// Write all that is kept of a user as JSON lines
+    Export(Box<user_data::ExportArgs>),
+    /// Remove all that is kept of a user, for good, as the mutation eraseUser does
+    Erase(Box<user_data::EraseArgs>),
     /// Play some users' workers against a running server, so that there is something to see
     Demo(DemoArgs),
 }
@@ -162,6 +167,8 @@ fn dispatch(cli: Cli, given: Given) -> ExitCode {
         Some(Command::Doctor(arguments)) => diagnose(*arguments, given),
         Some(Command::Schema) => print(&graphql::sdl()),
         Some(Command::Token(arguments)) => token(arguments, given),
+        Some(Command::Export(arguments)) => user_data::export(*arguments, given),
+        Some(Command::Erase(arguments)) => user_data::erase(*arguments, given),
         Some(Command::Demo(arguments)) => run(async move { demo::run(arguments).await.map(|()| Outcome::Finished) }),
     }
 }
