@@ -19,6 +19,8 @@ use crate::{
     telemetry::{self, Telemetry},
 };
 
+mod maintenance;
+
 /// The version, and the commit that it was built from.
 pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("TASKWIRE_COMMIT"), ")");
 
@@ -57,6 +59,10 @@ enum Command {
     Schema,
     /// Print a token for development, signed with the server's secret (--jwt-secret, --jwt-secret-file)
     Token(TokenArgs),
+    /// Remove what is older than so many days, as the mutation cleanupOldTasks does; or count it
+    Cleanup(Box<maintenance::CleanupArgs>),
+    /// List the partitions of the history: their span, size and records
+    Partitions(Box<maintenance::PartitionsArgs>),
     /// Play some users' workers against a running server, so that there is something to see
     Demo(DemoArgs),
 }
@@ -119,6 +125,8 @@ fn dispatch(cli: Cli, matches: &ArgMatches) -> ExitCode {
         Some(Command::Migrate(arguments)) => migrate(arguments, matches),
         Some(Command::Schema) => print(&graphql::sdl()),
         Some(Command::Token(arguments)) => token(arguments, matches),
+        Some(Command::Cleanup(arguments)) => maintenance::cleanup(*arguments, matches),
+        Some(Command::Partitions(arguments)) => maintenance::partitions(*arguments, matches),
         Some(Command::Demo(arguments)) => run(async move { demo::run(arguments).await.map(|()| Outcome::Finished) }),
     }
 }

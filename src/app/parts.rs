@@ -66,7 +66,7 @@ impl Parts {
         let (background, tracker) = (CancellationToken::new(), TaskTracker::new());
         feed::start(&hub, database.options.clone(), &tracker, &background);
         let heart = heart(&hub, telemetry);
-        maintenance::start(&store, database, heart.clone(), &tracker, &background);
+        maintenance::start(&store, database, &config.retention, heart.clone(), telemetry, &tracker, &background);
         let GraphqlConfig { max_page_size, max_batch_records, max_result_bytes, .. } = config.graphql;
         let limits = Limits::default().bodies(config.http.user_body_limit, config.http.body_limit).sizes(
             max_page_size,
@@ -76,6 +76,7 @@ impl Parts {
         let service = Service::new(heart.server, store, lanes.clone(), hub, config.task.settle)
             .users_may_save(config.auth.users_may_save)
             .with_batch_bytes(config.write.queue_bytes)
+            .with_retention(&config.retention)
             .with_limits(limits);
         let api = Api::new(service.clone(), &config.graphql);
         Self { service, api, authenticator, lanes, subscriptions, background, tracker }

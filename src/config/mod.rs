@@ -14,6 +14,7 @@ mod graphql;
 mod http;
 mod humane;
 mod listen;
+mod retention;
 mod socket;
 mod task;
 mod write;
@@ -29,6 +30,7 @@ pub use graphql::{GraphqlConfig, GraphqlFlags, Switch};
 pub use http::{HttpConfig, HttpFlags};
 pub(crate) use humane::duration;
 pub use listen::{ListenConfig, ListenFlags, ProxyHeader, TlsFiles};
+pub use retention::{MOST_DAYS, PartitionBy, RetentionConfig, RetentionFlags, Schedule};
 pub use socket::{SocketConfig, SocketFlags};
 pub use task::{TaskConfig, TaskFlags};
 pub use write::{WriteConfig, WriteFlags};
@@ -95,6 +97,9 @@ pub struct Flags {
     /// Tasks.
     #[command(flatten)]
     pub task: TaskFlags,
+    /// What is removed by its age.
+    #[command(flatten)]
+    pub retention: RetentionFlags,
 }
 
 /// All settings of a server.
@@ -122,6 +127,8 @@ pub struct Config {
     pub write: WriteConfig,
     /// Tasks.
     pub task: TaskConfig,
+    /// What is removed by its age.
+    pub retention: RetentionConfig,
 }
 
 impl Config {
@@ -141,6 +148,7 @@ impl Config {
             feed: FeedConfig::from_flags(&flags.feed),
             write: WriteConfig::from_flags(&flags.write),
             task: TaskConfig::from_flags(&flags.task),
+            retention: RetentionConfig::from_flags(&flags.retention)?,
         };
         config.validate()?;
         Ok(config)
@@ -159,6 +167,7 @@ impl Config {
         self.feed.validate()?;
         self.write.validate()?;
         self.task.validate()?;
+        self.retention.validate()?;
         self.validate_together()
     }
 

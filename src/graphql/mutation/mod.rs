@@ -5,7 +5,9 @@
 mod acknowledge;
 mod cancel;
 mod cancel_many;
+mod cleanup;
 mod disconnect_user;
+mod optimize_storage;
 mod save;
 mod save_batch;
 
@@ -19,5 +21,7 @@ pub(crate) struct Mutation(
     cancel::CancelMutation,
     cancel_many::CancelManyMutation,
     acknowledge::AcknowledgeMutation,
+    cleanup::CleanupMutation,
+    optimize_storage::OptimizeStorageMutation,
     disconnect_user::DisconnectUserMutation,
 );
