@@ -12,7 +12,6 @@ mod latency;
 mod retention;
 
 pub use latency::{Latency, LatencySummary};
-pub use retention::RetentionMetrics;
 use prometheus_client::{
     metrics::{
         counter::Counter,
@@ -22,6 +21,7 @@ use prometheus_client::{
     },
     registry::Registry,
 };
+pub use retention::RetentionMetrics;
 use tracing::{Level, Metadata};
 use tracing_subscriber::{
     EnvFilter,

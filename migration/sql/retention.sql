@@ -45,10 +45,12 @@ BEGIN
     END IF;
     -- Without a lock: the one before may be in the middle of a step, and holds the row.
     IF v_seen.holder IS NOT NULL AND EXISTS (
-        SELECT FROM pg_stat_activity a
-        WHERE a.pid = v_seen.backend_pid AND a.backend_start = v_seen.backend_start AND NOT pg_terminate_backend(a.pid, 5000)
+        SELECT FROM pg_stat_activity a WHERE a.pid = v_seen.backend_pid AND a.backend_start = v_seen.backend_start
     ) THEN
-        RETURN NULL;
+        -- A statement of its own: in one condition with the search it might be called for everybody.
+        IF NOT pg_terminate_backend(v_seen.backend_pid, 5000) THEN
+            RETURN NULL;
+        END IF;
     END IF;
     UPDATE maintenance_lease SET
         term = term + 1, holder = p_holder, backend_pid = pg_backend_pid(), renewed_at = clock_timestamp(),

@@ -94,13 +94,15 @@ fn table(partitions: &[Partition]) -> String {
     let day = |at: Option<chrono::DateTime<chrono::Utc>>| {
         at.map_or_else(|| "open".to_owned(), |at| at.format("%F %H:%M").to_string())
     };
-    let mut text = format!("{:<24}{:<18}{:<18}{:>12}{:>16}", "partition", "from (UTC)", "until (UTC)", "MiB", "records, about");
+    let mut text =
+        format!("{:<24}{:<18}{:<18}{:>12}{:>16}", "partition", "from (UTC)", "until (UTC)", "MiB", "records, about");
     for partition in partitions {
         let Partition { name, start, end, bytes, estimated_records, is_leaving, .. } = partition;
         let leaving = if *is_leaving { "  being taken off" } else { "" };
         let (mib, tenth) = (bytes >> 20, (bytes >> 10) % 1024 * 10 / 1024);
         let size = format!("{mib}.{tenth}");
-        let _ = write!(text, "\n{name:<24}{:<18}{:<18}{size:>12}{estimated_records:>16}{leaving}", day(*start), day(*end));
+        let _ =
+            write!(text, "\n{name:<24}{:<18}{:<18}{size:>12}{estimated_records:>16}{leaving}", day(*start), day(*end));
     }
     text
 }

@@ -91,12 +91,7 @@ impl Default for RetentionConfig {
     fn default() -> Self {
         // The text is a constant that a test reads.
         let nightly = Cron::from_str(Schedule::NIGHTLY).unwrap_or_else(|_| unreachable!("a constant"));
-        Self {
-            keep_days: 30,
-            schedule: Schedule(nightly),
-            keep_unfinished: true,
-            partition_by: PartitionBy::Week,
-        }
+        Self { keep_days: 30, schedule: Schedule(nightly), keep_unfinished: true, partition_by: PartitionBy::Week }
     }
 }
 
@@ -171,7 +166,9 @@ mod tests {
             let config = RetentionConfig { keep_days, partition_by, ..RetentionConfig::default() };
             config.validate().map_err(|error| error.to_string())
         };
-        assert!(of(0, PartitionBy::Day).is_ok() && of(100, PartitionBy::Day).is_ok() && of(800, PartitionBy::Week).is_ok());
+        assert!(
+            of(0, PartitionBy::Day).is_ok() && of(100, PartitionBy::Day).is_ok() && of(800, PartitionBy::Week).is_ok()
+        );
         assert!(of(366, PartitionBy::Day).unwrap_err().contains("week"));
         assert!(of(1_000, PartitionBy::Week).unwrap_err().contains("month"));
         assert!(of(MOST_DAYS, PartitionBy::Month).is_ok());

@@ -210,8 +210,7 @@ impl Run<'_> {
         let (mut size, mut round) = (TASKS, Round::<TaskPlace>::default());
         while !self.is_over() {
             let begin = Instant::now();
-            let removed =
-                self.lease.remove_tasks(before, self.cleanup.keep_unfinished, &round.place, size.now).await?;
+            let removed = self.lease.remove_tasks(before, self.cleanup.keep_unfinished, &round.place, size.now).await?;
             self.done.tasks += removed.count;
             size.fit(begin.elapsed());
             match round.next(removed) {

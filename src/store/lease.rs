@@ -9,7 +9,7 @@ use std::time::Duration;
 use sea_orm::prelude::DateTimeUtc;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
-use sqlx::{AssertSqlSafe, Connection as _, ConnectOptions as _, Executor as _, PgConnection, Postgres, Row as _};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, PgConnection, Postgres, Row as _};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::{Store, StoreError};

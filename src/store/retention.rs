@@ -86,11 +86,13 @@ const FAILED: &str = "UPDATE storage_upkeep SET failure = $1, failures = failure
 const LEFT_BEHIND: &str = "SELECT c.relname::text AS name, c.oid::regclass::text AS quoted FROM pg_class c \
     WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND obj_description(c.oid, 'pg_class') = $1 \
       AND NOT EXISTS (SELECT FROM pg_inherits i WHERE i.inhrelid = c.oid)";
-const RECORDS: &str = "SELECT removed, last_user, last_position, held_users FROM taskwire_remove_records($1, $2, $3, $4, $5)";
+const RECORDS: &str =
+    "SELECT removed, last_user, last_position, held_users FROM taskwire_remove_records($1, $2, $3, $4, $5)";
 const TASKS: &str =
     "SELECT removed, seen, held, last_at, last_user, last_task FROM taskwire_remove_tasks($1, $2, $3, $4, $5, $6)";
 /// Those whose last record has gone by then, kept ones left out.
-const COUNT_TASKS: &str = "SELECT count(*) AS found FROM task_order WHERE updated_at < $1 AND (finished_at IS NOT NULL OR NOT $2)";
+const COUNT_TASKS: &str =
+    "SELECT count(*) AS found FROM task_order WHERE updated_at < $1 AND (finished_at IS NOT NULL OR NOT $2)";
 
 impl Lease {
     /// Takes a partition off and drops it; or tells for whom it waited longer than `patience`. Then no statement sees it any
@@ -142,7 +144,8 @@ impl Lease {
         place: &RecordPlace,
         limit: i32,
     ) -> Result<Removed<RecordPlace>, StoreError> {
-        let query = sqlx::query(RECORDS).bind(partition).bind(cutoff).bind(&place.user).bind(place.position).bind(limit);
+        let query =
+            sqlx::query(RECORDS).bind(partition).bind(cutoff).bind(&place.user).bind(place.position).bind(limit);
         let rows = self.step(INSTANT, None, query).await?;
         let row = rows.first().ok_or_else(no_row)?;
         let next = row.try_get::<Option<String>, _>(1)?.map(|user| Ok::<_, StoreError>((user, row.try_get(2)?)));

@@ -107,7 +107,8 @@ impl Store {
         let days = (0..GROWTH_DAYS).rev().map(|ago| (today - chrono::TimeDelta::days(ago), 0));
         let mut days: BTreeMap<DateTimeUtc, i64> = days.collect();
         let Some(first) = days.keys().next().copied() else { return Ok(Vec::new()) };
-        let parts = partitions.iter().filter(|partition| !partition.is_leaving && partition.end.is_none_or(|end| end > first));
+        let parts =
+            partitions.iter().filter(|partition| !partition.is_leaving && partition.end.is_none_or(|end| end > first));
         let parts: Vec<String> = parts.filter(|partition| partition.pages > 0).map(Partition::by_day).collect();
         if !parts.is_empty() {
             for row in &self.query_all(&parts.join(" UNION ALL "), vec![first.into()]).await? {

@@ -59,7 +59,10 @@ impl Lease {
     }
 
     /// Removes what was left of an index that was not finished; or tells for whom it waited longer than `patience`.
-    pub async fn drop_unfinished_indexes(&mut self, patience: Duration) -> Result<Result<(), Vec<Blocker>>, StoreError> {
+    pub async fn drop_unfinished_indexes(
+        &mut self,
+        patience: Duration,
+    ) -> Result<Result<(), Vec<Blocker>>, StoreError> {
         for index in self.store.relations(UNFINISHED).await? {
             let drop = format!("DROP INDEX CONCURRENTLY {}", index.quoted);
             if let Waited::Held(blockers) = self.run_patiently(drop, patience).await? {

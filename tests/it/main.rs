@@ -44,6 +44,7 @@ mod pages;
 mod partitions;
 mod poison;
 mod reads;
+mod retention;
 mod rights;
 mod rights_disconnect;
 mod rights_strings;
