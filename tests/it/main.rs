@@ -41,6 +41,7 @@ mod limits_size;
 mod limits_time;
 mod migrations;
 mod pages;
+mod partition_widths;
 mod partitions;
 mod poison;
 mod reads;
