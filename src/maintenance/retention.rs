@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -20,10 +20,17 @@ const SOON: Duration = Duration::from_secs(5);
 /// What one run may take before the next look.
 const RUN: Duration = Duration::from_hours(1);
 
-/// When the next try is due, after what is known.
+/// What was written down for a moment further ahead than this was so by a clock that has been put back since.
+const AHEAD: TimeDelta = TimeDelta::hours(2);
+
+/// When the next try is due, after what is known now.
 #[must_use]
-pub fn due_at(retention: &RetentionConfig, upkeep: &Upkeep) -> Option<DateTime<Utc>> {
-    upkeep.retry_at.or_else(|| retention.schedule.after(upkeep.scheduled_for))
+pub fn due_at(retention: &RetentionConfig, upkeep: &Upkeep, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    if upkeep.scheduled_for > now + AHEAD {
+        return Some(now);
+    }
+    let retry = upkeep.retry_at.map(|at| if at > now + AHEAD { now } else { at });
+    retry.or_else(|| retention.schedule.after(upkeep.scheduled_for))
 }
 
 pub(super) struct Job {
@@ -92,8 +99,10 @@ impl Job {
 
     /// How long to wait until it is due; none where it is.
     fn wait(&self, clock: &Clock, upkeep: &Upkeep) -> Option<Duration> {
-        let due = due_at(&self.retention, upkeep)?;
-        (due - clock.now()).to_std().ok().filter(|wait| !wait.is_zero()).map(|wait| wait.min(LOOK))
+        let now = clock.now();
+        // What never comes is not due either.
+        let due = due_at(&self.retention, upkeep, now).unwrap_or(now + AHEAD);
+        (due - now).to_std().ok().filter(|wait| !wait.is_zero()).map(|wait| wait.min(LOOK))
     }
 }
 
@@ -103,5 +112,34 @@ fn failure(outcome: &Result<Cleaned, StoreError>) -> Option<String> {
         Ok(Cleaned { held: Some(held), .. }) => Some(held.clone()),
         Ok(Cleaned { has_more: true, .. }) => Some(format!("not through within {RUN:?}")),
         Ok(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> DateTime<Utc> {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn it_is_due_by_the_schedule_after_a_failure_and_after_a_clock_was_put_back() {
+        let retention = RetentionConfig::default();
+        let now = at("2026-11-28T12:00:00Z");
+        let upkeep = |scheduled_for: &str, retry_at: Option<&str>| Upkeep {
+            scheduled_for: at(scheduled_for),
+            last_run_at: None,
+            last_deleted_records: None,
+            failure: None,
+            retry_at: retry_at.map(at),
+        };
+        let due = |upkeep: &Upkeep| due_at(&retention, upkeep, now);
+        assert_eq!(due(&upkeep("2026-11-28T02:00:01Z", None)), Some(at("2026-11-29T02:00:00Z")));
+        assert_eq!(due(&upkeep("2026-11-20T00:00:00Z", None)), Some(at("2026-11-20T02:00:00Z")), "missed");
+        let retry = "2026-11-28T12:20:00Z";
+        assert_eq!(due(&upkeep("2026-11-27T02:00:00Z", Some(retry))), Some(at(retry)));
+        assert_eq!(due(&upkeep("2027-11-28T02:00:00Z", None)), Some(now), "by a clock that was ahead");
+        assert_eq!(due(&upkeep("2026-11-27T02:00:00Z", Some("2027-11-28T12:00:00Z"))), Some(now));
     }
 }

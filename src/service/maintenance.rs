@@ -86,7 +86,8 @@ impl Service {
         let upkeep = self.store.upkeep().await?;
         let is_on = self.retention.keep_days > 0;
         // What is overdue comes with the next look.
-        let next = due_at(&self.retention, &upkeep).map(|due| due.max(Utc::now()));
+        let now = Utc::now();
+        let next = due_at(&self.retention, &upkeep, now).map(|due| due.max(now));
         Ok(RetentionStatus {
             keep_days: self.retention.keep_days,
             schedule: if is_on { self.retention.schedule.as_str().to_owned() } else { String::new() },

@@ -79,7 +79,7 @@ pub struct Upkeep {
 
 const UPKEEP: &str = "SELECT scheduled_for, last_run_at, last_deleted_records, failure, retry_at FROM storage_upkeep";
 const RAN: &str = "UPDATE storage_upkeep SET last_run_at = now(), last_deleted_records = $1, failure = NULL, failures = 0, \
-    retry_at = NULL, scheduled_for = greatest(scheduled_for, $2)";
+    retry_at = NULL, scheduled_for = coalesce($2, scheduled_for)";
 /// 5 s, 10 s, 20 s … an hour.
 const FAILED: &str = "UPDATE storage_upkeep SET failure = $1, failures = failures + 1, \
     retry_at = now() + least(interval '5 seconds' * 2 ^ least(failures, 20), interval '1 hour')";

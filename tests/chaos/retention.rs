@@ -225,7 +225,10 @@ async fn whole_partitions_go_at_once() {
     eventually("they are gone", async || (count(&mut psql, partitions).await == 0).then_some(())).await;
     let took = begin.elapsed();
     let done = cleaning.await.unwrap();
-    println!("{records} records in whole partitions were gone after {took:?}, their tasks after {:?}: {done}", begin.elapsed());
+    println!(
+        "{records} records in whole partitions were gone after {took:?}, their tasks after {:?}: {done}",
+        begin.elapsed()
+    );
     assert_eq!(count(&mut psql, "SELECT count(*) FROM task_record").await, 0);
     assert_eq!(done["data"]["cleanupOldTasks"]["hasMore"], false, "{done}");
     assert!(took < Duration::from_secs(2), "{took:?}");
