@@ -187,7 +187,7 @@ pub(crate) const TABLE: &[Row] = &[
     row(
         "Query.system",
         "{ system { retention { keepDays } } }",
-        [UNAUTHENTICATED, FORBIDDEN, FORBIDDEN, FORBIDDEN, r#"{"retention":{"keepDays":0}}"#],
+        [UNAUTHENTICATED, FORBIDDEN, FORBIDDEN, FORBIDDEN, r#"{"retention":{"keepDays":30}}"#],
     ),
     row(
         "System.slowQueries",
@@ -442,6 +442,22 @@ pub(crate) const TABLE: &[Row] = &[
         "Mutation.disconnectUser",
         r#"mutation { disconnectUser(input: { userId: "carl" }) { closedConnections } }"#,
         [UNAUTHENTICATED, FORBIDDEN, FORBIDDEN, FORBIDDEN, r#"{"closedConnections":0}"#],
+    ),
+    row(
+        "Mutation.cleanupOldTasks",
+        "mutation { cleanupOldTasks(input: {}) { deletedRecords deletedTasks droppedPartitions hasMore } }",
+        [
+            UNAUTHENTICATED,
+            FORBIDDEN,
+            FORBIDDEN,
+            FORBIDDEN,
+            r#"{"deletedRecords":0,"deletedTasks":0,"droppedPartitions":[],"hasMore":false}"#,
+        ],
+    ),
+    row(
+        "Mutation.optimizeStorage",
+        "mutation { optimizeStorage(input: {}) { reindexed } }",
+        [UNAUTHENTICATED, FORBIDDEN, FORBIDDEN, FORBIDDEN, r#"{"reindexed":[]}"#],
     ),
 ];
 
