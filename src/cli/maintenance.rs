@@ -1,8 +1,8 @@
 //! `taskwire cleanup` and `taskwire partitions`: what an operator does by hand, over the database alone.
 
-use clap::{ArgMatches, Args};
+use clap::Args;
 
-use super::{ExitCode, LogArgs, fail, run, settle};
+use super::{ExitCode, Given, LogArgs, fail, run, settle};
 use crate::app::upkeep;
 use crate::config::{DataDirFlags, DatabaseFlags, Flags, MOST_DAYS, RetentionFlags, Switch};
 use crate::telemetry;
@@ -38,20 +38,20 @@ pub(super) struct PartitionsArgs {
     log: LogArgs,
 }
 
-pub(super) fn cleanup(arguments: CleanupArgs, matches: &ArgMatches) -> ExitCode {
+pub(super) fn cleanup(arguments: CleanupArgs, given: Given) -> ExitCode {
     let CleanupArgs { days, dry_run, keep_unfinished, database, data_dir, log } = arguments;
     telemetry::init_logging(&log.log);
     let retention = RetentionFlags { keep_unfinished, ..RetentionFlags::default() };
-    match settle(Flags { database, data_dir, retention, ..Flags::default() }, matches) {
+    match settle(Flags { database, data_dir, retention, ..Flags::default() }, given) {
         Ok(config) => run(async move { upkeep::cleanup(config, days, dry_run).await }),
         Err(error) => fail(&error.to_string()),
     }
 }
 
-pub(super) fn partitions(arguments: PartitionsArgs, matches: &ArgMatches) -> ExitCode {
+pub(super) fn partitions(arguments: PartitionsArgs, given: Given) -> ExitCode {
     let PartitionsArgs { database, data_dir, log } = arguments;
     telemetry::init_logging(&log.log);
-    match settle(Flags { database, data_dir, ..Flags::default() }, matches) {
+    match settle(Flags { database, data_dir, ..Flags::default() }, given) {
         Ok(config) => run(async move { upkeep::partitions(config).await }),
         Err(error) => fail(&error.to_string()),
     }
