@@ -94,6 +94,7 @@ async fn over_database(
 }
 
 /// A line of an export. The names are those of the GraphQL schema.
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, and it is written at once")]
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "lowercase", rename_all_fields = "camelCase")]
 enum Line<'a> {
