@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgMatches, Args};
+use clap::Args;
 
-use super::{ExitCode, LogArgs, fail, run, settle};
+use super::{ExitCode, Given, LogArgs, fail, run, settle};
 use crate::app::user_data;
 use crate::config::{DataDirFlags, DatabaseFlags, Flags};
 use crate::telemetry;
@@ -40,19 +40,19 @@ pub(super) struct EraseArgs {
     log: LogArgs,
 }
 
-pub(super) fn export(arguments: ExportArgs, matches: &ArgMatches) -> ExitCode {
+pub(super) fn export(arguments: ExportArgs, given: Given) -> ExitCode {
     let ExportArgs { user, out, database, data_dir, log } = arguments;
     telemetry::init_logging(&log.log);
-    match settle(Flags { database, data_dir, ..Flags::default() }, matches) {
+    match settle(Flags { database, data_dir, ..Flags::default() }, given) {
         Ok(config) => run(async move { user_data::export(config, user, out).await }),
         Err(error) => fail(&error.to_string()),
     }
 }
 
-pub(super) fn erase(arguments: EraseArgs, matches: &ArgMatches) -> ExitCode {
+pub(super) fn erase(arguments: EraseArgs, given: Given) -> ExitCode {
     let EraseArgs { user, database, data_dir, log } = arguments;
     telemetry::init_logging(&log.log);
-    match settle(Flags { database, data_dir, ..Flags::default() }, matches) {
+    match settle(Flags { database, data_dir, ..Flags::default() }, given) {
         Ok(config) => run(async move { user_data::erase(config, user).await }),
         Err(error) => fail(&error.to_string()),
     }

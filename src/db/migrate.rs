@@ -75,6 +75,14 @@ pub async fn migrate(options: &PgConnectOptions, setting: &str) -> Result<usize,
     result
 }
 
+/// Whether the database is fit for this build, and how many steps a start would take; changes nothing.
+pub async fn look(options: &PgConnectOptions) -> Result<usize, StartError> {
+    let session = session(options).await?;
+    let result = check(&session).await;
+    close(session).await;
+    result
+}
+
 /// Takes `steps` steps back, or all of them. For tests and for people who know what they lose.
 pub async fn down(options: &PgConnectOptions, steps: Option<u32>) -> Result<(), StartError> {
     let session = session(options).await?;
