@@ -16,7 +16,7 @@ use crate::{
     config::{self, AuthFlags, Config, ConfigError, DataDirFlags, DatabaseFlags, Flags, Origin},
     demo::{self, DemoArgs},
     graphql,
-    telemetry::{self, Telemetry},
+    telemetry::{self, LogFormat, Telemetry},
 };
 
 /// The version, and the commit that it was built from.
@@ -97,8 +97,11 @@ struct TokenArgs {
 #[derive(Debug, Args)]
 struct LogArgs {
     /// What to log to standard error: error, warn, info, debug, trace, or one for a module as in `taskwire=debug,info`
-    #[arg(long, env = "TASKWIRE_LOG", value_name = "FILTER", default_value = "info")]
+    #[arg(long, env = "TASKWIRE_LOG", value_name = "FILTER", default_value = "info", value_parser = telemetry::check_filter)]
     log: String,
+    /// How: `text` for people, `json` for programs, `auto`: text on a terminal, else JSON
+    #[arg(long, env = "TASKWIRE_LOG_FORMAT", value_name = "FORMAT", value_enum, default_value_t)]
+    log_format: LogFormat,
 }
 
 /// Does what the command line says.
@@ -124,7 +127,7 @@ fn dispatch(cli: Cli, matches: &ArgMatches) -> ExitCode {
 }
 
 fn serve(arguments: ServeArgs, matches: &ArgMatches) -> ExitCode {
-    telemetry::init_logging(&arguments.log.log);
+    telemetry::init_logging(&arguments.log.log, arguments.log.log_format);
     match settle(arguments.flags, matches) {
         Ok(config) => run(async move { app::run(config, Telemetry::new()).await }),
         Err(error) => fail(&error.to_string()),
@@ -132,7 +135,7 @@ fn serve(arguments: ServeArgs, matches: &ArgMatches) -> ExitCode {
 }
 
 fn migrate(arguments: MigrateArgs, matches: &ArgMatches) -> ExitCode {
-    telemetry::init_logging(&arguments.log.log);
+    telemetry::init_logging(&arguments.log.log, arguments.log.log_format);
     let flags = Flags { database: arguments.database, data_dir: arguments.data_dir, ..Flags::default() };
     match settle(flags, matches) {
         Ok(config) => run(async move { app::migrate(config).await }),

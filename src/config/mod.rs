@@ -16,6 +16,7 @@ mod humane;
 mod listen;
 mod socket;
 mod task;
+mod telemetry;
 mod write;
 
 use clap::Args;
@@ -31,6 +32,7 @@ pub(crate) use humane::duration;
 pub use listen::{ListenConfig, ListenFlags, ProxyHeader, TlsFiles};
 pub use socket::{SocketConfig, SocketFlags};
 pub use task::{TaskConfig, TaskFlags};
+pub use telemetry::{TelemetryConfig, TelemetryFlags};
 pub use write::{WriteConfig, WriteFlags};
 
 /// A setting that cannot be used. Its text is one line that names the setting and what it may be.
@@ -95,6 +97,9 @@ pub struct Flags {
     /// Tasks.
     #[command(flatten)]
     pub task: TaskFlags,
+    /// What the server tells of itself.
+    #[command(flatten)]
+    pub telemetry: TelemetryFlags,
 }
 
 /// All settings of a server.
@@ -122,6 +127,8 @@ pub struct Config {
     pub write: WriteConfig,
     /// Tasks.
     pub task: TaskConfig,
+    /// What the server tells of itself.
+    pub telemetry: TelemetryConfig,
 }
 
 impl Config {
@@ -141,6 +148,7 @@ impl Config {
             feed: FeedConfig::from_flags(&flags.feed),
             write: WriteConfig::from_flags(&flags.write),
             task: TaskConfig::from_flags(&flags.task),
+            telemetry: TelemetryConfig::from_flags(flags.telemetry),
         };
         config.validate()?;
         Ok(config)
@@ -159,6 +167,7 @@ impl Config {
         self.feed.validate()?;
         self.write.validate()?;
         self.task.validate()?;
+        self.telemetry.validate(self.http.listen)?;
         self.validate_together()
     }
 

@@ -1,10 +1,11 @@
 //! What a server does by the clock, beside its callers: dividing partitions ahead, giving a sign of life, forgetting ended
-//! backends, giving memory back.
+//! backends, giving memory back, measuring how large the tables have become.
 //!
 //! One duty a file, each a loop that ends with the token. To add a duty: its file, its `spawn` in [`start`].
 
 mod backends;
 mod heartbeat;
+mod measure;
 mod memory;
 mod partitions;
 
@@ -22,4 +23,5 @@ pub fn start(store: &Store, database: &Database, heart: Heart, tracker: &TaskTra
     tracker.spawn(backends::run(database.clone(), token.clone()));
     tracker.spawn(heartbeat::run(store.clone(), heart, token.clone()));
     tracker.spawn(memory::run(token.clone()));
+    tracker.spawn(measure::run(store.clone(), token.clone()));
 }

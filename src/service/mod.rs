@@ -1,7 +1,7 @@
 //! The verbs, and the only place that decides who may. Every verb takes the viewer first.
 //!
 //! - `tasks`, `history`, `feed`, `users`, `facets`, `statistics`: reads (`recent`: shared answers)
-//! - `system`, `health`: for operators · `save`, `cancel`: writes · [`watch`]: streams · `control`: closing a user's sockets
+//! - `system`, `health`, `metrics`: for operators · `save`, `cancel`: writes · [`watch`]: streams · `control`: closing a user's sockets
 //! - [`rate`]: how often a viewer may ask · [`limits`]: every limit, in one table · `input`: checks of what came in
 //! - `batches`: what batches may hold together · [`error`]: what a caller is told
 //!
@@ -17,6 +17,7 @@ mod health;
 mod history;
 mod input;
 pub mod limits;
+mod metrics;
 pub mod page;
 pub mod rate;
 mod recent;
@@ -35,7 +36,7 @@ use std::time::Duration;
 pub use cancel::{AcknowledgeOutcome, CancelManyInput, CancelledMany};
 pub use error::ServiceError;
 pub use feed::{FeedPosition, feed_cursor_of};
-pub use health::Health;
+pub use health::{Health, NotReady};
 pub use history::{RecordKey, TaskStep};
 pub use limits::Limits;
 pub use page::{BoundedCount, Edge, Page, PageArgs};

@@ -153,6 +153,13 @@ impl Lanes {
         settled.await.unwrap_or_else(|_| Err(StoreError::Unavailable("the save was given up".to_owned())))
     }
 
+    /// How many saves wait or are being written, and what they hold.
+    #[must_use]
+    pub fn queued(&self) -> (usize, usize) {
+        let room = &self.inner.room;
+        (room.records.load(Ordering::Relaxed), room.bytes.load(Ordering::Relaxed))
+    }
+
     /// The server will end: from now on nobody is held for long.
     pub fn hurry(&self) {
         let _ = self.inner.hurried.set(Instant::now());
@@ -212,6 +219,9 @@ impl Inner {
                 }
                 self.rest(lane, &mut kept).await;
                 continue;
+            }
+            for pending in &batch {
+                self.telemetry.commit_wait_seconds.observe(pending.since.elapsed().as_secs_f64());
             }
             let users: Vec<String> = batch.iter().map(|pending| pending.record.user_id.clone()).collect();
             let held = self.write(&mut kept, batch, Wait::Skip).await;
@@ -297,13 +307,14 @@ impl Inner {
                 continue;
             }
             let records: Vec<&NewRecord> = piece.iter().map(|pending| &pending.record).collect();
+            let begun = Instant::now();
             match self.store.append_until_known(kept, &records, wait).await {
                 Ok(placed) if placed.iter().any(|placed| matches!(placed, Placed::Conflict)) => {
                     pieces.push(refuse_conflicts(piece, &placed));
                 }
                 Ok(placed) => {
                     self.store.tell(&placed);
-                    self.count(&placed);
+                    self.count(&placed, begun.elapsed());
                     held.extend(self.answer(piece, placed).await);
                 }
                 // A short wait that was not enough: nothing is written, all go on waiting.
@@ -354,10 +365,12 @@ impl Inner {
         held
     }
 
-    fn count(&self, placed: &[Placed]) {
+    fn count(&self, placed: &[Placed], took: Duration) {
         let of =
             |is: fn(&Placed) -> bool| u64::try_from(placed.iter().filter(|placed| is(placed)).count()).unwrap_or(0);
         self.telemetry.commits.inc();
+        self.telemetry.commit_records.observe_many(placed.len());
+        self.telemetry.commit_seconds.observe(took.as_secs_f64());
         self.telemetry.saved_records.inc_by(of(|placed| matches!(placed, Placed::Saved(_))));
         self.telemetry.duplicate_records.inc_by(of(|placed| matches!(placed, Placed::Duplicate(_))));
     }
