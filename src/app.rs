@@ -127,7 +127,7 @@ impl App {
             None => None,
         };
         let (cluster, url, setting) = open(&config).await?;
-        let started = Self::start_on(listener, tls, &config, authenticator, telemetry, &url, &setting).await;
+        let started = Box::pin(Self::start_on(listener, tls, &config, authenticator, telemetry, &url, &setting)).await;
         match started {
             Ok(mut app) => {
                 app.metrics = metrics.and_then(|listener| app.tell_metrics(listener, &config));

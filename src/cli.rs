@@ -13,10 +13,10 @@ use crate::{
     app::{self, Outcome},
     auth::{self, NewToken, Role},
     clock::Clock,
-    config::{self, AuthFlags, Config, ConfigError, DataDirFlags, DatabaseFlags, Flags, Origin},
+    config::{self, AuthFlags, Config, ConfigError, DataDirFlags, DatabaseFlags, Flags, Origin, TelemetryConfig},
     demo::{self, DemoArgs},
     graphql,
-    telemetry::{self, LogFormat, Telemetry},
+    telemetry::{self, LogFormat, Telemetry, TraceSettings, Traces},
 };
 
 /// The version, and the commit that it was built from.
@@ -127,15 +127,31 @@ fn dispatch(cli: Cli, matches: &ArgMatches) -> ExitCode {
 }
 
 fn serve(arguments: ServeArgs, matches: &ArgMatches) -> ExitCode {
-    telemetry::init_logging(&arguments.log.log, arguments.log.log_format);
     match settle(arguments.flags, matches) {
-        Ok(config) => run(async move { app::run(config, Telemetry::new()).await }),
+        Ok(config) => run(serve_and_tell(config, arguments.log)),
         Err(error) => fail(&error.to_string()),
     }
 }
 
+/// Serves, with a log and, where there is a collector, with traces.
+async fn serve_and_tell(config: Config, log: LogArgs) -> Result<Outcome, String> {
+    let TelemetryConfig { otlp_service, otlp_sample, .. } = &config.telemetry;
+    let settings = config.telemetry.otlp_url()?.map(|url| TraceSettings {
+        url,
+        service: otlp_service.clone(),
+        sample: *otlp_sample,
+    });
+    let traces = settings.as_ref().map(Traces::start).transpose()?;
+    telemetry::init_logging(&log.log, log.log_format, traces.as_ref());
+    let outcome = app::run(config, Telemetry::new()).await;
+    if let Some(traces) = traces {
+        traces.end().await;
+    }
+    outcome.map_err(|error| error.to_string())
+}
+
 fn migrate(arguments: MigrateArgs, matches: &ArgMatches) -> ExitCode {
-    telemetry::init_logging(&arguments.log.log, arguments.log.log_format);
+    telemetry::init_logging(&arguments.log.log, arguments.log.log_format, None);
     let flags = Flags { database: arguments.database, data_dir: arguments.data_dir, ..Flags::default() };
     match settle(flags, matches) {
         Ok(config) => run(async move { app::migrate(config).await }),

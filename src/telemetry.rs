@@ -6,7 +6,7 @@
 //! a metric is atomics and nothing else. Then its query in `deploy/`, where somebody should look at it.
 //!
 //! - `labels`: the labels · `histogram`, `latency`: how large, how long · `process`: the process itself
-//! - `logging`, `json`: the lines of the log
+//! - `logging`, `json`: the lines of the log · [`spans`], `traces`: what becomes a trace, and how it gets to a collector
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -28,11 +28,15 @@ mod labels;
 mod latency;
 mod logging;
 mod process;
+pub mod spans;
+mod traces;
 
 pub use histogram::Histogram;
 pub use labels::{Code, Exchange, Name, Operation, Root, Table};
 pub use latency::{Latency, LatencySummary};
 pub use logging::{LogFormat, check_filter, init_logging};
+pub use spans::RemoteSpan;
+pub use traces::{TraceSettings, Traces};
 
 /// All metrics. Cheap to clone: the clones count together.
 #[derive(Debug, Clone)]

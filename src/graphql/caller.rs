@@ -17,6 +17,7 @@ use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::sync::Semaphore;
 use tokio::task::JoinError;
 use tokio::time::{Instant, timeout_at};
+use tracing::Instrument as _;
 
 use super::document::{Document, Documents, SharedRoot, Types};
 use super::errors::{code_library_error, introspection_disabled, whole_request};
@@ -32,6 +33,7 @@ use crate::service::limits::FRAGMENT_LEVELS;
 use crate::service::rate::Rates;
 use crate::service::watch::{Events, TaskChange, TaskEvent};
 use crate::service::{Service, ServiceError};
+use crate::telemetry::{RemoteSpan, spans};
 
 /// When somebody is to try again who came while everything was busy.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -96,7 +98,7 @@ impl Api {
     #[must_use]
     pub fn caller(&self, viewer: Viewer) -> Caller {
         let session = Session::new(self.0.service.clone(), viewer);
-        Caller { shared: Arc::clone(&self.0), session, is_admitted: false }
+        Caller { shared: Arc::clone(&self.0), session, is_admitted: false, remote: None }
     }
 
     /// What sort of operation a request asks for; none where it names one that its document does not have.
@@ -160,6 +162,8 @@ pub struct Caller {
     session: Session,
     /// Its next operation has been counted.
     is_admitted: bool,
+    /// Whose trace its operations belong to, where that is not the span around them.
+    remote: Option<RemoteSpan>,
 }
 
 /// A request that may be executed.
@@ -179,6 +183,12 @@ impl Caller {
     pub fn admitted(self) -> Result<Self, ServerError> {
         self.shared.rates.admit_operation(&self.session.viewer).map_err(whole_request)?;
         Ok(Self { is_admitted: true, ..self })
+    }
+
+    /// The same, whose operations belong to this trace.
+    #[must_use]
+    pub fn within(self, remote: Option<RemoteSpan>) -> Self {
+        Self { remote, ..self }
     }
 
     /// The request within its limits, with its document and its session; or why it is refused.
@@ -227,7 +237,8 @@ impl Caller {
     /// What will be told of an operation that begins now.
     fn observed(&self) -> Observed {
         let telemetry = self.shared.service.telemetry().clone();
-        Observed::new(telemetry, self.session.viewer.clone(), self.shared.slow_operation)
+        let span = spans::operation(self.remote.as_ref());
+        Observed::new(telemetry, self.session.viewer.clone(), self.shared.slow_operation, span)
     }
 
     /// What comes of a request, one after the other; what many get alike, as bytes.
@@ -287,7 +298,7 @@ impl Executor for Caller {
     async fn execute(&self, request: Request) -> Response {
         let mut observed = self.observed();
         let answer = match self.prepare(request, &mut observed) {
-            Ok(prepared) => self.answer(prepared).await,
+            Ok(prepared) => self.answer(prepared).instrument(observed.span().clone()).await,
             Err(refused) => Err(refused),
         };
         let answer = answer.unwrap_or_else(refused);

@@ -9,12 +9,13 @@ use std::time::{Duration, Instant};
 use async_graphql::ServerError;
 use futures_util::stream::BoxStream;
 use futures_util::{Stream, StreamExt as _};
+use tracing::Span;
 
 use super::document::{Operation, shown};
 use super::errors::code_of;
 use super::shared::Answer;
 use crate::auth::Viewer;
-use crate::telemetry::{self, Code, Name, Root, Telemetry};
+use crate::telemetry::{self, Code, Name, Root, Telemetry, spans};
 
 /// Characters of an operation's name that are told.
 const NAME: usize = 100;
@@ -30,18 +31,27 @@ pub(super) struct Observed {
     document: String,
     /// What it has come to so far.
     code: &'static str,
+    span: Span,
 }
 
 impl Observed {
     /// It begins now.
-    pub(super) fn new(telemetry: Telemetry, viewer: Viewer, slow: Option<Duration>) -> Self {
+    pub(super) fn new(telemetry: Telemetry, viewer: Viewer, slow: Option<Duration>, span: Span) -> Self {
         let (begun, code) = (Instant::now(), "GONE");
-        Self { telemetry, viewer, slow, begun, operation: None, document: String::new(), code }
+        Self { telemetry, viewer, slow, begun, operation: None, document: String::new(), code, span }
+    }
+
+    /// For what belongs to it.
+    pub(super) fn span(&self) -> &Span {
+        &self.span
     }
 
     /// It is this one.
     pub(super) fn is(&mut self, operation: Option<&Arc<Operation>>, document: String) {
         self.operation = operation.cloned();
+        if let Some(operation) = operation {
+            spans::is(&self.span, &operation.label, operation.name.as_deref());
+        }
         if self.root() == Root::Subscription {
             // It may be ended whenever somebody likes.
             self.code = "OK";
@@ -90,6 +100,7 @@ impl Drop for Observed {
         let label = self.operation.as_ref().map(|operation| operation.label.clone());
         let label = label.unwrap_or_else(|| telemetry::Operation { kind: Root::Unknown, field: Name::new("unknown") });
         self.tell(&label, took);
+        spans::came_to(&self.span, self.code);
         let is_timed = matches!(label.kind, Root::Query | Root::Mutation);
         self.telemetry.operated(label, Code { code: self.code }, is_timed.then_some(took));
     }
@@ -105,7 +116,8 @@ impl Stream for Watched {
     type Item = Answer;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Answer>> {
-        let next = self.answers.poll_next_unpin(context);
+        let span = self.observed.span.clone();
+        let next = span.in_scope(|| self.answers.poll_next_unpin(context));
         if let Poll::Ready(Some(Answer::Own(answer))) = &next {
             self.observed.answered(&answer.errors);
         }

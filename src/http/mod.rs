@@ -50,11 +50,13 @@ use axum::response::Response;
 use axum::routing::{any, get};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
 
 use crate::auth::{Authenticator, Viewer};
 use crate::config::Config;
 use crate::graphql::Api;
 use crate::service::Service;
+use crate::telemetry::{RemoteSpan, spans};
 use answer::Refusal;
 use connections::Connections;
 use guard::Guard;
@@ -116,6 +118,14 @@ async fn metrics(State(shared): State<Shared>, method: Method, uri: Uri, headers
 }
 
 async fn graphql(State(shared): State<Shared>, request: Request) -> Response {
+    let remote = RemoteSpan::of(|name| request.headers().get(name)?.to_str().ok());
+    let span = spans::request(request.method().as_str(), remote.as_ref());
+    let response = answer(shared, request).instrument(span.clone()).await;
+    spans::answered(&span, response.status().as_u16());
+    response
+}
+
+async fn answer(shared: Shared, request: Request) -> Response {
     let headers = request.headers().clone();
     let origin = match shared.guard.check(request.uri(), &headers) {
         Ok(origin) => origin,

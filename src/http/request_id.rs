@@ -36,7 +36,7 @@ pub(super) async fn attach(mut request: Request, next: Next) -> Response {
 pub(super) fn span(headers: &HeaderMap, peer: Peer) -> Span {
     let id = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default();
     // As high as the lines that want it: those of slow operations and of refusals.
-    tracing::warn_span!("request", id, peer = %peer.0)
+    tracing::warn_span!(parent: None, "request", id, peer = %peer.0)
 }
 
 /// Writes the request's id into errors.

@@ -17,13 +17,14 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::{Instrument as _, Span};
 
 use super::append::{Placed, Wait};
 use super::queue::Queue;
 use super::record::{NewRecord, Saved};
 use super::write::Kept;
 use super::{Store, StoreError};
-use crate::telemetry::Telemetry;
+use crate::telemetry::{Telemetry, spans};
 
 /// How many lanes there are, and how much may wait in them.
 #[derive(Clone, Copy, Debug)]
@@ -61,6 +62,7 @@ const HELD_PAUSE: Duration = Duration::from_millis(20);
 pub(super) struct Pending {
     pub(super) record: NewRecord,
     since: Instant,
+    span: Span,
     answer: oneshot::Sender<Result<Saved, StoreError>>,
     // Given back when the save is settled, however that happens.
     _room: Room,
@@ -137,13 +139,14 @@ impl Lanes {
     pub async fn save(&self, record: NewRecord) -> Result<Saved, StoreError> {
         let (answer, settled) = oneshot::channel();
         let room = self.inner.make_room(record.bytes())?;
+        let span = spans::here();
         {
             let mut queue = self.inner.lock();
             // Under the queue's lock: what is taken before the end is written before it.
             if self.inner.closing.is_cancelled() {
                 return Err(StoreError::Unavailable("the server is shutting down".to_owned()));
             }
-            let pending = Pending { record, since: Instant::now(), answer, _room: room };
+            let pending = Pending { record, since: Instant::now(), span, answer, _room: room };
             if queue.push(pending) {
                 self.inner.held_arrived.notify_one();
             } else {
@@ -308,7 +311,8 @@ impl Inner {
             }
             let records: Vec<&NewRecord> = piece.iter().map(|pending| &pending.record).collect();
             let begun = Instant::now();
-            match self.store.append_until_known(kept, &records, wait).await {
+            let span = spans::commit(piece.iter().map(|pending| &pending.span), piece.len());
+            match self.store.append_until_known(kept, &records, wait).instrument(span).await {
                 Ok(placed) if placed.iter().any(|placed| matches!(placed, Placed::Conflict)) => {
                     pieces.push(refuse_conflicts(piece, &placed));
                 }

@@ -4,13 +4,15 @@ use std::io::{self, IsTerminal as _};
 
 use clap::ValueEnum;
 use tracing::{Level, Metadata};
-use tracing_subscriber::filter::{EnvFilter, ParseError, filter_fn};
+use tracing_subscriber::filter::{EnvFilter, FilterExt as _, ParseError, filter_fn};
 use tracing_subscriber::fmt::format::JsonFields;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 use tracing_subscriber::{Layer, fmt, registry};
 
 use super::json::Json;
+use super::spans;
+use super::traces::Traces;
 
 /// Libraries that tell more than anybody wants to know.
 const QUIET: &str = "sqlx=warn,sea_orm_migration=warn";
@@ -37,9 +39,9 @@ fn parse(filter: &str) -> Result<EnvFilter, ParseError> {
     EnvFilter::try_new(format!("{QUIET},{filter}"))
 }
 
-/// Writes log lines to standard error, as many as `filter` lets through. The first call counts: a test process may start
-/// several servers.
-pub fn init_logging(filter: &str, format: LogFormat) {
+/// Writes log lines to standard error, as many as `filter` lets through, and hands spans to `traces`. The first call counts:
+/// a test process may start several servers.
+pub fn init_logging(filter: &str, format: LogFormat, traces: Option<&Traces>) {
     let is_terminal = io::stderr().is_terminal();
     let is_text = format == LogFormat::Text || (format == LogFormat::Auto && is_terminal);
     let lines = fmt::layer().with_writer(io::stderr);
@@ -49,9 +51,14 @@ pub fn init_logging(filter: &str, format: LogFormat) {
         lines.with_ansi(false).fmt_fields(JsonFields::new()).event_format(Json).boxed()
     };
     let filter = parse(filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    let subscriber = registry().with(lines.with_filter(filter).with_filter(filter_fn(keeps_secrets)));
-    // A second call fails since there is a subscriber already, which is all that is wanted.
-    let _: Result<(), TryInitError> = subscriber.try_init();
+    let filter = filter.and(filter_fn(keeps_secrets)).and(spans::none());
+    let subscriber = registry().with(lines.with_filter(filter));
+    // A second call fails since there is a subscriber already, which is all that is wanted. (A layer that is none would have
+    // every span made, for nobody.)
+    let _: Result<(), TryInitError> = match traces {
+        Some(traces) => subscriber.with(traces.layer()).try_init(),
+        None => subscriber.try_init(),
+    };
 }
 
 /// The WebSocket library traces every message and frame whole, and with them the token of `connection_init`: no filter of

@@ -72,4 +72,5 @@ mod stream_ends;
 mod stream_multipart;
 mod stream_sse;
 mod support;
+mod traces;
 mod visits;

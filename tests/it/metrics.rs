@@ -141,7 +141,8 @@ async fn at_the_main_address_metrics_are_for_admins() {
 
 #[tokio::test]
 async fn an_address_of_their_own_tells_them_to_whoever_reaches_it() {
-    let telemetry = TelemetryConfig { metrics_listen: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))) };
+    let metrics_listen = Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+    let telemetry = TelemetryConfig { metrics_listen, ..TelemetryConfig::default() };
     let server = ApiServer::with_config(Config { telemetry, ..ApiServer::key_config() }).await;
     let own = server.app.metrics_address().unwrap();
     let get = async |address: SocketAddr, path: &str| {

@@ -25,6 +25,7 @@ use crate::http::answer::Refusal;
 use crate::http::connections::{Connections, Ending, Seat};
 use crate::http::request_id;
 use crate::http::viewer::{self, SignInError};
+use crate::telemetry::RemoteSpan;
 
 /// Messages that wait until the client reads. While there are as many, nothing more is read from it.
 const QUEUE: usize = 32;
@@ -43,6 +44,8 @@ pub(super) struct Conversation<'a> {
     clock: Clock,
     handshake: Handshake,
     sign_in: Option<SignIn>,
+    /// The trace that `connection_init` has named.
+    remote: Option<RemoteSpan>,
     /// Who has signed in, and with that everything that they may do.
     member: Option<Member>,
     operations: Operations,
@@ -111,6 +114,7 @@ impl<'a> Conversation<'a> {
             seat,
             handshake,
             sign_in: None,
+            remote: None,
             member: None,
             operations: Operations::default(),
             queue: VecDeque::new(),
@@ -256,6 +260,7 @@ impl<'a> Conversation<'a> {
 
     /// Looks at the token of `connection_init`, or, where it brings none, at that of the handshake.
     fn begin_sign_in(&mut self, mut payload: Value) {
+        self.remote = RemoteSpan::of(|name| payload.get(name)?.as_str());
         if let Some(authorization) = self.handshake.authorization.take()
             && !viewer::has_token(&payload)
         {
@@ -373,7 +378,7 @@ impl<'a> Conversation<'a> {
         for _ in 0..renewals {
             self.say(protocol::pong());
         }
-        let caller = self.shared.api.caller(viewer.clone());
+        let caller = self.shared.api.caller(viewer.clone()).within(self.remote.clone());
         self.member = Some(Member { viewer, caller });
     }
 

@@ -35,7 +35,7 @@ use tracing::Instrument as _;
 
 use super::answer::Refusal;
 use super::connections::{Connections, Seat};
-use super::request_id::REQUEST_ID;
+use super::request_id::{self, REQUEST_ID};
 use super::{Peer, Shared};
 use crate::config::SocketConfig;
 use close::{Close, End};
@@ -56,7 +56,9 @@ pub(super) async fn upgrade(shared: &Shared, request: Request) -> Result<Respons
     let authorization = parts.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let handshake = Handshake { authorization, request_id: parts.headers.get(REQUEST_ID).cloned() };
 
-    let task = serve(shared.clone(), upgrade, protocol, peer, handshake).in_current_span();
+    // A span of its own: that of the request is over when the socket begins.
+    let span = request_id::span(&parts.headers, Peer::of(&parts.extensions));
+    let task = serve(shared.clone(), upgrade, protocol, peer, handshake).instrument(span);
     tokio::spawn(shared.sockets.open.track_future(task));
 
     let mut response = Response::new(Body::empty());
