@@ -5,7 +5,7 @@
 //! have few values, which are known beforehand: never a user, a task or a text that somebody sent. On the way of a request
 //! a metric is atomics and nothing else. Then its query in `deploy/`, where somebody should look at it.
 //!
-//! - `labels`: the labels · `histogram`, `latency`: how large, how long · `process`: the process itself
+//! - `labels`: the labels · `histogram`, `latency`: how large, how long · `retention`, `process`: a part each
 //! - `logging`, `json`: the lines of the log · [`spans`], `traces`: what becomes a trace, and how it gets to a collector
 
 use std::ops::Deref;
@@ -28,6 +28,7 @@ mod labels;
 mod latency;
 mod logging;
 mod process;
+mod retention;
 pub mod spans;
 mod traces;
 
@@ -35,6 +36,7 @@ pub use histogram::Histogram;
 pub use labels::{Code, Exchange, Name, Operation, Root, Table};
 pub use latency::{Latency, LatencySummary};
 pub use logging::{LogFormat, check_filter, init_logging};
+pub use retention::RetentionMetrics;
 pub use spans::RemoteSpan;
 pub use traces::{TraceSettings, Traces};
 
@@ -134,12 +136,8 @@ pub struct Metrics {
     pub partitions: Gauge,
     /// Age of the oldest snapshot that somebody holds in this database, in seconds; 0 where nobody does.
     pub oldest_snapshot_seconds: Float,
-    /// When retention last ran to its end, in seconds since 1970; 0 before the first time.
-    pub retention_last_run: Float,
-    /// Runs of retention that failed.
-    pub retention_failures: Counter,
-    /// Records that retention removed, with their partitions or one by one.
-    pub retention_deleted_records: Counter,
+    /// Of retention.
+    pub retention: RetentionMetrics,
     registry: Registry,
 }
 
@@ -259,13 +257,7 @@ impl Telemetry {
                 "Age of the oldest snapshot that somebody holds, as far as we may see it",
                 Float::default(),
             ),
-            retention_last_run: own.add(
-                "retention_last_run_timestamp_seconds",
-                "When retention last ran to its end; 0 before the first time",
-                Float::default(),
-            ),
-            retention_failures: own.counter("retention_failures", "Runs of retention that failed"),
-            retention_deleted_records: own.counter("retention_deleted_records", "Records that retention removed"),
+            retention: RetentionMetrics::registered(own.0),
             registry,
         }))
     }

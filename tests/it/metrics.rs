@@ -68,7 +68,7 @@ async fn what_was_done_is_counted() {
         ("taskwire_pool_max_connections", 8.0),
         ("taskwire_feed_listening", 1.0),
         ("taskwire_retention_failures_total", 0.0),
-        ("taskwire_retention_last_run_timestamp_seconds", 0.0),
+        ("taskwire_retention_runs_total", 0.0),
     ] {
         assert_eq!(value(&metrics, series), Some(wanted), "{series}: {metrics}");
     }

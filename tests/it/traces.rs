@@ -177,6 +177,20 @@ async fn a_sockets_operations_belong_to_the_trace_of_its_connection_init() {
     let spans = collector.trace(&trace, "subscription taskChanged").await;
     assert_eq!(hex(&spans["subscription taskChanged"].parent_span_id), parent_of(7));
     assert_eq!(attribute(&spans["subscription taskChanged"], "taskwire.code"), "OK");
+
+    // Who cannot say it there has said it with the handshake.
+    let (parent, trace) = traceparent(8, true);
+    let mut request = format!("ws://{}/graphql", server.address).into_client_request().unwrap();
+    request.headers_mut().insert("sec-websocket-protocol", "graphql-transport-ws".parse().unwrap());
+    request.headers_mut().insert("traceparent", parent.parse().unwrap());
+    let (mut socket, _) = connect_async(request).await.unwrap();
+    let init = json!({ "type": "connection_init", "payload": { "token": token("anna", Role::User) } });
+    for message in [init, subscribe("q", "query Mine { tasks { nodes { taskId } } }")] {
+        socket.send(Message::text(message.to_string())).await.unwrap();
+    }
+    let spans = collector.trace(&trace, "query tasks").await;
+    assert_eq!(hex(&spans["query tasks"].parent_span_id), parent_of(8));
+    assert_eq!(attribute(&spans["GET /graphql"], "http.response.status_code"), "IntValue(101)");
     server.end().await;
 }
 

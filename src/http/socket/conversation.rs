@@ -44,8 +44,6 @@ pub(super) struct Conversation<'a> {
     clock: Clock,
     handshake: Handshake,
     sign_in: Option<SignIn>,
-    /// The trace that `connection_init` has named.
-    remote: Option<RemoteSpan>,
     /// Who has signed in, and with that everything that they may do.
     member: Option<Member>,
     operations: Operations,
@@ -60,6 +58,8 @@ pub(super) struct Handshake {
     pub(super) authorization: Option<String>,
     /// What errors name.
     pub(super) request_id: Option<HeaderValue>,
+    /// The trace of its operations; `connection_init` may name another one.
+    pub(super) remote: Option<RemoteSpan>,
 }
 
 /// A message that waits until the client reads, and whose operation's it is.
@@ -114,7 +114,6 @@ impl<'a> Conversation<'a> {
             seat,
             handshake,
             sign_in: None,
-            remote: None,
             member: None,
             operations: Operations::default(),
             queue: VecDeque::new(),
@@ -260,7 +259,7 @@ impl<'a> Conversation<'a> {
 
     /// Looks at the token of `connection_init`, or, where it brings none, at that of the handshake.
     fn begin_sign_in(&mut self, mut payload: Value) {
-        self.remote = RemoteSpan::of(|name| payload.get(name)?.as_str());
+        self.handshake.remote = RemoteSpan::of(|name| payload.get(name)?.as_str()).or(self.handshake.remote.take());
         if let Some(authorization) = self.handshake.authorization.take()
             && !viewer::has_token(&payload)
         {
@@ -378,7 +377,7 @@ impl<'a> Conversation<'a> {
         for _ in 0..renewals {
             self.say(protocol::pong());
         }
-        let caller = self.shared.api.caller(viewer.clone()).within(self.remote.clone());
+        let caller = self.shared.api.caller(viewer.clone()).within(self.handshake.remote.clone());
         self.member = Some(Member { viewer, caller });
     }
 
