@@ -33,7 +33,9 @@ pub(super) async fn run(bench: &mut Bench, key: Key) -> Result<Row> {
         over: Some("COPY".into()),
         bound: Bound::AtLeast(0.6, Some(0.35)),
     }];
-    let notes = vec!["COPY and multi-row INSERT take 500 rows a transaction, on one connection; rates are of records.".to_owned()];
+    let notes = vec![
+        "COPY and multi-row INSERT take 500 rows a transaction, on one connection; rates are of records.".to_owned(),
+    ];
     Ok(Row { title: "Batches of 500, four clients".into(), notes, rounds, claims })
 }
 

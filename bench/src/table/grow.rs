@@ -5,7 +5,7 @@
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, Row as _};
 
-use super::data::{STEPS, Tasks, USERS};
+use super::data::{STEPS, Tasks};
 use super::saves;
 use super::seed::{BATCH_BEFORE, task};
 use super::taskwire::Taskwire;
@@ -48,8 +48,7 @@ const EXPRESSIONS: [(&str, &str, &str); 24] = [
 /// Those of `task_order` that are `task`'s own.
 const AS_IN_TASK: [&str; 2] = ["started_at", "finished_at"];
 
-/// What is not as it has to be, of one user; nothing else than the append path keeps these together. `OR`s of what was
-/// seen to go wrong while this was written.
+/// What is not as it has to be, of one user; nothing but the append path keeps these together.
 const WRONG: &str = "
     SELECT (SELECT count(*) FROM task t WHERE t.user_id = h.user_id AND NOT EXISTS (
                SELECT FROM task_record r WHERE r.user_id = t.user_id AND r.task_id = t.task_id AND r.position = t.position
@@ -61,9 +60,9 @@ const WRONG: &str = "
          + (SELECT count(*) FROM task_order o WHERE o.user_id = h.user_id AND o.position > h.position)
     FROM feed_head h WHERE h.user_id = 'user_0'";
 
-/// Fills an empty database of Taskwire's with so many tasks of [`USERS`] users, named as the reads look for them.
-pub(super) async fn fill(bench: &Bench, taskwire: &Taskwire, database: &str, tasks: usize) -> Result<()> {
-    let each = tasks / USERS;
+/// Fills an empty database of Taskwire's with so many tasks of so many users, named as the reads look for them.
+pub(super) async fn fill(bench: &Bench, taskwire: &Taskwire, database: &str, tasks: usize, users: usize) -> Result<()> {
+    let each = tasks / users;
     let bar = bench.progress.counted(&format!("grown: {tasks} tasks of {STEPS} records"), tasks)?;
     let mut body = BATCH_BEFORE.to_vec();
     task(TEMPLATE, TEMPLATE, &mut body);
@@ -72,7 +71,7 @@ pub(super) async fn fill(bench: &Bench, taskwire: &Taskwire, database: &str, tas
     session.execute("SET work_mem = '128MB'; SET jit = off").await?;
     let mut statements = Vec::new();
     for table in ["task_record", "task", "task_order"] {
-        statements.push(copy_of(&mut session, table).await?);
+        statements.push(copy_of(&mut session, table, users).await?);
     }
     let mut from = 0;
     while from < each {
@@ -82,9 +81,9 @@ pub(super) async fn fill(bench: &Bench, taskwire: &Taskwire, database: &str, tas
             let sql = sql.replace("FROM_K", &from.to_string()).replace("TO_K", &(to - 1).to_string());
             transaction.execute(AssertSqlSafe(sql)).await?;
         }
-        transaction.execute(AssertSqlSafe(heads(from, to))).await?;
+        transaction.execute(AssertSqlSafe(heads(from, to, users))).await?;
         transaction.commit().await?;
-        bar.inc(u64::try_from((to - from) * USERS)?);
+        bar.inc(u64::try_from((to - from) * users)?);
         from = to;
     }
     let wrong: i64 = session.fetch_one(WRONG).await?.try_get(0)?;
@@ -96,7 +95,7 @@ pub(super) async fn fill(bench: &Bench, taskwire: &Taskwire, database: &str, tas
 }
 
 /// The INSERT of a table, from its columns.
-async fn copy_of(session: &mut PgConnection, table: &'static str) -> Result<String> {
+async fn copy_of(session: &mut PgConnection, table: &'static str, users: usize) -> Result<String> {
     let sql = "SELECT attname::text FROM pg_attribute WHERE attrelid = $1::regclass AND attnum > 0 AND NOT attisdropped \
                AND attgenerated = '' ORDER BY attnum";
     let rows = sqlx::query(sql).bind(table).fetch_all(session).await?;
@@ -104,7 +103,7 @@ async fn copy_of(session: &mut PgConnection, table: &'static str) -> Result<Stri
     let expression = |column: &String| {
         let by = if AS_IN_TASK.contains(&column.as_str()) { "task" } else { table };
         let own = EXPRESSIONS.iter().find(|(table, name, _)| *table == by && name == column);
-        expanded(&own.map_or_else(|| format!("t.\"{column}\""), |(_, _, expression)| (*expression).to_owned()))
+        expanded(&own.map_or_else(|| format!("t.\"{column}\""), |(_, _, expression)| (*expression).to_owned()), users)
     };
     let expressions: Vec<String> = columns.iter().map(expression).collect();
     // By time, as they would have come.
@@ -113,19 +112,20 @@ async fn copy_of(session: &mut PgConnection, table: &'static str) -> Result<Stri
          WHERE t.user_id = 'user_{TEMPLATE}' ORDER BY k, u, t.position",
         columns.join("\", \""),
         expressions.join(", "),
-        USERS - 1
+        users - 1
     ))
 }
 
 /// The heads of all users after their first `to` tasks.
-fn heads(from: usize, to: usize) -> String {
+fn heads(from: usize, to: usize, users: usize) -> String {
     let last = to * STEPS as usize;
-    let values = expanded(&format!(
+    let values = format!(
         "SELECT USER, {last}, AT({STEPS}), ID({STEPS}), pg_current_xact_id() FROM generate_series(0, {}) u, (VALUES ({})) k (k), \
          (SELECT moved_at AS recorded_at FROM task WHERE user_id = 'user_{TEMPLATE}') t",
-        USERS - 1,
+        users - 1,
         to - 1
-    ));
+    );
+    let values = expanded(&values, users);
     if from == 0 {
         return format!("INSERT INTO feed_head (user_id, position, recorded_at, record_id, xid) {values}");
     }
@@ -136,11 +136,15 @@ fn heads(from: usize, to: usize) -> String {
 }
 
 /// With what the words in capitals stand for.
-fn expanded(expression: &str) -> String {
-    let mut text = expression.replace("USER", "'user_' || u").replace("TASK", &format!("'seed_' || (k * {USERS} + u)"));
+fn expanded(expression: &str, users: usize) -> String {
+    let mut text = expression.replace("USER", "'user_' || u").replace("TASK", &format!("'seed_' || (k * {users} + u)"));
     for (word, before, after) in [
         // From the moment in which the task that is copied was saved.
-        ("AT(", "(SELECT moved_at FROM task WHERE user_id = 'user_template') + interval '1 microsecond' * (k * STEPS + ", ")"),
+        (
+            "AT(",
+            "(SELECT moved_at FROM task WHERE user_id = 'user_template') + interval '1 microsecond' * (k * STEPS + ",
+            ")",
+        ),
         ("ID(", "('01900000-0000-7000-8000-' || lpad(to_hex((k * USERS_ + u) * STEPS + ", "), 12, '0'))::uuid"),
     ] {
         while let Some((head, rest)) = text.split_once(word) {
@@ -148,7 +152,7 @@ fn expanded(expression: &str) -> String {
             text = format!("{head}{before}{argument}{after}{tail}");
         }
     }
-    text.replace("USERS_", &USERS.to_string()).replace("STEPS", &STEPS.to_string())
+    text.replace("USERS_", &users.to_string()).replace("STEPS", &STEPS.to_string())
 }
 
 /// The saves of a round, of the same users.
@@ -162,11 +166,11 @@ mod tests {
 
     #[test]
     fn words_are_replaced_by_what_they_stand_for() {
-        assert_eq!(expanded("USER"), "'user_' || u");
-        assert_eq!(expanded("k * STEPS + t.position"), "k * 10 + t.position");
-        let at = expanded("AT(t.position)");
+        assert_eq!(expanded("USER", 100), "'user_' || u");
+        assert_eq!(expanded("k * STEPS + t.position", 100), "k * 10 + t.position");
+        let at = expanded("AT(t.position)", 100);
         assert!(at.ends_with("interval '1 microsecond' * (k * 10 + t.position)"), "{at}");
-        assert!(expanded("ID(10)").contains("(k * 100 + u) * 10 + 10), 12, '0'))::uuid"));
-        assert!(!expanded("AT(1), ID(2)").contains("STEPS"));
+        assert!(expanded("ID(10)", 100).contains("(k * 100 + u) * 10 + 10), 12, '0'))::uuid"));
+        assert!(!expanded("AT(1), ID(2)", 100).contains("STEPS"));
     }
 }

@@ -3,7 +3,6 @@
 use serde_json::{Value, json};
 
 use super::aiecs::Aiecs;
-use super::data::USERS;
 use super::load::{self, Bodies, Connection};
 use super::old_table::OldTable;
 use super::report::{Bound, Claim, Round};
@@ -178,10 +177,12 @@ impl Lists {
     }
 }
 
-/// The first page of one of the users that the reads know, at random.
-pub(super) fn first_pages() -> Bodies {
+/// The first page of one of so many users that the reads know, at random.
+pub(super) fn first_pages(users: usize) -> Bodies {
     let mut random = fastrand::Rng::new();
-    Box::new(move |into| into.extend_from_slice(&body(FIRST, &json!({ "u": format!("user_{}", random.usize(..USERS)) }))))
+    Box::new(move |into| {
+        into.extend_from_slice(&body(FIRST, &json!({ "u": format!("user_{}", random.usize(..users)) })))
+    })
 }
 
 fn name(size: usize) -> String {

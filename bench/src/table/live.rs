@@ -27,7 +27,8 @@ const TRIGGER: &str = "
         RETURN NEW;
     END $$;
     CREATE TRIGGER tell AFTER INSERT ON task_history FOR EACH ROW EXECUTE FUNCTION tell()";
-const SUBSCRIPTION: &str = "subscription($u:String!){taskHistoryAdded(userId:$u){taskHistory{rowId step timestamp status}}}";
+const SUBSCRIPTION: &str =
+    "subscription($u:String!){taskHistoryAdded(userId:$u){taskHistory{rowId step timestamp status}}}";
 const MUTATION: &str = "mutation($i:CreateTaskHistoryInput!){createTaskHistory(input:$i){taskHistory{rowId}}}";
 
 /// `PostGraphile`'s: a change is a row, and its number the step.
@@ -67,8 +68,18 @@ pub(super) async fn run(bench: &mut Bench, key: Key) -> Result<Row> {
     let claims = vec![
         ratio("p50 over the baseline's, 1,000 changes a second", "taskwire p50", "baseline p50", Bound::AtMost(3.0)),
         ratio("p99 over the baseline's, 1,000 changes a second", "taskwire p99", "baseline p99", Bound::AtMost(6.0)),
-        ratio("PostGraphile's p50 over it, at its highest rate", "postgraphile p50", SLOWER_50, Bound::AtLeast(5.0, None)),
-        ratio("PostGraphile's p99 over it, at its highest rate", "postgraphile p99", SLOWER_99, Bound::AtLeast(5.0, None)),
+        ratio(
+            "PostGraphile's p50 over it, at its highest rate",
+            "postgraphile p50",
+            SLOWER_50,
+            Bound::AtLeast(5.0, None),
+        ),
+        ratio(
+            "PostGraphile's p99 over it, at its highest rate",
+            "postgraphile p99",
+            SLOWER_99,
+            Bound::AtLeast(5.0, None),
+        ),
     ];
     let notes = vec![
         format!(
@@ -101,7 +112,12 @@ impl Systems {
         bench.tell(key, number, "INSERT; NOTIFY → LISTEN")?;
         bench.cluster.checkpoint().await?;
         let count = changes(bench, RATE);
-        told("baseline", ["baseline p50", "baseline p99"], baseline(self.taskwire.server(), RATE, count).await?, &mut round)?;
+        told(
+            "baseline",
+            ["baseline p50", "baseline p99"],
+            baseline(self.taskwire.server(), RATE, count).await?,
+            &mut round,
+        )?;
 
         let names = [(RATE, ["taskwire p50", "taskwire p99"]), (self.rate, [SLOWER_50, SLOWER_99])];
         for (rate, names) in names {

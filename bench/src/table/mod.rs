@@ -38,7 +38,7 @@ use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 
-use self::cluster::Cluster;
+pub(crate) use self::cluster::Cluster;
 use self::load::Span;
 use self::page::Notes;
 use self::progress::Progress;
@@ -253,7 +253,16 @@ fn commit() -> Result<(String, bool)> {
         let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
         if output.status.success() { Ok(text) } else { Err(Error::from("not a git repository")) }
     };
-    let changes = git(&["status", "--porcelain", "--", "..", ":!results", ":!notes.md", ":!../docs/benchmarks.md", ":!../docs/growth.svg"])?;
+    let changes = git(&[
+        "status",
+        "--porcelain",
+        "--",
+        "..",
+        ":!results",
+        ":!notes.md",
+        ":!../docs/benchmarks.md",
+        ":!../docs/growth.svg",
+    ])?;
     Ok((git(&["rev-parse", "--short=12", "HEAD"])?, !changes.is_empty()))
 }
 

@@ -112,7 +112,8 @@ impl RowResult {
     pub(crate) fn told(&self, key: &str, notes: &Notes) -> String {
         let head = "| What | Measured | Target | Floor | Reached |\n| --- | --- | --- | --- | --- |\n";
         let claims: Vec<String> = self.claims.iter().map(|claim| format!("| {}\n", claim.cells())).collect();
-        format!("{}\n{head}{}", self.table(key, notes), claims.concat())
+        let claims = if claims.is_empty() { String::new() } else { format!("\n{head}{}", claims.concat()) };
+        format!("{}{claims}", self.table(key, notes))
     }
 
     /// The row's figures of every round, and how it was measured.
@@ -138,7 +139,8 @@ impl RowResult {
             let _ = writeln!(text, "\n{note}");
         }
         if key == GROWN && plot::growth(self).is_some() {
-            let _ = writeln!(text, "\n![Rates over the number of records, beside those of an empty database]({PICTURE})");
+            let _ =
+                writeln!(text, "\n![Rates over the number of records, beside those of an empty database]({PICTURE})");
         }
         let numbers: Vec<String> = (1..=self.rounds.len()).map(|number| format!(" Round {number} |")).collect();
         let numbers = numbers.concat();

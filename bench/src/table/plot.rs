@@ -72,7 +72,8 @@ fn draw(lines: &[Line]) -> String {
         HEIGHT - 12.0
     );
     // Names beside the lines' ends, not one upon the other.
-    let mut ends: Vec<(f64, usize)> = lines.iter().map(|line| line.points.last().map_or(0.0, |(_, v)| y(*v))).zip(0..).collect();
+    let mut ends: Vec<(f64, usize)> =
+        lines.iter().map(|line| line.points.last().map_or(0.0, |(_, v)| y(*v))).zip(0..).collect();
     ends.sort_by(|a, b| a.0.total_cmp(&b.0));
     let mut free = 0.0_f64;
     for (end, index) in ends {
@@ -84,7 +85,13 @@ fn draw(lines: &[Line]) -> String {
         let _ = writeln!(svg, "<path d=\"{path}\" stroke=\"{colour}\"/>");
         let at = end.max(free);
         free = at + 17.0;
-        let _ = writeln!(svg, "<text x=\"{}\" y=\"{:.1}\" style=\"fill:{colour}\">{}</text>", WIDTH - right + 8.0, at + 4.0, line.name);
+        let _ = writeln!(
+            svg,
+            "<text x=\"{}\" y=\"{:.1}\" style=\"fill:{colour}\">{}</text>",
+            WIDTH - right + 8.0,
+            at + 4.0,
+            line.name
+        );
     }
     svg.push_str("</svg>\n");
     svg

@@ -45,7 +45,9 @@ impl Progress {
 
     /// Something of it that counts up to `length`: the bar to move.
     pub(crate) fn counted(&self, text: &str, length: usize) -> Result<ProgressBar> {
-        self.step.set_style(ProgressStyle::with_template("{spinner} {msg} · {bar:24} {human_pos} of {human_len} · {eta} left")?);
+        self.step.set_style(ProgressStyle::with_template(
+            "{spinner} {msg} · {bar:24} {human_pos} of {human_len} · {eta} left",
+        )?);
         self.step.set_length(u64::try_from(length)?);
         self.begin(text);
         Ok(self.step.clone())

@@ -57,20 +57,20 @@ impl Work {
         }
     }
 
-    pub(super) fn source(&self, tasks: usize) -> Bodies {
+    pub(super) fn source(&self, tasks: usize, users: usize) -> Bodies {
         let mut random = fastrand::Rng::new();
         let query = self.query;
         Box::new(move |body| {
-            let text = format!(r#"{{"query":"{query}","variables":{}}}"#, variables(&mut random, tasks));
+            let text = format!(r#"{{"query":"{query}","variables":{}}}"#, variables(&mut random, tasks, users));
             body.extend_from_slice(text.as_bytes());
         })
     }
 }
 
 /// One of so many seeds.
-fn variables(random: &mut fastrand::Rng, tasks: usize) -> String {
+fn variables(random: &mut fastrand::Rng, tasks: usize, users: usize) -> String {
     let task = random.usize(..tasks);
-    format!(r#"{{"u":"user_{}","t":"seed_{task}"}}"#, task % USERS)
+    format!(r#"{{"u":"user_{}","t":"seed_{task}"}}"#, task % users)
 }
 
 pub(super) async fn run(bench: &mut Bench, key: Key) -> Result<Row> {
@@ -97,7 +97,8 @@ pub(super) async fn run(bench: &mut Bench, key: Key) -> Result<Row> {
         for kind in peers::KINDS {
             let mut peer = Peer::start(kind, &bench.arguments.strawberry, &bench.cluster).await?;
             bench.note_versions(&peer.versions);
-            seed::copy(bench, &format!("{}: the same into {}'s", key.name(), kind.name()), &mut peer.old_table, &seeds).await?;
+            seed::copy(bench, &format!("{}: the same into {}'s", key.name(), kind.name()), &mut peer.old_table, &seeds)
+                .await?;
             systems.peers.push(peer);
         }
     }
@@ -106,9 +107,12 @@ pub(super) async fn run(bench: &mut Bench, key: Key) -> Result<Row> {
         rounds.push(Round::of(systems.round(bench, key, &work, number).await));
     }
     systems.taskwire.stop().await?;
-    let mut notes = vec![format!("{} records of {tasks} tasks of {USERS} users in each.", seeds.len() * STEPS as usize)];
+    let mut notes =
+        vec![format!("{} records of {tasks} tasks of {USERS} users in each.", seeds.len() * STEPS as usize)];
     if key == Key::Status {
-        notes.push(format!("SELECT by key: PostgreSQL itself, aiecs' question to the old table on {CALLERS} connections."));
+        notes.push(format!(
+            "SELECT by key: PostgreSQL itself, aiecs' question to the old table on {CALLERS} connections."
+        ));
     }
     Ok(Row { title: work.title.to_owned(), notes, rounds, claims: work.claims })
 }
@@ -125,7 +129,7 @@ impl Systems {
         let mut round = Round::default();
         bench.tell(key, number, "taskwire")?;
         bench.cluster.checkpoint().await?;
-        let sources = (0..work.clients).map(|_| work.source(self.tasks)).collect();
+        let sources = (0..work.clients).map(|_| work.source(self.tasks, USERS)).collect();
         self.taskwire.drive(work.good.clone(), 1, bench.span, sources, &mut round).await?;
         bench.tell(key, number, "aiecs")?;
         bench.cluster.checkpoint().await?;
@@ -140,7 +144,7 @@ impl Systems {
         for peer in &self.peers {
             bench.tell(key, number, peer.kind.name())?;
             bench.cluster.checkpoint().await?;
-            peer.status(bench.span, work.clients, move |random| variables(random, tasks), &mut round).await?;
+            peer.status(bench.span, work.clients, move |random| variables(random, tasks, USERS), &mut round).await?;
         }
         Ok(round)
     }

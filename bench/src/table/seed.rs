@@ -75,7 +75,11 @@ pub(crate) async fn fill(
     let mut filling = JoinSet::new();
     // One connection writes while the other one's records are stored.
     for half in seeds.chunks(seeds.len().div_ceil(2).max(1)) {
-        filling.spawn(save_all(Connection::open(&taskwire.request("\"savedCount\":")).await?, half.to_vec(), bar.clone()));
+        filling.spawn(save_all(
+            Connection::open(&taskwire.request("\"savedCount\":")).await?,
+            half.to_vec(),
+            bar.clone(),
+        ));
     }
     while let Some(ended) = filling.join_next().await {
         ended??;

@@ -24,7 +24,12 @@ pub(super) async fn run(bench: &mut Bench, key: Key) -> Result<Row> {
     let claims = vec![
         claim("p99 through three over p99 through one", p99(SERVERS), p99(1), Bound::AtMost(2.0)),
         // Not softened to "nearly": what is a moment late at the window's end is made up for by what was late at its begin.
-        claim("acknowledged of those sent, three servers", acknowledged(SERVERS), "sent".into(), Bound::AtLeast(1.0, None)),
+        claim(
+            "acknowledged of those sent, three servers",
+            acknowledged(SERVERS),
+            "sent".into(),
+            Bound::AtLeast(1.0, None),
+        ),
     ];
     let notes = vec![format!(
         "{RATE} saves a second at constant spacing over {CONNECTIONS} connections, spread evenly over the servers of one \

@@ -82,12 +82,7 @@ async fn all(
     })
 }
 
-async fn keep_up(
-    mut connection: Connection,
-    mut source: Bodies,
-    due: Due,
-    window: (Instant, Instant),
-) -> Result<Seen> {
+async fn keep_up(mut connection: Connection, mut source: Bodies, due: Due, window: (Instant, Instant)) -> Result<Seen> {
     let (mut body, mut seen) = (Vec::new(), Seen::default());
     loop {
         let next = due.lock().await.recv().await;
