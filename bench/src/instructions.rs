@@ -74,7 +74,7 @@ fn compared(counted: &Budget, budget: &Budget) -> (String, bool) {
     for (kind, counted) in counted {
         let budget = budget.get(kind).copied().unwrap_or(f64::NAN);
         let off = counted / budget - 1.0;
-        let is_within = off.abs() <= TOLERANCE;
+        let is_within = (counted - budget).abs() <= TOLERANCE * budget;
         is_held &= is_within;
         let verdict = if is_within { "yes" } else { "**no**" };
         let _ = writeln!(table, "| {kind} | {counted} | {budget} | {:+.1} % | {verdict} |", off * 100.0);
