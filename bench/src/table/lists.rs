@@ -181,7 +181,7 @@ impl Lists {
 pub(super) fn first_pages(users: usize) -> Bodies {
     let mut random = fastrand::Rng::new();
     Box::new(move |into| {
-        into.extend_from_slice(&body(FIRST, &json!({ "u": format!("user_{}", random.usize(..users)) })))
+        into.extend_from_slice(&body(FIRST, &json!({ "u": format!("user_{}", random.usize(..users)) })));
     })
 }
 
