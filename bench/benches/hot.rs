@@ -141,8 +141,8 @@ impl Parts {
         let lanes = Lanes::start(store.clone(), LaneSettings::default(), Telemetry::new());
         lanes.save(record()).await?;
         let committed = taken.lock().map_err(|_| "a panic")?.pop().ok_or("nothing was committed")?;
-        let (settings, token) = (FeedSettings::default(), CancellationToken::new());
-        let hub = Hub::new(store.clone(), settings, Telemetry::new(), Arc::new(|_| false), token);
+        let (settings, never) = (FeedSettings::default(), CancellationToken::new());
+        let hub = Hub::new(store.clone(), settings, Telemetry::new(), Arc::new(|_| false), never);
         let service = Service::new(Arc::new(this_server()), store, lanes, hub.clone(), Duration::from_mins(5));
         Ok(Self { cluster, service, hub, committed, _folder: folder })
     }

@@ -181,12 +181,23 @@ async fn measure(arguments: Table) -> Result<()> {
         .collect();
     let (notes, progress) = (Notes::read()?, Progress::new(keys.len())?);
     let mut bench = Bench { arguments, cluster, span, rounds, versions: BTreeMap::new(), progress };
+    let mut failures = Vec::new();
     let told = version(&bench.arguments.server)?;
     bench.versions.insert("taskwire".into(), told.trim_start_matches("taskwire ").to_owned());
     for (place, key) in keys {
         bench.progress.row(&key.name());
         let begin = Instant::now();
-        let row = key.run(&mut bench).await.map_err(|error| format!("{}: {error}", key.name()))?;
+        let row = match key.run(&mut bench).await {
+            Ok(row) => row,
+            // The others have their turn all the same.
+            Err(error) => {
+                let failure = format!("{}: {error}", key.name());
+                bench.progress.print(&format!("FAILED: {failure}"));
+                failures.push(failure);
+                bench.cluster.clear().await?;
+                continue;
+            }
+        };
         let row = RowResult {
             place,
             title: row.title,
@@ -207,13 +218,14 @@ async fn measure(arguments: Table) -> Result<()> {
         if let Some(out) = &bench.arguments.out {
             results.write(out)?;
         }
+        bench.cluster.clear().await?;
     }
     bench.progress.end();
     println!("{}", results.verdicts());
-    match (&bench.arguments.out, &bench.arguments.page) {
-        (Some(out), Some(page)) => self::page(out, page),
-        _ => Ok(()),
+    if let (Some(out), Some(page)) = (&bench.arguments.out, &bench.arguments.page) {
+        self::page(out, page)?;
     }
+    if failures.is_empty() { Ok(()) } else { Err(failures.join("; ").into()) }
 }
 
 /// What the file has already; where only some rows are measured on a new day, the others as they were.
