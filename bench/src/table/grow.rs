@@ -14,6 +14,8 @@ use crate::{Error, Result};
 
 /// Tasks of each user that one transaction makes.
 const CHUNK: usize = 200;
+/// Chunks from one CHECKPOINT to the next.
+const CHECKPOINT: usize = 5;
 /// Whose one task is copied.
 const TEMPLATE: &str = "template";
 
@@ -85,6 +87,10 @@ pub(super) async fn fill(bench: &Bench, taskwire: &Taskwire, database: &str, tas
         transaction.commit().await?;
         bar.inc(u64::try_from((to - from) * users)?);
         from = to;
+        // Or its log would take as much room as the tables.
+        if (from / CHUNK).is_multiple_of(CHECKPOINT) {
+            bench.cluster.checkpoint().await?;
+        }
     }
     let wrong: i64 = session.fetch_one(WRONG).await?.try_get(0)?;
     if wrong != 0 {
