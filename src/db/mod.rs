@@ -11,5 +11,5 @@ mod pool;
 pub use abandoned::Call;
 pub use cluster::{Cluster, ClusterOptions};
 pub use error::StartError;
-pub use migrate::{down, migrate};
+pub use migrate::{down, look, migrate};
 pub use pool::{Backends, Database, connect, connect_options, place};
