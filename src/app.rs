@@ -20,7 +20,7 @@ use crate::{
     cli::VERSION,
     clock::Clock,
     config::{Config, DatabaseSource},
-    db::{self, Cluster, ClusterOptions, Database, StartError},
+    db::{self, Cluster, ClusterOptions, Database, Hosts, StartError},
     http::{self, Listening, Sockets, Tls, connections::Connections},
     service::Service,
     telemetry::Telemetry,
@@ -140,7 +140,7 @@ impl App {
         setting: &str,
     ) -> Result<Self, StartError> {
         let address = listener.local_addr().map_err(|error| cannot_listen(config.http.listen, &error))?;
-        db::migrate(&db::connect_options(url, setting)?, setting).await?;
+        db::migrate(Hosts::parse(url, setting)?.primary().await?, setting).await?;
         let database = db::connect(&config.database, url, setting).await?;
         let shutdown = Shutdown::default();
         let parts = Parts::start(&database, config, authenticator, &telemetry, shutdown.subscriptions.clone());
@@ -300,7 +300,7 @@ pub async fn migrate(config: Config) -> Result<Outcome, StartError> {
     let mut signals = Signals::new()?;
     let work = async {
         let (cluster, url, setting) = open(&config).await?;
-        let result = async { db::migrate(&db::connect_options(&url, &setting)?, &setting).await }.await;
+        let result = async { db::migrate(Hosts::parse(&url, &setting)?.primary().await?, &setting).await }.await;
         if let Some(cluster) = cluster {
             cluster.stop().await;
         }

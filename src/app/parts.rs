@@ -45,7 +45,9 @@ impl Parts {
         let settings =
             StoreSettings { command_timeout: config.database.command_timeout, hold_timeout: config.write.hold_timeout };
         // The feed reads by a store that tells nobody; the one that writes tells the feed.
-        let reader = Store::new(database.connection.clone(), settings, Arc::new(|_| {})).counting(telemetry);
+        let reader = Store::new(database.connection.clone(), settings, Arc::new(|_| {}))
+            .counting(telemetry)
+            .following(&database.primary);
         let backends = Arc::clone(&database.backends);
         let hub = Hub::new(
             reader,
@@ -56,7 +58,8 @@ impl Parts {
         );
         let told = hub.clone();
         let store = Store::new(database.connection.clone(), settings, Arc::new(move |entries| told.committed(entries)))
-            .counting(telemetry);
+            .counting(telemetry)
+            .following(&database.primary);
         let lane_settings = LaneSettings {
             lanes: config.write.lanes,
             queue_records: config.write.queue_records,
@@ -64,7 +67,8 @@ impl Parts {
         };
         let lanes = Lanes::start(store.clone(), lane_settings, telemetry.clone());
         let (background, tracker) = (CancellationToken::new(), TaskTracker::new());
-        feed::start(&hub, database.options.clone(), &tracker, &background);
+        tracker.spawn(database.clone().follow(background.clone()));
+        feed::start(&hub, database.direct.clone(), &tracker, &background);
         let heart = heart(&hub, telemetry);
         maintenance::start(&store, database, heart.clone(), &tracker, &background);
         let GraphqlConfig { max_page_size, max_batch_records, max_result_bytes, .. } = config.graphql;

@@ -102,7 +102,7 @@ impl Reader {
             self.carry_out().await?;
             inbox.control = false;
         }
-        if inbox.is_renewed {
+        if inbox.is_renewed || self.hub.is_other() {
             self.renew().await?;
             inbox.is_renewed = false;
             inbox.everyone_all = true;
@@ -132,9 +132,10 @@ impl Reader {
         Ok(())
     }
 
-    /// The listener is new: does the record that was known as each user's last still stand? Then what came after it is
-    /// read; else the hub is set to what the table says.
+    /// The listener is new, or the database is: does the record that was known as each user's last still stand? Then what
+    /// came after it is read; else the hub is set to what the table says.
     async fn renew(&mut self) -> Result<(), StoreError> {
+        let tenure = self.hub.inner.store.tenure();
         let mut known = self.hub.watched(false);
         known.extend(self.hub.watched(true));
         let names: Vec<String> = known.iter().map(|(user, _)| user.clone()).collect();
@@ -158,7 +159,9 @@ impl Reader {
                 self.hub.set_back(&user, head_of(&user));
             }
         }
+        self.hub.renew_everyone(&now.xmin).await?;
         self.hub.checked(&known);
+        self.hub.known_in(tenure);
         self.since = now.xmin;
         self.wal = None;
         self.is_stale = true;
@@ -178,6 +181,11 @@ impl Reader {
             for (done, chunk) in known.chunks(USERS).enumerate() {
                 self.hub.inner.telemetry.feed_reads.inc();
                 match self.hub.within_time(self.hub.inner.store.new_records(chunk, RECORDS)).await {
+                    Ok(_) if self.hub.is_other() => {
+                        users.extend(behind);
+                        users.extend(known[done * USERS..].iter().map(|(user, _)| user.clone()));
+                        return Err(StoreError::Unavailable("another PostgreSQL has taken over".to_owned()));
+                    }
                     Ok(pages) => {
                         for (user, page) in pages {
                             if self.hub.extend(&user, page) {

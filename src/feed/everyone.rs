@@ -4,7 +4,7 @@
 //! wait for it, the latest state of each; who lets it overflow has to read again. No record is read for them, and no ring
 //! kept: a merged state is all they get.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use entity::task;
@@ -12,11 +12,14 @@ use tokio::sync::Notify;
 
 use super::FeedError;
 use super::hub::{Hub, lock};
-use crate::store::Committed;
+use super::tenure::head_of;
+use crate::store::{Committed, Head};
 use crate::telemetry::Telemetry;
 
 /// How many users' positions are remembered. Beyond, all are forgotten: then states may be told twice, never lost.
 const KNOWN_USERS: usize = 100_000;
+/// How many users' last records are remembered: transactions that commit at the same moment may be told in another order.
+const TOLD_LAST: usize = 64;
 
 /// All of them together.
 #[derive(Default)]
@@ -26,6 +29,8 @@ pub(super) struct Everyone {
     known: HashMap<String, i64>,
     /// The snapshot up to which the tasks of all others have been told (`xid8` as text); none before the first read.
     since: Option<String>,
+    /// Where the users stood who were told of last: as long as these records stand, nothing that was told is lost.
+    told_last: VecDeque<(String, Head)>,
 }
 
 impl Everyone {
@@ -52,6 +57,26 @@ impl Everyone {
             .collect()
     }
 
+    /// What they were told last.
+    pub(super) fn told_last(&self) -> Vec<(String, Head)> {
+        self.told_last.iter().cloned().collect()
+    }
+
+    /// What they were told is not so any more.
+    pub(super) fn begin_anew(&mut self) {
+        self.known.clear();
+        self.told_last.clear();
+        self.overflow();
+    }
+
+    pub(super) fn remember<'t>(&mut self, tasks: impl IntoIterator<Item = &'t task::Model>) {
+        for task in tasks {
+            self.told_last.retain(|(user, _)| *user != task.user_id);
+            self.told_last.truncate(TOLD_LAST - 1);
+            self.told_last.push_front((task.user_id.clone(), head_of(task)));
+        }
+    }
+
     /// What was read for them, every task after the position known.
     pub(super) fn told(&mut self, tasks: Vec<task::Model>) {
         for task in &tasks {
@@ -61,6 +86,7 @@ impl Everyone {
             let known = self.known.entry(task.user_id.clone()).or_insert(task.position);
             *known = task.position.max(*known);
         }
+        self.remember(tasks.iter().rev().take(TOLD_LAST).rev());
         let tasks: Vec<_> = tasks.into_iter().map(Arc::new).collect();
         for watcher in &self.watchers {
             watcher.push(&tasks);
@@ -80,6 +106,7 @@ impl Everyone {
                 *known = entry.record.position;
             }
         }
+        self.remember(entries.iter().rev().take(TOLD_LAST).rev().map(|entry| entry.task.as_ref()));
         let tasks: Vec<_> = entries.iter().map(|entry| Arc::clone(&entry.task)).collect();
         for watcher in &self.watchers {
             watcher.push(&tasks);
@@ -160,8 +187,13 @@ impl Hub {
         let watch = EveryoneWatch { hub: self.clone(), pending };
         // Read even where another has read it: who comes while the database is away is refused.
         let now = self.within_time(self.inner.store.changed_heads(&[], "0")).await?;
+        let latest = self.within_time(self.inner.store.latest_tasks(1)).await?;
         let mut everyone = lock(&self.inner.everyone);
         everyone.since.get_or_insert(now.xmin);
+        // They have read a list: it is not to be of a tail that gets lost.
+        if everyone.told_last.is_empty() {
+            everyone.remember(&latest);
+        }
         drop(everyone);
         // For what was named before that snapshot was back.
         self.inner.wake.notify_one();
@@ -214,6 +246,7 @@ impl Drop for EveryoneWatch {
         everyone.watchers.retain(|pending| !Arc::ptr_eq(pending, &self.pending));
         if everyone.watchers.is_empty() {
             everyone.known.clear();
+            everyone.told_last.clear();
             everyone.since = None;
         }
     }

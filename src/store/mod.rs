@@ -46,6 +46,7 @@ use std::time::{Duration, Instant};
 
 use sea_orm::DatabaseConnection;
 
+pub use crate::db::Hosts;
 pub use cancel::{AcknowledgeOutcome, CancelOutcome, CancelTerms, Cancelled, NewAcknowledgement, NewCancellation};
 pub use control::Disconnections;
 pub use error::StoreError;
@@ -66,6 +67,7 @@ pub use storage::{GROWTH_DAYS, Partition, Storage};
 pub use tasks::{LOOKED_AT, Scope, TaskKey, TaskOrder, UNFINISHED};
 pub use users::UserHead;
 
+use crate::db::Primary;
 use crate::telemetry::Telemetry;
 
 /// Told of everything that this server has just committed, before the callers are.
@@ -81,6 +83,7 @@ pub struct Store {
     seats: Arc<tokio::sync::Semaphore>,
     batches: batch::Batches,
     telemetry: Telemetry,
+    primary: Primary,
 }
 
 /// Times that the store keeps.
@@ -133,7 +136,31 @@ impl Store {
             seats: turn::seats(),
             batches: batch::Batches::default(),
             telemetry: Telemetry::new(),
+            primary: Primary::default(),
         }
+    }
+
+    /// The same, which knows where its pool leads, and whom it meets there.
+    #[must_use]
+    pub fn following(self, primary: &Primary) -> Self {
+        Self { primary: primary.clone(), ..self }
+    }
+
+    /// Which run of `PostgreSQL` the pool leads to; another one may have come up without the last of what was committed.
+    #[must_use]
+    pub fn tenure(&self) -> u64 {
+        self.primary.tenure()
+    }
+
+    /// The primary may not be where it was.
+    pub fn doubt(&self) {
+        self.primary.doubt();
+    }
+
+    /// Changes whenever the pool is pointed at another host.
+    #[must_use]
+    pub fn moves(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.primary.moves()
     }
 
     /// The same, which counts there what it asks the database.
