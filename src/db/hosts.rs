@@ -1,6 +1,7 @@
 //! One database on several hosts, of which one takes writes: a primary and its standbys. sqlx knows one host a URL, so the
 //! URL is taken apart here, as libpq reads it, and each host is asked who it is.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -122,14 +123,13 @@ impl Hosts {
         Ok(self.current())
     }
 
-    /// Where a new session is to be opened: at the primary, as far as it can be found.
-    pub async fn current_primary(&self) -> &PgConnectOptions {
-        if self.are_several()
-            && let Ok(found) = self.find(0).await
-        {
+    /// Where a new session is to be opened: of several hosts at the one that takes writes now.
+    pub async fn located(&self) -> Result<&PgConnectOptions, sqlx::Error> {
+        if self.are_several() {
+            let found = self.find(0).await.map_err(|missed| io::Error::new(io::ErrorKind::NotConnected, missed))?;
             self.settle(found);
         }
-        self.current()
+        Ok(self.current())
     }
 
     /// The host that takes writes; where several do, the one that was promoted last, and nobody of an older timeline than

@@ -184,7 +184,7 @@ impl Reader {
                     Ok(_) if self.hub.is_other() => {
                         users.extend(behind);
                         users.extend(known[done * USERS..].iter().map(|(user, _)| user.clone()));
-                        return Err(StoreError::Unavailable("another PostgreSQL has taken over".to_owned()));
+                        return Err(taken_over());
                     }
                     Ok(pages) => {
                         for (user, page) in pages {
@@ -314,6 +314,9 @@ impl Reader {
         }
         self.hub.inner.telemetry.feed_reads.inc();
         let tasks = self.hub.within_time(self.hub.inner.store.tasks_since(&known, &since, EVERYONE_TASKS)).await?;
+        if self.hub.is_other() {
+            return Err(taken_over());
+        }
         users.clear();
         let is_cut = tasks.len() as u64 >= EVERYONE_TASKS;
         let mut everyone = lock(&self.hub.inner.everyone);
@@ -345,4 +348,9 @@ impl Reader {
         lock(&self.hub.inner.everyone).set_since(changed.xmin);
         Ok(())
     }
+}
+
+/// What was read is of another database than what is known: it is asked for again, once all heads have been.
+fn taken_over() -> StoreError {
+    StoreError::Unavailable("another PostgreSQL has taken over".to_owned())
 }

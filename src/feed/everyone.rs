@@ -95,18 +95,20 @@ impl Everyone {
 
     /// What this server committed. Where it does not continue what is known, another's change may still be on its way: then
     /// nothing is noted, and a state may be told twice.
-    pub(super) fn committed(&mut self, entries: &[Arc<Committed>]) {
+    /// In a database of which nothing is known yet, nothing at all is noted.
+    pub(super) fn committed(&mut self, entries: &[Arc<Committed>], is_other: bool) {
         if !self.is_watched() {
             return;
         }
-        for entry in entries {
+        let known = if is_other { &[] } else { entries };
+        for entry in known {
             if let Some(known) = self.known.get_mut(&entry.record.user_id)
                 && *known + 1 == entry.record.position
             {
                 *known = entry.record.position;
             }
         }
-        self.remember(entries.iter().rev().take(TOLD_LAST).rev().map(|entry| entry.task.as_ref()));
+        self.remember(known.iter().rev().take(TOLD_LAST).rev().map(|entry| entry.task.as_ref()));
         let tasks: Vec<_> = entries.iter().map(|entry| Arc::clone(&entry.task)).collect();
         for watcher in &self.watchers {
             watcher.push(&tasks);
@@ -272,7 +274,7 @@ mod tests {
     #[test]
     fn keeps_the_latest_state_of_each_task() {
         let (mut everyone, pending) = watched(10);
-        everyone.committed(&[entry("u", "a", 1), entry("u", "b", 2), entry("u", "a", 3)]);
+        everyone.committed(&[entry("u", "a", 1), entry("u", "b", 2), entry("u", "a", 3)], false);
         everyone.told(vec![(*entry("u", "a", 1).task).clone()]);
         assert_eq!(waiting(&pending), [("a".to_owned(), 3), ("b".to_owned(), 2)]);
     }
@@ -280,10 +282,10 @@ mod tests {
     #[test]
     fn notes_a_commit_only_where_it_continues_what_is_known() {
         let (mut everyone, _) = watched(10);
-        everyone.committed(&[entry("u", "a", 5)]);
+        everyone.committed(&[entry("u", "a", 5)], false);
         assert_eq!(everyone.known(["u".to_owned()]), [("u".to_owned(), None)]);
         everyone.told(vec![(*entry("u", "a", 5).task).clone()]);
-        everyone.committed(&[entry("u", "a", 6), entry("u", "a", 8)]);
+        everyone.committed(&[entry("u", "a", 6), entry("u", "a", 8)], false);
         assert_eq!(everyone.known(["u".to_owned()]), [("u".to_owned(), Some(6))]);
     }
 
@@ -291,7 +293,7 @@ mod tests {
     fn too_many_waiting_tasks_end_it() {
         let (mut everyone, pending) = watched(2);
         for task in ["a", "b", "c", "d"] {
-            everyone.committed(&[entry("u", task, 1)]);
+            everyone.committed(&[entry("u", task, 1)], false);
         }
         let tasks = lock(&pending.tasks);
         assert!(tasks.is_overflown && tasks.by_key.is_empty());

@@ -134,10 +134,11 @@ impl Hub {
     pub fn committed(&self, entries: Vec<Committed>) {
         let entries: Vec<Arc<Committed>> = entries.into_iter().map(Arc::new).collect();
         let (mut torn, mut news) = (Vec::new(), Vec::new());
+        let is_other;
         {
             let mut users = lock(&self.inner.users);
             // Under the lock: what is known of them may be of a database that is gone.
-            let is_other = self.is_other();
+            is_other = self.is_other();
             for entry in &entries {
                 let user = entry.record.user_id.as_str();
                 let users = &mut *users;
@@ -172,7 +173,7 @@ impl Hub {
             self.inner.wake.notify_one();
         }
         drop(inbox);
-        lock(&self.inner.everyone).committed(&entries);
+        lock(&self.inner.everyone).committed(&entries, is_other);
     }
 
     /// What the feed counts.

@@ -22,6 +22,7 @@ const CONNECT: Duration = Duration::from_secs(10);
 /// Listens until the token ends it.
 pub(super) async fn run(hub: Hub, node: Hosts, token: CancellationToken) {
     let mut backoff = Backoff::new();
+    let mut moves = hub.inner.store.moves();
     loop {
         let lost = tokio::select! {
             () = token.cancelled() => return,
@@ -35,6 +36,8 @@ pub(super) async fn run(hub: Hub, node: Hosts, token: CancellationToken) {
         tokio::select! {
             () = token.cancelled() => return,
             () = tokio::time::sleep(wait) => {}
+            // Never an error: the store has the other end.
+            _ = moves.changed() => {}
         }
     }
 }
@@ -62,7 +65,7 @@ async fn session(hub: &Hub, node: &Hosts, backoff: &mut Backoff) -> Lost {
 async fn listen(hub: &Hub, node: &Hosts, backoff: &mut Backoff) -> Result<std::convert::Infallible, Lost> {
     let mut moves = hub.inner.store.moves();
     let connect = async {
-        let options = node.current_primary().await.clone();
+        let options = node.located().await?.clone();
         let pool = PgPoolOptions::new()
             .max_connections(1)
             .acquire_timeout(CONNECT)
@@ -76,7 +79,10 @@ async fn listen(hub: &Hub, node: &Hosts, backoff: &mut Backoff) -> Result<std::c
         listener.listen_all([FEED, CONTROL]).await?;
         Ok::<_, sqlx::Error>(listener)
     };
-    let mut listener = tokio::time::timeout(CONNECT, connect).await.map_err(|_| Lost::Silent)??;
+    let mut listener = tokio::select! {
+        connected = tokio::time::timeout(CONNECT, connect) => connected.map_err(|_| Lost::Silent)??,
+        _ = moves.changed() => return Err(Lost::Moved),
+    };
     backoff.reset();
     // Whatever ended the last session may have ended those of the pool.
     hub.inner.store.weed();

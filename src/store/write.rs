@@ -52,7 +52,7 @@ impl Store {
             let tenure = self.tenure();
             let mut lent = match kept.take(tenure) {
                 Some(kept) => kept,
-                None => Lent { connection: pool.acquire().await?, since: Instant::now(), tenure },
+                None => Lent { connection: self.lend().await?, since: Instant::now(), tenure },
             };
             let begun = Instant::now();
             let done = query.fetch_all(&mut *lent.connection).await;
@@ -68,6 +68,19 @@ impl Store {
         let rows = self.within_time(call).await??;
         self.outage.is_over();
         Ok(rows)
+    }
+
+    /// A connection of the pool. Its pauses grow while nobody answers: who waits when another host becomes the primary asks
+    /// anew.
+    async fn lend(&self) -> Result<PoolConnection<Postgres>, sqlx::Error> {
+        let mut moves = self.moves();
+        loop {
+            tokio::select! {
+                lent = self.db.get_postgres_connection_pool().acquire() => return lent,
+                // Never an error: we hold the other end.
+                _ = moves.changed() => {}
+            }
+        }
     }
 }
 
