@@ -8,7 +8,8 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::{
-    client::{Client, Record, Report},
+    client::{Client, Fault, Record, Report},
+    eventually,
     postgres::{self, Node},
     room::Room,
     server::Server,
@@ -19,6 +20,8 @@ use crate::{
 const KEPT: i64 = 6;
 const LOST: i64 = 20;
 const SOON: Duration = Duration::from_secs(20);
+const BATCH: &str = "mutation($input: SaveTaskHistoryBatchInput!) { saveTaskHistoryBatch(input: $input) { records { \
+                     recordId position userId taskId step message } } }";
 const CHANGES: &str = "subscription($user: ID) { taskChanged(userId: $user) { task { userId position } } }";
 
 async fn save(client: &Client, user: &str, message: &str) -> Record {
@@ -30,6 +33,24 @@ async fn save(client: &Client, user: &str, message: &str) -> Record {
         record_id: Some(Uuid::new_v4()),
     };
     client.save_for_sure(&report, |_| ()).await
+}
+
+/// Writes so many in one transaction, which waits in the server and is the first that another database gets to see: what
+/// stands in the place of what is lost, and what comes after it, is there before anybody has looked.
+async fn write_anew(client: &Client, count: i64) -> Vec<Record> {
+    let records: Vec<_> = (0..count)
+        .map(|number| {
+            let result = json!({ "stepName": "s", "status": "RUNNING", "message": format!("new {number}") });
+            json!({ "userId": "hit", "taskId": "task", "step": 0, "recordId": Uuid::new_v4(), "stepResult": result })
+        })
+        .collect();
+    let input = json!({ "input": { "records": records } });
+    eventually("a batch is written", async || match client.ask(BATCH, input.clone()).await {
+        Ok(data) => Some(data["saveTaskHistoryBatch"]["records"].as_array().unwrap().iter().map(Record::read).collect()),
+        Err(Fault::Told { is_retryable: true, .. }) => None,
+        Err(other) => panic!("not to be tried again: {other:?}"),
+    })
+    .await
 }
 
 /// Live on one server: on events of two users, and on the changes of one and of all.
@@ -113,14 +134,11 @@ async fn write_what_is_lost(url: &str, cut: impl AsyncFnOnce()) -> Lost {
     Lost { servers, watchers, kept: kept.pop().unwrap(), lost }
 }
 
-/// Once another PostgreSQL has come up without it, and `more` records than were lost have been written since.
-async fn assert_told(lost: Lost, more: i64) {
+/// `replace` lets another PostgreSQL come up without it; as many records as were lost and `more` are written there.
+async fn assert_told(lost: Lost, more: i64, replace: impl AsyncFnOnce()) {
     let Lost { servers, mut watchers, kept, lost } = lost;
     let client = Client::new(servers[0].address());
-    let mut written = Vec::new();
-    for number in 0..LOST + more {
-        written.push(save(&client, "hit", &format!("new {number}")).await);
-    }
+    let (written, ()) = tokio::join!(write_anew(&client, LOST + more), replace());
     let positions = written.iter().map(|record| record.position);
     assert!(positions.eq(KEPT + 1..=KEPT + LOST + more), "the tail was not lost: {written:?}");
     let spared = save(&client, "spared", "new").await;
@@ -178,8 +196,7 @@ async fn promoted(more: i64) {
     })
     .await;
     first.kill().await;
-    second.promote().await;
-    assert_told(lost, more).await;
+    assert_told(lost, more, async || second.promote().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -207,6 +224,5 @@ async fn a_copy_of_the_data_folder_is_put_back() {
     node.kill().await;
     fs::remove_dir_all(&data).unwrap();
     fs::rename(&copy, &data).unwrap();
-    node.start().await;
-    assert_told(lost, 3).await;
+    assert_told(lost, 3, async || node.start().await).await;
 }
