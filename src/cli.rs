@@ -13,7 +13,7 @@ use crate::{
     app::{self, Outcome},
     auth::{self, NewToken, Role},
     clock::Clock,
-    config::{self, AuthFlags, Config, ConfigError, DataDirFlags, DatabaseFlags, Flags, Origin},
+    config::{self, AuthFlags, Config, ConfigError, DataDirFlags, DatabaseFlags, Flags, NodesFlags, Origin},
     demo::{self, DemoArgs},
     graphql,
     telemetry::{self, Telemetry},
@@ -74,6 +74,8 @@ struct MigrateArgs {
     #[command(flatten)]
     database: DatabaseFlags,
     #[command(flatten)]
+    nodes: NodesFlags,
+    #[command(flatten)]
     data_dir: DataDirFlags,
     #[command(flatten)]
     log: LogArgs,
@@ -133,7 +135,8 @@ fn serve(arguments: ServeArgs, matches: &ArgMatches) -> ExitCode {
 
 fn migrate(arguments: MigrateArgs, matches: &ArgMatches) -> ExitCode {
     telemetry::init_logging(&arguments.log.log);
-    let flags = Flags { database: arguments.database, data_dir: arguments.data_dir, ..Flags::default() };
+    let MigrateArgs { database, nodes, data_dir, .. } = arguments;
+    let flags = Flags { database, nodes, data_dir, ..Flags::default() };
     match settle(flags, matches) {
         Ok(config) => run(async move { app::migrate(config).await }),
         Err(error) => fail(&error.to_string()),

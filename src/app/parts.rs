@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use sea_orm::DatabaseConnection;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -37,6 +38,7 @@ impl Parts {
     #[must_use]
     pub fn start(
         database: &Database,
+        standbys: Vec<(DatabaseConnection, String)>,
         config: &Config,
         authenticator: Authenticator,
         telemetry: &Telemetry,
@@ -59,7 +61,8 @@ impl Parts {
         let told = hub.clone();
         let store = Store::new(database.connection.clone(), settings, Arc::new(move |entries| told.committed(entries)))
             .counting(telemetry)
-            .following(&database.primary);
+            .following(&database.primary)
+            .reading_from(standbys, config.nodes.read_staleness);
         let lane_settings = LaneSettings {
             lanes: config.write.lanes,
             queue_records: config.write.queue_records,

@@ -101,6 +101,11 @@ impl Hosts {
         self.all.len() > 1
     }
 
+    /// Each of them.
+    pub(super) fn all(&self) -> &[PgConnectOptions] {
+        &self.all
+    }
+
     /// All of them, without passwords: for messages.
     #[must_use]
     pub fn place(&self) -> String {
@@ -265,7 +270,8 @@ mod tests {
 
     #[test]
     fn what_contradicts_itself_is_refused() {
-        for url in ["postgres://a,,b/db", "postgres:///db?host=a,b&port=1,2,3", "postgres://a/?target_session_attrs=any"]
+        for url in
+            ["postgres://a,,b/db", "postgres:///db?host=a,b&port=1,2,3", "postgres://a/?target_session_attrs=any"]
         {
             assert!(split(url).is_err(), "{url}");
         }

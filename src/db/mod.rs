@@ -15,5 +15,5 @@ pub use cluster::{Cluster, ClusterOptions};
 pub use error::StartError;
 pub use hosts::Hosts;
 pub use migrate::{down, migrate};
-pub use pool::{Backends, Database, connect, connect_options, place};
+pub use pool::{Backends, Database, connect, connect_options, place, standbys};
 pub use primary::Primary;

@@ -8,7 +8,7 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use sea_orm::{ConnectOptions, DatabaseConnection, DbErr, FromQueryResult, Statement};
-use sqlx::{ConnectOptions as _, postgres::PgConnectOptions};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, PgConnection, postgres::PgConnectOptions};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::DatabaseConfig;
@@ -22,6 +22,8 @@ use super::primary::Primary;
 const IDLE_IN_TRANSACTION: &str = "60s";
 /// A connection that was not used for this long is tried before somebody gets it.
 const TRY_AFTER_IDLE: Duration = Duration::from_secs(15);
+/// What a connection to a standby may take: then the primary is read.
+const STANDBY_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A database: the pool, and how to get a connection beside it.
 #[derive(Debug, Clone)]
@@ -169,6 +171,49 @@ pub fn place(options: &PgConnectOptions) -> String {
     )
 }
 
+/// Pools of the standbys that `url` names, to read from, each with its place. They need not be there.
+pub async fn standbys(config: &DatabaseConfig, url: &str) -> Result<Vec<(DatabaseConnection, String)>, StartError> {
+    let hosts = Hosts::parse(url, "--read-url")?;
+    let mut pools = Vec::new();
+    for options in hosts.all() {
+        let timeout = config.statement_timeout.unwrap_or(config.command_timeout);
+        let mut settings = pool_settings(config, pooled(options.clone(), timeout));
+        settings.min_connections(0).acquire_timeout(STANDBY_PATIENCE.min(config.acquire_timeout));
+        settings.map_sqlx_postgres_pool_opts(move |pool| {
+            let pool = pool.after_release(|connection, _| Box::pin(async { Ok(abandoned::is_free(connection).await) }));
+            pool.after_connect(move |connection, _| Box::pin(prepare(connection, timeout)))
+        });
+        pools.push((sea_orm::Database::connect(settings).await?, place(options)));
+    }
+    Ok(pools)
+}
+
+fn pool_settings(config: &DatabaseConfig, options: PgConnectOptions) -> ConnectOptions {
+    let mut settings = ConnectOptions::new("postgres://");
+    settings
+        .max_connections(config.max_connections)
+        .test_before_acquire(false)
+        .test_before_acquire_if_idle_for(TRY_AFTER_IDLE)
+        .sqlx_logging(false)
+        .record_stmt_in_spans(false)
+        // Connecting would wait as long as a full pool does, and keep the reason to itself: we try by hand before.
+        .connect_lazy(true)
+        .map_sqlx_postgres_opts(move |_| options.clone());
+    settings
+}
+
+/// What the options of a connection say, too: a pooler ignores them.
+async fn prepare(connection: &mut PgConnection, statement_timeout: Duration) -> Result<(), sqlx::Error> {
+    let sql = format!(
+        "SET search_path = public; SET idle_in_transaction_session_timeout = '{IDLE_IN_TRANSACTION}'; \
+         SET statement_timeout = {}",
+        statement_timeout.as_millis()
+    );
+    sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *connection).await?;
+    abandoned::prepare(connection).await;
+    Ok(())
+}
+
 /// What the pool's sessions have besides.
 fn pooled(options: PgConnectOptions, statement_timeout: Duration) -> PgConnectOptions {
     options.options([("statement_timeout", statement_timeout.as_millis().to_string())])
@@ -184,18 +229,8 @@ pub async fn connect(config: &DatabaseConfig, url: &str, setting: &str) -> Resul
     let statement_timeout = config.statement_timeout.unwrap_or(config.command_timeout);
     let at_first = pooled(options.clone(), statement_timeout);
 
-    let mut settings = ConnectOptions::new("postgres://");
-    settings
-        .min_connections(config.min_connections)
-        .max_connections(config.max_connections)
-        .acquire_timeout(config.acquire_timeout)
-        .test_before_acquire(false)
-        .test_before_acquire_if_idle_for(TRY_AFTER_IDLE)
-        .sqlx_logging(false)
-        .record_stmt_in_spans(false)
-        // Connecting would wait as long as a full pool does, and keep the reason to itself: we try by hand below.
-        .connect_lazy(true)
-        .map_sqlx_postgres_opts(move |_| at_first.clone());
+    let mut settings = pool_settings(config, at_first);
+    settings.min_connections(config.min_connections).acquire_timeout(config.acquire_timeout);
     let (known, met_by) = (Arc::clone(&backends), primary.clone());
     settings.map_sqlx_postgres_pool_opts(move |pool| {
         let (known, met_by, left) = (Arc::clone(&known), met_by.clone(), met_by.clone());
@@ -206,7 +241,7 @@ pub async fn connect(config: &DatabaseConfig, url: &str, setting: &str) -> Resul
         pool.after_connect(move |connection, _| {
             let (known, met_by) = (Arc::clone(&known), met_by.clone());
             Box::pin(async move {
-                abandoned::prepare(connection).await;
+                prepare(connection, statement_timeout).await?;
                 let met = Met::at(connection).await?;
                 met_by.meet(&met)?;
                 known.add(met.pid, met.backend_start);

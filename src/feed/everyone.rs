@@ -189,7 +189,7 @@ impl Hub {
         let watch = EveryoneWatch { hub: self.clone(), pending };
         // Read even where another has read it: who comes while the database is away is refused.
         let now = self.within_time(self.inner.store.changed_heads(&[], "0")).await?;
-        let latest = self.within_time(self.inner.store.latest_tasks(1)).await?;
+        let latest = self.within_time(Box::pin(self.inner.store.latest_tasks(1))).await?;
         let mut everyone = lock(&self.inner.everyone);
         everyone.since.get_or_insert(now.xmin);
         // They have read a list: it is not to be of a tail that gets lost.

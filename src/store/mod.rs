@@ -7,6 +7,7 @@
 //!   `turn`: on which connection, what is tried again, and who waits for whom
 //! - `tasks`, `history`, `users`, `facets`, `statistics`: reads · `servers`, `storage`, `slow_queries`, `plans`: for operators · [`filter`], [`page`]: what a list asks for · `feed`, `feed_tasks`: what
 //!   the feed reads
+//! - `standby`: reading from standbys what may be a little old
 //! - `control`: what every server must do about a user · `outage`: whether the database is away · `partitions`: dividing `task_record` ahead
 //!
 //! Reads through `SeaORM`; where a statement needs `unnest` or a row comparison: SQL through its `Statement` into a typed
@@ -33,6 +34,7 @@ pub mod record;
 mod retry;
 mod servers;
 mod slow_queries;
+mod standby;
 mod state;
 mod statistics;
 mod storage;
@@ -64,7 +66,7 @@ pub use servers::{HealthState, SLOW_ANSWER, Server, ServerStatus};
 pub use slow_queries::{SLOW_QUERY_CHARACTERS, SlowQuery};
 pub use statistics::{Durations, TaskCounts, Window};
 pub use storage::{GROWTH_DAYS, Partition, Storage};
-pub use tasks::{LOOKED_AT, Scope, TaskKey, TaskOrder, UNFINISHED};
+pub use tasks::{LOOKED_AT, Scope, TaskKey, TaskOrder, TaskRows, UNFINISHED};
 pub use users::UserHead;
 
 use crate::db::Primary;
@@ -84,6 +86,7 @@ pub struct Store {
     batches: batch::Batches,
     telemetry: Telemetry,
     primary: Primary,
+    standbys: Option<Arc<standby::Standbys>>,
 }
 
 /// Times that the store keeps.
@@ -137,6 +140,7 @@ impl Store {
             batches: batch::Batches::default(),
             telemetry: Telemetry::new(),
             primary: Primary::default(),
+            standbys: None,
         }
     }
 

@@ -62,6 +62,10 @@ async fn a_synchronous_standby_takes_over_and_nothing_is_lost() {
     outcome.acknowledged.extend(there.acknowledged);
     let seen = check::over(&mut second.psql().await, &outcome, &mut all).await;
     for seen in &seen[..USERS] {
-        assert_eq!((seen.subscribed, seen.completed, &seen.refused), (1, 0, &vec![]), "a failover ended a subscription");
+        assert_eq!(
+            (seen.subscribed, seen.completed, &seen.refused),
+            (1, 0, &vec![]),
+            "a failover ended a subscription"
+        );
     }
 }

@@ -1,5 +1,5 @@
 //! The database comes back without the last of what was acknowledged: an asynchronous standby was promoted, or a copy of
-//! the data folder put back. Who stands on what is lost is told CURSOR_EXPIRED, also once as many new records stand in its
+//! the data folder put back. Who stands on what is lost is told `CURSOR_EXPIRED`, also once as many new records stand in its
 //! place; everybody else goes on.
 
 use std::{fs, process::Command, time::Duration};
@@ -46,7 +46,9 @@ async fn write_anew(client: &Client, count: i64) -> Vec<Record> {
         .collect();
     let input = json!({ "input": { "records": records } });
     eventually("a batch is written", async || match client.ask(BATCH, input.clone()).await {
-        Ok(data) => Some(data["saveTaskHistoryBatch"]["records"].as_array().unwrap().iter().map(Record::read).collect()),
+        Ok(data) => {
+            Some(data["saveTaskHistoryBatch"]["records"].as_array().unwrap().iter().map(Record::read).collect())
+        }
         Err(Fault::Told { is_retryable: true, .. }) => None,
         Err(other) => panic!("not to be tried again: {other:?}"),
     })
@@ -104,7 +106,7 @@ struct Lost {
     servers: [Server; 2],
     watchers: [Watchers; 2],
     kept: Event,
-    lost: Vec<Event>,
+    gone: Vec<Event>,
 }
 
 /// Two servers; some records of two users that will be kept, `cut`, then some of one user that will be lost.
@@ -131,12 +133,12 @@ async fn write_what_is_lost(url: &str, cut: impl AsyncFnOnce()) -> Lost {
     for watchers in &mut watchers {
         lost = watchers.read(KEPT + 1, KEPT + LOST).await;
     }
-    Lost { servers, watchers, kept: kept.pop().unwrap(), lost }
+    Lost { servers, watchers, kept: kept.pop().unwrap(), gone: lost }
 }
 
 /// `replace` lets another PostgreSQL come up without it; as many records as were lost and `more` are written there.
 async fn assert_told(lost: Lost, more: i64, replace: impl AsyncFnOnce()) {
-    let Lost { servers, mut watchers, kept, lost } = lost;
+    let Lost { servers, mut watchers, kept, gone } = lost;
     let client = Client::new(servers[0].address());
     let (written, ()) = tokio::join!(write_anew(&client, LOST + more), replace());
     let positions = written.iter().map(|record| record.position);
@@ -154,7 +156,7 @@ async fn assert_told(lost: Lost, more: i64, replace: impl AsyncFnOnce()) {
         assert_eq!(watchers.spared.event_within(SOON).await.record, spared);
     }
     for server in &servers {
-        for event in &lost {
+        for event in &gone {
             let mut socket = Socket::open(server.address(), "hit", Some(&event.cursor)).await.unwrap();
             match tokio::time::timeout(SOON, socket.next()).await {
                 Ok(Heard::Refused(code)) => assert_eq!(code, "CURSOR_EXPIRED"),
@@ -172,10 +174,9 @@ async fn assert_told(lost: Lost, more: i64, replace: impl AsyncFnOnce()) {
 /// Changes of others, and of the time before this was noticed, may come first.
 async fn refusal(socket: &mut Socket) -> String {
     loop {
-        match tokio::time::timeout(SOON, socket.data()).await {
-            Ok(Ok(_)) => {}
-            Ok(Err(code)) => return code,
-            Err(_) => panic!("nobody told of what is lost"),
+        let told = tokio::time::timeout(SOON, socket.data()).await.expect("nobody told of what is lost");
+        if let Err(code) = told {
+            return code;
         }
     }
 }
@@ -185,8 +186,10 @@ async fn promoted(more: i64) {
     let second = Node::standby_of(&first, "second").await;
     let url = postgres::url(&[&first, &second]);
     let lost = write_what_is_lost(&url, async || {
-        let position: String =
-            sqlx::query_scalar("SELECT pg_current_wal_flush_lsn()::text").fetch_one(&mut first.psql().await).await.unwrap();
+        let position: String = sqlx::query_scalar("SELECT pg_current_wal_flush_lsn()::text")
+            .fetch_one(&mut first.psql().await)
+            .await
+            .unwrap();
         second.says("true", &format!("SELECT (pg_last_wal_replay_lsn() >= '{position}')::text")).await;
         // From here on nothing reaches it.
         second.run("ALTER SYSTEM SET primary_conninfo = ''").await;

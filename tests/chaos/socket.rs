@@ -53,7 +53,7 @@ impl Socket {
     /// Subscribes to a user: after a cursor, or from the oldest record on.
     pub(crate) async fn open(address: SocketAddr, user: &str, after: Option<&str>) -> Result<Self, String> {
         let variables = json!({ "user": user, "after": after, "fromStart": after.is_none() });
-        Self::subscribe(address, SUBSCRIBE, &variables).await
+        Box::pin(Self::subscribe(address, SUBSCRIBE, &variables)).await
     }
 
     /// Subscribes to whatever is asked.

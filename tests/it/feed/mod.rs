@@ -63,8 +63,8 @@ impl Server {
         let telemetry = Telemetry::new();
         let token = CancellationToken::new();
         let connection = database.connection.clone();
-        let reads = Store::new(connection.clone(), StoreSettings::default(), Arc::new(|_| {}))
-            .following(&database.primary);
+        let reads =
+            Store::new(connection.clone(), StoreSettings::default(), Arc::new(|_| {})).following(&database.primary);
         let backends = Arc::clone(&database.backends);
         let settings = FeedSettings { check_interval, io_timeout: Duration::from_secs(2), ..FeedSettings::default() };
         let is_own = Arc::new(move |pid| backends.contains(pid));
