@@ -22,7 +22,9 @@ mod failover;
 mod kill_server;
 mod lost_tail;
 mod outage;
+mod pooler;
 mod shutdown;
+mod standby_reads;
 mod three_servers;
 mod two_servers;
 

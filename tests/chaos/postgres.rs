@@ -169,7 +169,7 @@ impl Node {
         chown(self.socket(), Some(uid), Some(gid)).unwrap();
     }
 
-    fn owner(&self) -> (u32, u32) {
+    pub(crate) fn owner(&self) -> (u32, u32) {
         let folder = fs::metadata(self.cluster()).unwrap();
         (folder.uid(), folder.gid())
     }
