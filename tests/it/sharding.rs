@@ -11,7 +11,7 @@ use taskwire::config::{DatabaseConfig, DatabaseSource};
 use taskwire::db;
 use taskwire::store::{Head, HistoryQuery, Keyset, Scope, Store, StoreSettings, TaskFilter, TaskOrder};
 
-use super::support::{TestDatabase, cluster, record};
+use super::support::{TestDatabase, cluster::cluster, record};
 
 const TABLES: &str = include_str!("../../migration/sql/tables.sql");
 const STATUS_RULES: &str = include_str!("../../migration/sql/status_rules.sql");
@@ -41,6 +41,10 @@ fn replaced(sql: &str, all: &[(&str, &str)]) -> String {
         assert_eq!(sql.matches(from).count(), 1, "not once there any more: {from}");
         sql.replace(from, to)
     })
+}
+
+fn page<K>() -> Keyset<K> {
+    Keyset { after: None, before: None, limit: 20, backward: false }
 }
 
 /// What auto_explain has said since: of each statement, which partitions of which table it has visited.
@@ -94,7 +98,7 @@ async fn no_statement_of_one_user_visits_another_ones_partition() {
     let filling = db::connect(&config, &database.url, "the test").await.unwrap();
     let store = Store::new(filling.connection.clone(), StoreSettings::default(), std::sync::Arc::new(|_| ()));
     for step in 0..4 {
-        let records = (0..USERS).flat_map(|user| ["a", "b"].map(|task| record(&format!("u{user}"), task).at_step(step)));
+        let records = (0..USERS).flat_map(|user| ["a", "b"].map(|task| record(&format!("u{user}"), task, step)));
         store.save_batch(records.collect::<Vec<_>>()).await.unwrap();
     }
     session.execute("ANALYZE").await.unwrap();
@@ -115,17 +119,16 @@ async fn no_statement_of_one_user_visits_another_ones_partition() {
     let explained = db::connect(&config, &database.url, "the test").await.unwrap();
     let store = Store::new(explained.connection.clone(), StoreSettings::default(), std::sync::Arc::new(|_| ()));
     let user = "u7".to_owned();
-    let page = || Keyset { after: None, before: None, limit: 20, backward: false };
     // Often enough that a plan for any user would be taken.
     for step in 4..12 {
-        store.save_batch(vec![record(&user, "a").at_step(step)]).await.unwrap();
+        store.save_batch(vec![record(&user, "a", step)]).await.unwrap();
         let task = store.task(&user, "a").await.unwrap().unwrap();
         store.tasks_by_key(&[(user.clone(), "a".to_owned())]).await.unwrap();
         let scope = Scope::User(user.clone());
-        store.list_tasks(&scope, &TaskFilter::default(), TaskOrder::UpdatedDesc, &listed()).await.unwrap();
+        store.list_tasks(&scope, &TaskFilter::default(), TaskOrder::UpdatedDesc, &page()).await.unwrap();
         let query = HistoryQuery { user_id: user.clone(), task_id: "a".to_owned() };
         store.history(&query, &page()).await.unwrap();
-        store.steps(&task, &Keyset { after: None, before: None, limit: 20, backward: false }).await.unwrap();
+        store.steps(&task, &page()).await.unwrap();
         let head = store.heads(&[user.clone()]).await.unwrap()[&user];
         store.feed_page(&user, None, Head::START, 50).await.unwrap();
         store.feed_page(&user, Some("a"), Head::START, 50).await.unwrap();
