@@ -9,8 +9,8 @@ use super::{ConfigError, humane};
 /// Flags of the further ways.
 #[derive(Clone, Default, Args)]
 pub struct NodesFlags {
-    /// Direct way to the database for listening and migrating, where --database-url leads through a pooler; several, by
-    /// spaces or by repeating it: one for each node that notifies
+    /// Direct way to the database for listening and migrating, where --database-url leads through a pooler, as in
+    /// <postgres://user:password@host:5432/database>; repeated (in the variable by spaces): one for each node that notifies
     #[arg(
         long = "listen-url",
         env = "TASKWIRE_LISTEN_URL",
@@ -20,7 +20,7 @@ pub struct NodesFlags {
         help_heading = "Database"
     )]
     pub listen_urls: Vec<String>,
-    /// Standby to read lists and histories from, or several (host1,host2)
+    /// Standbys to read lists and histories from, as in <postgres://user:password@host1,host2/database>
     #[arg(
         long = "read-url",
         env = "TASKWIRE_READ_URL",

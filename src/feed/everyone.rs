@@ -77,6 +77,15 @@ impl Everyone {
         }
     }
 
+    /// The user was erased: positions begin anew, and what waits to be told is not there any more.
+    pub(super) fn forget(&mut self, user: &str) {
+        self.known.remove(user);
+        self.told_last.retain(|(owner, _)| owner != user);
+        for watcher in &self.watchers {
+            lock(&watcher.tasks).by_key.retain(|(owner, _), _| owner != user);
+        }
+    }
+
     /// What was read for them, every task after the position known.
     pub(super) fn told(&mut self, tasks: Vec<task::Model>) {
         for task in &tasks {

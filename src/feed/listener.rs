@@ -109,9 +109,18 @@ async fn listen(hub: &Hub, node: &Hosts, backoff: &mut Backoff) -> Result<std::c
     }
 }
 
+/// What erasing a user sends on [`CONTROL`]; whatever else comes there hints at a disconnected one.
+#[derive(serde::Deserialize)]
+struct Gone {
+    erased: String,
+}
+
 fn hear(hub: &Hub, notification: &PgNotification) {
     if notification.channel() == CONTROL {
-        hub.control_notified();
+        match serde_json::from_str(notification.payload()) {
+            Ok(Gone { erased }) => hub.erased(&erased),
+            Err(_) => hub.control_notified(),
+        }
         return;
     }
     match serde_json::from_str(notification.payload()) {

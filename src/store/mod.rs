@@ -3,7 +3,7 @@
 //! [`Store`] is one type whose `impl` is split by topic:
 //!
 //! - [`record`]: what a writer hands in and gets back · `append`, `state`: the prepared statement and its rows · [`lanes`], `queue`: group
-//!   commit · `batch`: many records together · `cancel`: cancelling and acknowledging · `write`, `retry`,
+//!   commit · `batch`: many records together · `cancel`: cancelling and acknowledging · `reports`: those that are due, and signs of life · `erase`: all of a user · `write`, `retry`,
 //!   `turn`: on which connection, what is tried again, and who waits for whom
 //! - `tasks`, `history`, `users`, `facets`, `statistics`: reads · `servers`, `storage`, `slow_queries`, `plans`: for operators · [`filter`], [`page`]: what a list asks for · `feed`, `feed_tasks`: what
 //!   the feed reads
@@ -18,6 +18,7 @@ mod batch;
 mod cancel;
 mod columns;
 mod control;
+mod erase;
 pub mod error;
 mod facets;
 mod feed;
@@ -31,6 +32,7 @@ mod partitions;
 mod plans;
 mod queue;
 pub mod record;
+mod reports;
 mod retry;
 mod servers;
 mod slow_queries;
@@ -51,6 +53,7 @@ use sea_orm::DatabaseConnection;
 pub use crate::db::Hosts;
 pub use cancel::{AcknowledgeOutcome, CancelOutcome, CancelTerms, Cancelled, NewAcknowledgement, NewCancellation};
 pub use control::Disconnections;
+pub use erase::ErasedStep;
 pub use error::StoreError;
 pub use facets::{FACETED, FacetValue, TaskFacets};
 pub use feed::{ChangedHeads, FeedPage, Head};
@@ -62,6 +65,7 @@ pub use lanes::{LaneSettings, Lanes};
 pub use page::{Keyset, Rows};
 pub use plans::PlannedQuery;
 pub use record::{Committed, NewRecord, Saved, TaskDetails};
+pub use reports::{DUE_REPORTS, DueReport, Overdue, ReportClock};
 pub use servers::{HealthState, SLOW_ANSWER, Server, ServerStatus};
 pub use slow_queries::{SLOW_QUERY_CHARACTERS, SlowQuery};
 pub use statistics::{Durations, TaskCounts, Window};

@@ -23,6 +23,7 @@ mod kill_server;
 mod lost_tail;
 mod outage;
 mod pooler;
+mod reports;
 mod shutdown;
 mod standby_reads;
 mod three_servers;

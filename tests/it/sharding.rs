@@ -151,8 +151,13 @@ async fn no_statement_of_one_user_visits_another_ones_partition() {
         .filter(|(_, tables)| tables.values().any(|shards| shards.len() > 1))
         .map(|(text, tables)| format!("{tables:?}: {text}"))
         .collect();
-    assert!(wide.is_empty(), "more than one partition for one user:\n{}", wide.into_iter().collect::<Vec<_>>().join("\n"));
+    assert!(
+        wide.is_empty(),
+        "more than one partition for one user:\n{}",
+        wide.into_iter().collect::<Vec<_>>().join("\n")
+    );
     // The measure itself: a statement that names no user.
-    let shards = sqlx::query_scalar::<_, i64>("SELECT count(DISTINCT tableoid) FROM task").fetch_one(&mut session).await;
+    let shards =
+        sqlx::query_scalar::<_, i64>("SELECT count(DISTINCT tableoid) FROM task").fetch_one(&mut session).await;
     assert_eq!(shards.unwrap(), 4);
 }

@@ -6,6 +6,8 @@ mod acknowledge;
 mod cancel;
 mod cancel_many;
 mod disconnect_user;
+mod erase_user;
+mod report_alive;
 mod save;
 mod save_batch;
 
@@ -16,8 +18,10 @@ use async_graphql::MergedObject;
 pub(crate) struct Mutation(
     save::SaveMutation,
     save_batch::SaveBatchMutation,
+    report_alive::ReportAliveMutation,
     cancel::CancelMutation,
     cancel_many::CancelManyMutation,
     acknowledge::AcknowledgeMutation,
+    erase_user::EraseUserMutation,
     disconnect_user::DisconnectUserMutation,
 );

@@ -411,6 +411,33 @@ pub(crate) const TABLE: &[Row] = &[
         r#"mutation { acknowledgeCancellation(input: { taskId: "{task}", outcome: STOPPED }) { outcome } }"#,
         [UNAUTHENTICATED, FORBIDDEN, FORBIDDEN, NAME_ONE, NAME_ONE],
     ),
+    on(
+        "Mutation.reportAlive",
+        Cancelled,
+        r#"mutation { reportAlive(input: { userId: "anna", taskId: "{task}" }) { cancellationRequested } }"#,
+        [
+            UNAUTHENTICATED,
+            FORBIDDEN,
+            FORBIDDEN,
+            r#"{"cancellationRequested":true}"#,
+            r#"{"cancellationRequested":true}"#,
+        ],
+    ),
+    row(
+        "Mutation.reportAlive",
+        r#"mutation { reportAlive(input: { userId: "anna", taskId: "no" }) { reportDueAt } }"#,
+        [UNAUTHENTICATED, FORBIDDEN, FORBIDDEN, "null", "null"],
+    ),
+    row(
+        "Mutation.reportAlive",
+        r#"mutation { reportAlive(input: { taskId: "t" }) { reportDueAt } }"#,
+        [UNAUTHENTICATED, FORBIDDEN, FORBIDDEN, NAME_ONE, NAME_ONE],
+    ),
+    row(
+        "Mutation.eraseUser",
+        r#"mutation { eraseUser(input: { userId: "carl", confirm: "carl" }) { deletedRecords deletedTasks hasMore } }"#,
+        [UNAUTHENTICATED, FORBIDDEN, FORBIDDEN, FORBIDDEN, r#"{"deletedRecords":0,"deletedTasks":0,"hasMore":false}"#],
+    ),
     row(
         "Mutation.disconnectUser",
         r#"mutation { disconnectUser(input: { userId: "carl" }) { closedConnections } }"#,
