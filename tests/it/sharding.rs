@@ -9,7 +9,10 @@ use serde_json::Value;
 use sqlx::{AssertSqlSafe, Executor as _};
 use taskwire::config::{DatabaseConfig, DatabaseSource};
 use taskwire::db;
-use taskwire::store::{Head, HistoryQuery, Keyset, Scope, Store, StoreSettings, TaskFilter, TaskOrder};
+use taskwire::store::{
+    Head, HistoryQuery, Keyset, LaneSettings, Lanes, Scope, Store, StoreSettings, TaskFilter, TaskOrder,
+};
+use taskwire::telemetry::Telemetry;
 
 use super::support::{TestDatabase, cluster::cluster, record};
 
@@ -31,7 +34,12 @@ const DIVIDED: [(&str, &str); 4] = [
 ];
 
 /// What the append has to say differently there: see docs/scaling.md.
-const NAMED: [(&str, &str); 2] = [
+const NAMED: [(&str, &str); 3] = [
+    (
+        "SELECT user_id, recorded_at FROM feed_head WHERE user_id = ANY (p_users) ORDER BY user_id FOR NO KEY UPDATE",
+        "SELECT l.user_id, l.recorded_at FROM (SELECT DISTINCT u COLLATE \"C\" AS u FROM unnest(p_users) u ORDER BY 1) a \
+         CROSS JOIN LATERAL (SELECT h.user_id, h.recorded_at FROM feed_head h WHERE h.user_id = a.u FOR NO KEY UPDATE) l",
+    ),
     ("d.user_id || '' = i.user_id", "d.user_id = i.user_id"),
     ("t.ctid = f.stored_at\n", "t.ctid = f.stored_at AND t.user_id = f.user_id AND t.task_id = f.task_id\n"),
 ];
@@ -118,10 +126,12 @@ async fn no_statement_of_one_user_visits_another_ones_partition() {
     let before = fs::read_to_string(&log).unwrap().len();
     let explained = db::connect(&config, &database.url, "the test").await.unwrap();
     let store = Store::new(explained.connection.clone(), StoreSettings::default(), std::sync::Arc::new(|_| ()));
+    let lanes = Lanes::start(store.clone(), LaneSettings::default(), Telemetry::new());
     let user = "u7".to_owned();
     // Often enough that a plan for any user would be taken.
     for step in 4..12 {
         store.save_batch(vec![record(&user, "a", step)]).await.unwrap();
+        lanes.save(record(&user, "a", step)).await.unwrap();
         let task = store.task(&user, "a").await.unwrap().unwrap();
         store.tasks_by_key(&[(user.clone(), "a".to_owned())]).await.unwrap();
         let scope = Scope::User(user.clone());
@@ -140,6 +150,7 @@ async fn no_statement_of_one_user_visits_another_ones_partition() {
         store.standing(&[(user.clone(), head)]).await.unwrap();
         store.oldest_record(&user).await.unwrap();
     }
+    lanes.close().await;
     explained.connection.close_by_ref().await.unwrap();
 
     let said = fs::read_to_string(&log).unwrap();
