@@ -9,6 +9,7 @@ use std::{
 };
 
 mod latency;
+mod retention;
 
 pub use latency::{Latency, LatencySummary};
 use prometheus_client::{
@@ -20,6 +21,7 @@ use prometheus_client::{
     },
     registry::Registry,
 };
+pub use retention::RetentionMetrics;
 use tracing::{Level, Metadata};
 use tracing_subscriber::{
     EnvFilter,
@@ -105,6 +107,8 @@ pub struct Metrics {
     pub tcp_connections: Gauge,
     /// Connections closed at once because there were too many.
     pub refused_connections: Counter,
+    /// Of retention.
+    pub retention: RetentionMetrics,
     registry: Registry,
 }
 
@@ -155,6 +159,7 @@ impl Telemetry {
         registry.register("database_calls", "Calls to the database under way", database_calls.clone());
         let tcp_connections = Gauge::default();
         registry.register("tcp_connections", "Open TCP connections, sockets among them", tcp_connections.clone());
+        let retention = RetentionMetrics::registered(&mut registry);
         Self(Arc::new(Metrics {
             recovered_by_check,
             listener_reconnects,
@@ -181,6 +186,7 @@ impl Telemetry {
             database_calls,
             tcp_connections,
             refused_connections,
+            retention,
             registry,
         }))
     }
@@ -228,6 +234,6 @@ mod tests {
         let text = telemetry.text();
         assert!(text.contains("taskwire_saved_records_total 3"), "{text}");
         assert!(text.contains("taskwire_subscriptions 1"), "{text}");
-        assert_eq!(text.matches("# HELP").count(), 24, "{text}");
+        assert_eq!(text.matches("# HELP").count(), 30, "{text}");
     }
 }

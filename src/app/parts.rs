@@ -75,7 +75,7 @@ impl Parts {
         tracker.spawn(database.clone().follow(background.clone()));
         feed::start(&hub, database.direct.clone(), &tracker, &background);
         let heart = heart(&hub, telemetry);
-        maintenance::start(&store, database, heart.clone(), &tracker, &background);
+        maintenance::start(&store, database, &config.retention, heart.clone(), telemetry, &tracker, &background);
         let (within, reports) = (config.task.report_within_seconds(), background.child_token());
         maintenance::watch_reports(&store, within, &tracker, &reports);
         let GraphqlConfig { max_page_size, max_batch_records, max_result_bytes, .. } = config.graphql;
@@ -88,6 +88,7 @@ impl Parts {
             .users_may_save(config.auth.users_may_save)
             .with_report_within(within)
             .with_batch_bytes(config.write.queue_bytes)
+            .with_retention(&config.retention)
             .with_limits(limits);
         let api = Api::new(service.clone(), &config.graphql);
         Self { service, api, authenticator, lanes, subscriptions, background, reports, tracker }

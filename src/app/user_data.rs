@@ -13,8 +13,8 @@ use tokio::time::{Duration, Instant};
 use uuid::Uuid;
 
 use super::{Outcome, Signals, open, say};
-use crate::config::{Config, DatabaseConfig};
-use crate::db::{self, StartError};
+use crate::config::{Config, DatabaseConfig, DatabaseSource};
+use crate::db::{self, Cluster, StartError, cluster};
 use crate::maintenance::erase::{Erased, erase as erase_all};
 use crate::store::{Head, Keyset, Scope, Store, StoreError, StoreSettings, TaskFilter, TaskKey, TaskOrder};
 
@@ -76,7 +76,7 @@ async fn over_database(
     let mut signals = Signals::new()?;
     config.database = DatabaseConfig { min_connections: 1, ..config.database };
     let work = async {
-        let (cluster, url, setting) = open(&config).await?;
+        let (cluster, url, setting) = find(&config).await?;
         let result = async {
             let database = db::connect(&config.database, &url, &setting).await?;
             work(Store::new(database.connection.clone(), StoreSettings::default(), Arc::new(|_| {}))).await
@@ -93,7 +93,18 @@ async fn over_database(
     }
 }
 
+/// The database, also the embedded one of a server that runs; else it is started for as long as this takes.
+async fn find(config: &Config) -> Result<(Option<Cluster>, String, String), StartError> {
+    if matches!(config.database.url, DatabaseSource::Embedded)
+        && let Some(url) = cluster::find(&config.data_dir)?.url
+    {
+        return Ok((None, url, "the embedded PostgreSQL".to_owned()));
+    }
+    open(config).await
+}
+
 /// A line of an export. The names are those of the GraphQL schema.
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, and it is written at once")]
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "lowercase", rename_all_fields = "camelCase")]
 enum Line<'a> {

@@ -17,6 +17,7 @@ mod http;
 mod humane;
 mod listen;
 mod nodes;
+mod retention;
 mod secret;
 mod socket;
 mod task;
@@ -35,6 +36,7 @@ pub use http::{HttpConfig, HttpFlags};
 pub(crate) use humane::duration;
 pub use listen::{ListenConfig, ListenFlags, ProxyHeader, TlsFiles};
 pub use nodes::{NodesConfig, NodesFlags};
+pub use retention::{MOST_DAYS, PartitionBy, RetentionConfig, RetentionFlags, Schedule};
 pub use socket::{SocketConfig, SocketFlags};
 pub use task::{TaskConfig, TaskFlags};
 pub use write::{WriteConfig, WriteFlags};
@@ -106,6 +108,9 @@ pub struct Flags {
     /// Tasks.
     #[command(flatten)]
     pub task: TaskFlags,
+    /// What is removed by its age.
+    #[command(flatten)]
+    pub retention: RetentionFlags,
 }
 
 /// All settings of a server.
@@ -135,6 +140,8 @@ pub struct Config {
     pub write: WriteConfig,
     /// Tasks.
     pub task: TaskConfig,
+    /// What is removed by its age.
+    pub retention: RetentionConfig,
 }
 
 impl Config {
@@ -162,6 +169,7 @@ impl Config {
             feed: FeedConfig::from_flags(&flags.feed),
             write: WriteConfig::from_flags(&flags.write),
             task: TaskConfig::from_flags(&flags.task),
+            retention: RetentionConfig::from_flags(&flags.retention)?,
         })
     }
 
@@ -186,6 +194,7 @@ impl Config {
             self.feed.validate(),
             self.write.validate(),
             self.task.validate(),
+            self.retention.validate(),
             self.validate_together(),
         ];
         checks.into_iter().filter_map(Result::err).collect()

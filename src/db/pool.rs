@@ -223,7 +223,7 @@ fn pooled(options: PgConnectOptions, statement_timeout: Duration) -> PgConnectOp
 /// for all.
 pub async fn connect(config: &DatabaseConfig, url: &str, setting: &str) -> Result<Database, StartError> {
     let hosts = Hosts::parse(url, setting)?;
-    let options = hosts.primary().await?.clone();
+    let options = Box::pin(hosts.primary()).await?.clone();
     let backends = Arc::new(Backends::default());
     let primary = Primary::among(hosts.clone());
     let statement_timeout = config.statement_timeout.unwrap_or(config.command_timeout);

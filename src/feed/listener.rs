@@ -109,17 +109,13 @@ async fn listen(hub: &Hub, node: &Hosts, backoff: &mut Backoff) -> Result<std::c
     }
 }
 
-/// What erasing a user sends on [`CONTROL`]; whatever else comes there hints at a disconnected one.
-#[derive(serde::Deserialize)]
-struct Gone {
-    erased: String,
-}
-
 fn hear(hub: &Hub, notification: &PgNotification) {
     if notification.channel() == CONTROL {
-        match serde_json::from_str(notification.payload()) {
-            Ok(Gone { erased }) => hub.erased(&erased),
-            Err(_) => hub.control_notified(),
+        // Erasing a user sends {"erased": …}; whatever else comes hints at somebody who was disconnected.
+        let told: Option<serde_json::Value> = serde_json::from_str(notification.payload()).ok();
+        match told.as_ref().and_then(|told| told.get("erased")?.as_str()) {
+            Some(user) => hub.erased(user),
+            None => hub.control_notified(),
         }
         return;
     }

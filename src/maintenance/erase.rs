@@ -23,7 +23,7 @@ pub struct Erased {
 pub async fn erase(store: &Store, user_id: &str, until: Instant) -> Result<Erased, StoreError> {
     let mut erased = Erased::default();
     loop {
-        let step = store.erase_step(user_id, STEP).await?;
+        let step = Box::pin(store.erase_step(user_id, STEP)).await?;
         erased.records += step.records;
         erased.tasks += step.tasks;
         if step.is_done || Instant::now() >= until {

@@ -47,6 +47,8 @@ pub const FILTER_VALUES: usize = 500;
 pub const COUNT: i32 = 10_000;
 /// Tasks that one bulk cancellation takes, at least 1.
 pub const CANCEL_TASKS: i32 = 10_000;
+/// The highest `daysOld`, at least 1.
+pub const DAYS_OLD: u32 = crate::config::MOST_DAYS;
 /// Ids that `nodes` takes.
 pub const NODES: usize = 100;
 /// Bytes of a user's request's body.
@@ -123,6 +125,7 @@ pub fn table() -> Vec<Limit> {
         row("Entries of a list in a filter", FILTER_VALUES, REFUSED),
         row("`count(limit:)`", format!("0 to {COUNT}"), REFUSED),
         row("`cancelTasks(limit:)`", format!("1 to {CANCEL_TASKS}"), REFUSED),
+        row("`cleanupOldTasks(daysOld:)`", format!("1 to {DAYS_OLD}"), REFUSED),
         row("`nodes(ids:)`", NODES, REFUSED),
         row("A page's cursor: characters", CURSOR_CHARACTERS, REFUSED),
         row("A `FeedCursor`: characters", FEED_CURSOR_CHARACTERS, REFUSED),

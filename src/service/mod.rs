@@ -1,7 +1,8 @@
 //! The verbs, and the only place that decides who may. Every verb takes the viewer first.
 //!
 //! - `tasks`, `history`, `feed`, `users`, `facets`, `statistics`: reads (`recent`: shared answers)
-//! - `system`, `health`: for operators · `save`, `alive`, `cancel`, `erase`: writes · [`watch`]: streams · `control`: closing a user's sockets
+//! - `system`, `health`: for operators · `maintenance`: cleaning up, optimising · `save`, `alive`, `cancel`, `erase`: writes
+//! - [`watch`]: streams · `control`: closing a user's sockets
 //! - [`rate`]: how often a viewer may ask · [`limits`]: every limit, in one table · `input`: checks of what came in
 //! - `batches`: what batches may hold together · [`error`]: what a caller is told
 //!
@@ -19,6 +20,7 @@ mod health;
 mod history;
 mod input;
 pub mod limits;
+mod maintenance;
 pub mod page;
 pub mod rate;
 mod recent;
@@ -41,6 +43,7 @@ pub use feed::{FeedPosition, feed_cursor_of};
 pub use health::Health;
 pub use history::{RecordKey, TaskStep};
 pub use limits::Limits;
+pub use maintenance::{CleanedUp, RetentionStatus};
 pub use page::{BoundedCount, Edge, Page, PageArgs};
 pub use save::{SaveInput, SavedBatch, StepResult};
 pub use statistics::{StatisticsBucket, StatisticsPoint, StatisticsQuery, TaskStatistics};
@@ -49,6 +52,7 @@ pub use system::{DatabaseStatus, FeedStatus, NamedQuery, PoolStatus, System, thi
 pub use tasks::TaskQuery;
 
 pub use crate::feed::recorded_at;
+pub use crate::maintenance::optimize::Optimized;
 pub use crate::store::{
     CancelOutcome, Durations, FacetValue, HealthState, Partition, Saved, Server, ServerStatus, SlowQuery, Storage,
     TaskDetails, TaskFacets, TaskFilter, TaskOrder, UserHead,
@@ -58,6 +62,7 @@ pub use crate::telemetry::LatencySummary;
 use batches::Batches;
 use recent::Recent;
 
+use crate::config::RetentionConfig;
 use crate::feed::Hub;
 use crate::store::{Lanes, Store};
 use crate::telemetry::Telemetry;
@@ -81,6 +86,8 @@ pub struct Service {
     statistics: Recent<statistics::Question, Arc<TaskStatistics>>,
     /// This server.
     server: Arc<Server>,
+    /// What is removed by its age.
+    retention: Arc<RetentionConfig>,
 }
 
 impl Service {
@@ -104,7 +111,14 @@ impl Service {
             batches: Batches::default(),
             statistics: Recent::new(statistics::KEPT_FOR),
             server,
+            retention: Arc::default(),
         }
+    }
+
+    /// The same, where this is removed by its age.
+    #[must_use]
+    pub fn with_retention(self, retention: &RetentionConfig) -> Self {
+        Self { retention: Arc::new(retention.clone()), ..self }
     }
 
     /// The same, where users save reports of their own tasks, or do not.

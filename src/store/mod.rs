@@ -8,7 +8,8 @@
 //! - `tasks`, `history`, `users`, `facets`, `statistics`: reads · `servers`, `storage`, `slow_queries`, `plans`: for operators · [`filter`], [`page`]: what a list asks for · `feed`, `feed_tasks`: what
 //!   the feed reads
 //! - `standby`: reading from standbys what may be a little old
-//! - `control`: what every server must do about a user · `outage`: whether the database is away · `partitions`: dividing `task_record` ahead
+//! - `control`: what every server must do about a user · `outage`: whether the database is away · `partitions`: dividing `task_record` ahead ·
+//!   `lease`: what one server at a time may do · `retention`, `upkeep`: the steps of it
 //!
 //! Reads through `SeaORM`; where a statement needs `unnest` or a row comparison: SQL through its `Statement` into a typed
 //! row. To add a read: a method beside its kin, its bound on `recorded_at` first, then its caller in `src/service`.
@@ -26,6 +27,7 @@ mod feed_tasks;
 pub mod filter;
 mod history;
 pub mod lanes;
+mod lease;
 mod outage;
 pub mod page;
 mod partitions;
@@ -33,6 +35,7 @@ mod plans;
 mod queue;
 pub mod record;
 mod reports;
+mod retention;
 mod retry;
 mod servers;
 mod slow_queries;
@@ -42,6 +45,7 @@ mod statistics;
 mod storage;
 mod tasks;
 mod turn;
+mod upkeep;
 mod users;
 mod write;
 
@@ -61,16 +65,20 @@ pub use feed_tasks::{CancellationMark, ChangedUsers, TasksPage};
 pub use filter::TaskFilter;
 pub use history::{HistoryQuery, StepSummary};
 pub use lanes::{LaneSettings, Lanes};
+pub use lease::{Blocker, LEASE_TIME, Lease};
 
 pub use page::{Keyset, Rows};
+pub use partitions::Width;
 pub use plans::PlannedQuery;
 pub use record::{Committed, NewRecord, Saved, TaskDetails};
 pub use reports::{DUE_REPORTS, DueReport, Overdue, ReportClock};
+pub use retention::{Countable, RecordPlace, Removed, TaskPlace, Upkeep};
 pub use servers::{HealthState, SLOW_ANSWER, Server, ServerStatus};
 pub use slow_queries::{SLOW_QUERY_CHARACTERS, SlowQuery};
 pub use statistics::{Durations, TaskCounts, Window};
 pub use storage::{GROWTH_DAYS, Partition, Storage};
 pub use tasks::{LOOKED_AT, Scope, TaskKey, TaskOrder, TaskRows, UNFINISHED};
+pub use upkeep::Relation;
 pub use users::UserHead;
 
 use crate::db::Primary;

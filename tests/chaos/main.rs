@@ -24,6 +24,7 @@ mod lost_tail;
 mod outage;
 mod pooler;
 mod reports;
+mod retention;
 mod shutdown;
 mod standby_reads;
 mod three_servers;

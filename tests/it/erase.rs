@@ -104,7 +104,7 @@ async fn bad_values_are_refused() {
         );
     }
     let error = server.error(ERASE, json!({ "input": { "userId": "anna" } })).await;
-    assert_eq!(error["extensions"]["code"], "GRAPHQL_VALIDATION_FAILED");
+    assert_eq!(error["extensions"]["code"], "BAD_USER_INPUT");
     assert!(rows_of(&mut server.database.session().await, "anna").await > 0);
 }
 

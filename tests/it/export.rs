@@ -5,7 +5,7 @@ use taskwire::store::Head;
 
 use super::api_server::ApiServer;
 use super::feed::insert;
-use super::support::process::{run, taskwire};
+use super::support::process::{Server, run, taskwire};
 use super::support::{Folder, record, store_of};
 
 /// The lines of an export.
@@ -126,4 +126,22 @@ async fn the_command_erases_and_a_running_server_notices() {
     assert_eq!((code, out.as_str()), (Some(0), "erased 0 records and 0 tasks; nothing is left of this user\n"));
     let (code, _, error) = run(taskwire(&[], ["erase", "--database-url", &server.database.url])).await;
     assert!(code == Some(2) && error.contains("--user"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_embedded_database_is_found_whether_a_server_runs_or_not() {
+    let folder = Folder::new();
+    let data = folder.join("data");
+    let server = Server::start(&data).await;
+    let save = r#"{"query": "mutation { saveTaskHistory(input: { userId: \"anna\", taskId: \"t\", step: 1, stepResult: { stepName: \"s\", status: RUNNING } }) { isDuplicate } }"}"#;
+    assert!(server.ask(save).await.unwrap().contains("\"isDuplicate\":false"));
+    let command = |name: &str| taskwire(&[], [name, "--data-dir", data.to_str().unwrap(), "--user", "anna"]);
+    let (code, out, error) = run(command("export")).await;
+    assert_eq!((code, out.lines().count(), error.as_str()), (Some(0), 4, ""));
+    assert!(server.answers().await, "it goes on");
+    assert_eq!(server.interrupt().await, Some(0));
+    let (code, again, error) = run(command("export")).await;
+    assert_eq!((code, error.as_str()), (Some(0), ""));
+    assert_eq!(again.lines().skip(1).collect::<Vec<_>>(), out.lines().skip(1).collect::<Vec<_>>());
+    assert_eq!(run(command("erase")).await.1, "erased 1 records and 1 tasks; nothing is left of this user\n");
 }

@@ -5,8 +5,10 @@
 mod acknowledge;
 mod cancel;
 mod cancel_many;
+mod cleanup;
 mod disconnect_user;
 mod erase_user;
+mod optimize_storage;
 mod report_alive;
 mod save;
 mod save_batch;
@@ -23,5 +25,7 @@ pub(crate) struct Mutation(
     cancel_many::CancelManyMutation,
     acknowledge::AcknowledgeMutation,
     erase_user::EraseUserMutation,
+    cleanup::CleanupMutation,
+    optimize_storage::OptimizeStorageMutation,
     disconnect_user::DisconnectUserMutation,
 );
