@@ -20,7 +20,7 @@ use crate::{
     cli::VERSION,
     clock::Clock,
     config::{Config, DatabaseSource},
-    db::{self, Cluster, ClusterOptions, Database, StartError},
+    db::{self, Cluster, ClusterOptions, Database, Hosts, StartError},
     http::{self, Listening, Sockets, Tls, connections::Connections},
     service::Service,
     telemetry::Telemetry,
@@ -155,10 +155,16 @@ impl App {
         setting: &str,
     ) -> Result<Self, StartError> {
         let address = listener.local_addr().map_err(|error| cannot_listen(config.http.listen, &error))?;
-        db::migrate(&db::connect_options(url, setting)?, setting).await?;
-        let database = db::connect(&config.database, url, setting).await?;
+        let direct = direct(config)?;
+        migrate_at(&direct, url, setting).await?;
+        let database = db::connect(&config.database, url, setting).await?.listening_at(direct);
+        let standbys = match &config.nodes.read_url {
+            Some(url) => db::standbys(&config.database, url).await?,
+            None => Vec::new(),
+        };
         let shutdown = Shutdown::default();
-        let parts = Parts::start(&database, config, authenticator, &telemetry, shutdown.subscriptions.clone());
+        let subscriptions = shutdown.subscriptions.clone();
+        let parts = Parts::start(&database, standbys, config, authenticator, &telemetry, subscriptions);
         let connections = Connections::new(config.socket.clone(), telemetry.clone(), shutdown.subscriptions.clone());
         let registry = connections.clone();
         parts.service.close_by(Box::new(move |user| registry.disconnect(user)));
@@ -336,7 +342,7 @@ pub async fn migrate(config: Config) -> Result<Outcome, StartError> {
     let mut signals = Signals::new()?;
     let work = async {
         let (cluster, url, setting) = open(&config).await?;
-        let result = async { db::migrate(&db::connect_options(&url, &setting)?, &setting).await }.await;
+        let result = async { migrate_at(&direct(&config)?, &url, &setting).await }.await;
         if let Some(cluster) = cluster {
             cluster.stop().await;
         }
@@ -401,6 +407,19 @@ async fn open(config: &Config) -> Result<(Option<Cluster>, String, String), Star
             let url = cluster.url(cluster.database());
             Ok((Some(cluster), url, "the embedded PostgreSQL".into()))
         }
+    }
+}
+
+/// Direct ways to the database, where the pool's is none.
+fn direct(config: &Config) -> Result<Vec<Hosts>, StartError> {
+    config.nodes.listen_urls.iter().map(|url| Hosts::parse(url, "--listen-url")).collect()
+}
+
+/// Migrates by the first direct way, or by the pool's.
+async fn migrate_at(direct: &[Hosts], url: &str, setting: &str) -> Result<usize, StartError> {
+    match direct.first() {
+        Some(hosts) => db::migrate(hosts.primary().await?, "--listen-url").await,
+        None => db::migrate(Hosts::parse(url, setting)?.primary().await?, setting).await,
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{
     app::{self, Outcome},
     auth::{self, NewToken, Role},
     clock::Clock,
-    config::{self, AuthFlags, Config, ConfigError, DataDirFlags, DatabaseFlags, Flags, TelemetryConfig},
+    config::{self, AuthFlags, Config, ConfigError, DataDirFlags, DatabaseFlags, Flags, NodesFlags, TelemetryConfig},
     demo::{self, DemoArgs},
     doctor::{self, DoctorArgs},
     graphql,
@@ -116,6 +116,8 @@ struct MigrateArgs {
     #[command(flatten)]
     database: DatabaseFlags,
     #[command(flatten)]
+    nodes: NodesFlags,
+    #[command(flatten)]
     data_dir: DataDirFlags,
     #[command(flatten)]
     log: LogArgs,
@@ -208,8 +210,9 @@ async fn serve_and_tell(config: Config, log: LogArgs) -> Result<Outcome, String>
 }
 
 fn migrate(arguments: MigrateArgs, given: Given) -> ExitCode {
-    telemetry::init_logging(&arguments.log.log, arguments.log.log_format, None);
-    let flags = Flags { database: arguments.database, data_dir: arguments.data_dir, ..Flags::default() };
+    let MigrateArgs { database, nodes, data_dir, log, .. } = arguments;
+    telemetry::init_logging(&log.log, log.log_format, None);
+    let flags = Flags { database, nodes, data_dir, ..Flags::default() };
     match settle(flags, given) {
         Ok(config) => run(async move { app::migrate(config).await }),
         Err(error) => fail(&error.to_string()),

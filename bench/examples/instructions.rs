@@ -39,7 +39,7 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let database = db::connect(&config.database, &url, "argument").await?;
     let (telemetry, shutdown) = (Telemetry::new(), Shutdown::default());
     let authenticator: Authenticator = auth::Authenticator::new(&config.auth, Clock::system()).await?;
-    let parts = Parts::start(&database, &config, authenticator, &telemetry, shutdown.subscriptions.clone());
+    let parts = Parts::start(&database, Vec::new(), &config, authenticator, &telemetry, shutdown.subscriptions.clone());
     let connections = Connections::new(config.socket.clone(), telemetry.clone(), shutdown.subscriptions.clone());
     let sockets = Sockets { connections, open: shutdown.sockets.clone() };
     let router = router(parts.api(), parts.authenticator().clone(), &config, sockets);

@@ -16,6 +16,7 @@ mod graphql;
 mod http;
 mod humane;
 mod listen;
+mod nodes;
 mod retention;
 mod secret;
 mod socket;
@@ -35,6 +36,7 @@ pub use graphql::{GraphqlConfig, GraphqlFlags, Switch};
 pub use http::{HttpConfig, HttpFlags};
 pub(crate) use humane::duration;
 pub use listen::{ListenConfig, ListenFlags, ProxyHeader, TlsFiles};
+pub use nodes::{NodesConfig, NodesFlags};
 pub use retention::{MOST_DAYS, PartitionBy, RetentionConfig, RetentionFlags, Schedule};
 pub use socket::{SocketConfig, SocketFlags};
 pub use task::{TaskConfig, TaskFlags};
@@ -75,6 +77,9 @@ pub struct Flags {
     /// The database, and the pool of connections to it.
     #[command(flatten)]
     pub database: DatabaseFlags,
+    /// Further ways to the database.
+    #[command(flatten)]
+    pub nodes: NodesFlags,
     /// The data directory.
     #[command(flatten)]
     pub data_dir: DataDirFlags,
@@ -118,6 +123,8 @@ pub struct Flags {
 pub struct Config {
     /// The database, and the pool of connections to it.
     pub database: DatabaseConfig,
+    /// Further ways to the database.
+    pub nodes: NodesConfig,
     /// The data directory, which holds the embedded cluster.
     pub data_dir: DataDirConfig,
     /// Where it listens, and to whom it answers.
@@ -158,6 +165,7 @@ impl Config {
         let variable = |name: &str| variable(name).filter(|value| !value.trim().is_empty());
         Ok(Self {
             database: DatabaseConfig::from_flags(flags.database, &variable)?,
+            nodes: NodesConfig::from_flags(flags.nodes),
             data_dir: DataDirConfig::from_flags(flags.data_dir),
             http: HttpConfig::from_flags(flags.http),
             socket: SocketConfig::from_flags(&flags.socket),
@@ -183,6 +191,7 @@ impl Config {
     pub fn problems(&self) -> Vec<ConfigError> {
         let checks = [
             self.database.validate(),
+            self.nodes.validate(),
             self.http.validate(),
             self.socket.validate(),
             self.listen.validate(),
@@ -206,6 +215,14 @@ impl Config {
             return Err(ConfigError::new(
                 "--handler-timeout",
                 "must be more than --operation-timeout and --maintenance-time: set these lower, or it higher",
+            ));
+        }
+        let is_embedded = matches!(self.database.url, DatabaseSource::Embedded);
+        if is_embedded && (self.nodes.read_url.is_some() || !self.nodes.listen_urls.is_empty()) {
+            let setting = if self.nodes.read_url.is_some() { "--read-url" } else { "--listen-url" };
+            return Err(ConfigError::new(
+                setting,
+                "leads to another database than the embedded one: give --database-url",
             ));
         }
         if self.http.user_body_limit > self.http.body_limit {

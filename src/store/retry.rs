@@ -44,6 +44,7 @@ impl Attempts {
     pub(super) async fn after(&mut self, store: &Store, error: StoreError) -> Result<(), StoreError> {
         match &error {
             StoreError::Unavailable(reason) => {
+                store.doubt();
                 store.weed();
                 let pause = if store.outage.lasts(self.begun) { None } else { self.pauses.next() };
                 let Some(pause) = pause else { return Err(error) };
@@ -75,7 +76,10 @@ impl Store {
         let way = Call::begin();
         let done = tokio::select! {
             done = tokio::time::timeout(self.settings.command_timeout, &mut call) => done.map_err(|_| StoreError::Timeout),
-            reason = self.outage.found(self.db.get_postgres_connection_pool()) => Err(StoreError::Unavailable(reason)),
+            reason = self.outage.found(self.db.get_postgres_connection_pool()) => {
+                self.doubt();
+                Err(StoreError::Unavailable(reason))
+            }
         };
         if done.is_ok() {
             way.end();

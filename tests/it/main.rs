@@ -61,6 +61,7 @@ mod rights_disconnect;
 mod rights_strings;
 mod schema;
 mod setup;
+mod sharding;
 mod shared_events;
 mod shared_outage;
 mod socket_auth;
