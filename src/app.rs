@@ -28,6 +28,7 @@ use crate::{
 
 mod parts;
 pub mod upkeep;
+pub mod user_data;
 
 pub use parts::Parts;
 

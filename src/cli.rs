@@ -24,6 +24,7 @@ use crate::{
 mod example;
 mod maintenance;
 mod settings;
+mod user_data;
 
 use settings::Given;
 
@@ -74,6 +75,10 @@ enum Command {
     Schema,
     /// Print a token for development, signed with the server's secret (--jwt-secret, --jwt-secret-file)
     Token(TokenArgs),
+    /// Write all that is kept of a user as JSON lines
+    Export(Box<user_data::ExportArgs>),
+    /// Remove all that is kept of a user, for good, as the mutation eraseUser does
+    Erase(Box<user_data::EraseArgs>),
     /// Remove what is older than so many days, as the mutation cleanupOldTasks does; or count it
     Cleanup(Box<maintenance::CleanupArgs>),
     /// List the partitions of the history: their span, size and records
@@ -167,6 +172,8 @@ fn dispatch(cli: Cli, given: Given) -> ExitCode {
         Some(Command::Doctor(arguments)) => diagnose(*arguments, given),
         Some(Command::Schema) => print(&graphql::sdl()),
         Some(Command::Token(arguments)) => token(arguments, given),
+        Some(Command::Export(arguments)) => user_data::export(*arguments, given),
+        Some(Command::Erase(arguments)) => user_data::erase(*arguments, given),
         Some(Command::Cleanup(arguments)) => maintenance::cleanup(*arguments, given),
         Some(Command::Partitions(arguments)) => maintenance::partitions(*arguments, given),
         Some(Command::Demo(arguments)) => run(async move { demo::run(arguments).await.map(|()| Outcome::Finished) }),

@@ -6,12 +6,14 @@ use sea_orm_migration::prelude::*;
 pub(crate) struct Migration;
 
 /// In the order in which they build on each other.
-const UP: [&str; 7] = [
+const UP: [&str; 9] = [
     include_str!("../sql/tables.sql"),
     include_str!("../sql/partitions.sql"),
     include_str!("../sql/status_rules.sql"),
     include_str!("../sql/append.sql"),
     include_str!("../sql/cancel.sql"),
+    include_str!("../sql/reports.sql"),
+    include_str!("../sql/erase.sql"),
     include_str!("../sql/history_view.sql"),
     include_str!("../sql/retention.sql"),
 ];

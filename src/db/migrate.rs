@@ -13,7 +13,7 @@ const LOCK: i64 = i64::from_be_bytes(*b"taskwire");
 /// How long to wait for another server that migrates.
 const PATIENCE: Duration = Duration::from_mins(5);
 /// What the steps make. Without our steps, a thing of such a name is somebody else's.
-const OURS: [&str; 13] = [
+const OURS: [&str; 14] = [
     "task_history",
     "task_record",
     "task_record_before",
@@ -25,6 +25,7 @@ const OURS: [&str; 13] = [
     "task_inbox",
     "user_control",
     "server_heartbeat",
+    "report_clock",
     "maintenance_lease",
     "storage_upkeep",
 ];

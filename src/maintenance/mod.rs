@@ -1,14 +1,16 @@
 //! What a server does by the clock, beside its callers: dividing partitions ahead, removing what is too old, giving a sign
-//! of life, forgetting ended backends, giving memory back.
+//! of life, noticing reports that are overdue, forgetting ended backends, giving memory back.
 //!
 //! One duty a file, each a loop that ends with the token. To add a duty: its file, its `spawn` in [`start`]. What admins can
-//! ask for as well is apart from the loop: [`cleanup`], [`optimize`].
+//! ask for as well is apart from the loop: [`cleanup`], [`optimize`], [`erase`].
 
 mod backends;
 pub mod cleanup;
+pub mod erase;
 mod heartbeat;
 mod memory;
 pub mod optimize;
+mod overdue;
 mod partitions;
 mod retention;
 
@@ -23,7 +25,7 @@ use crate::db::Database;
 use crate::store::Store;
 use crate::telemetry::Telemetry;
 
-/// Starts all duties; they end with the token.
+/// Starts all duties but [`watch_reports`]; they end with the token.
 pub fn start(
     store: &Store,
     database: &Database,
@@ -44,4 +46,10 @@ pub fn start(
     tracker.spawn(backends::run(database.clone(), token.clone()));
     tracker.spawn(heartbeat::run(store.clone(), heart, token.clone()));
     tracker.spawn(memory::run(token.clone()));
+}
+
+/// Starts to notice reports that are overdue. It ends with a token of its own: who takes no more reports misses none.
+/// `within` is the server's own setting in seconds.
+pub fn watch_reports(store: &Store, within: Option<i32>, tracker: &TaskTracker, token: &CancellationToken) {
+    tracker.spawn(overdue::run(store.clone(), within, token.clone()));
 }

@@ -25,6 +25,8 @@ pub const REASON_CHARACTERS: usize = 1_000;
 pub const STEP: i32 = 1_000_000;
 /// The highest totalSteps, at least 1.
 pub const TOTAL_STEPS: i32 = 1_000_000;
+/// The longest that a report may be due after the one before: 365 days.
+pub const REPORT_WITHIN_SECONDS: i32 = 31_536_000;
 /// Bytes of a result, as the JSON text that comes back.
 pub const RESULT_BYTES: usize = 256 * 1024;
 /// Levels of a result.
@@ -107,6 +109,7 @@ pub fn table() -> Vec<Limit> {
         row("`step`", format!("0 to {STEP}"), REFUSED),
         row("`totalSteps`", format!("1 to {TOTAL_STEPS}"), REFUSED),
         row("`progress`", "0 to 1", REFUSED),
+        row("`reportWithinSeconds`", format!("0 (off) to {REPORT_WITHIN_SECONDS}"), REFUSED),
         row("`result`: bytes of its JSON text, numbers spelt out (`--max-result-bytes`)", RESULT_BYTES, REFUSED),
         row("`result`: levels of nesting", RESULT_LEVELS, REFUSED),
         row("`result`: numbers", format!("between -{RESULT_NUMBER:e} and {RESULT_NUMBER:e}"), REFUSED),

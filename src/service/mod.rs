@@ -1,15 +1,18 @@
 //! The verbs, and the only place that decides who may. Every verb takes the viewer first.
 //!
 //! - `tasks`, `history`, `feed`, `users`, `facets`, `statistics`: reads (`recent`: shared answers)
-//! - `system`, `health`: for operators · `maintenance`: cleaning up, optimising · `save`, `cancel`: writes · [`watch`]: streams · `control`: closing a user's sockets
+//! - `system`, `health`: for operators · `maintenance`: cleaning up, optimising · `save`, `alive`, `cancel`, `erase`: writes
+//! - [`watch`]: streams · `control`: closing a user's sockets
 //! - [`rate`]: how often a viewer may ask · [`limits`]: every limit, in one table · `input`: checks of what came in
 //! - `batches`: what batches may hold together · [`error`]: what a caller is told
 //!
 //! To add a verb: a method in its room, the viewer's right first (`scope`), then the input's limits, then the store.
 
+mod alive;
 mod batches;
 mod cancel;
 mod control;
+mod erase;
 pub mod error;
 mod facets;
 mod feed;
@@ -34,6 +37,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use cancel::{AcknowledgeOutcome, CancelManyInput, CancelledMany};
+pub use erase::Erased;
 pub use error::ServiceError;
 pub use feed::{FeedPosition, feed_cursor_of};
 pub use health::Health;
@@ -72,6 +76,8 @@ pub struct Service {
     limits: Arc<Limits>,
     /// How long a COMPLETED task whose `totalSteps` is not known may still be between two steps.
     settle: Duration,
+    /// In seconds, how long after each report the next one is due where no worker has said anything of it.
+    report_within: Option<i32>,
     /// Whether users save reports of their own tasks.
     users_may_save: bool,
     /// What batches may hold together, beside the lanes.
@@ -100,6 +106,7 @@ impl Service {
             hub,
             limits: Arc::new(Limits::default()),
             settle,
+            report_within: None,
             users_may_save: false,
             batches: Batches::default(),
             statistics: Recent::new(statistics::KEPT_FOR),
@@ -118,6 +125,12 @@ impl Service {
     #[must_use]
     pub fn users_may_save(self, users_may_save: bool) -> Self {
         Self { users_may_save, ..self }
+    }
+
+    /// The same, where a task's next report is due so many seconds after each unless its worker says otherwise.
+    #[must_use]
+    pub fn with_report_within(self, report_within: Option<i32>) -> Self {
+        Self { report_within, ..self }
     }
 
     /// The same, where the batches that are being saved hold so many bytes together at the most.

@@ -3,7 +3,7 @@
 //! [`Store`] is one type whose `impl` is split by topic:
 //!
 //! - [`record`]: what a writer hands in and gets back · `append`, `state`: the prepared statement and its rows · [`lanes`], `queue`: group
-//!   commit · `batch`: many records together · `cancel`: cancelling and acknowledging · `write`, `retry`,
+//!   commit · `batch`: many records together · `cancel`: cancelling and acknowledging · `reports`: those that are due, and signs of life · `erase`: all of a user · `write`, `retry`,
 //!   `turn`: on which connection, what is tried again, and who waits for whom
 //! - `tasks`, `history`, `users`, `facets`, `statistics`: reads · `servers`, `storage`, `slow_queries`, `plans`: for operators · [`filter`], [`page`]: what a list asks for · `feed`, `feed_tasks`: what
 //!   the feed reads
@@ -18,6 +18,7 @@ mod batch;
 mod cancel;
 mod columns;
 mod control;
+mod erase;
 pub mod error;
 mod facets;
 mod feed;
@@ -32,6 +33,7 @@ mod partitions;
 mod plans;
 mod queue;
 pub mod record;
+mod reports;
 mod retention;
 mod retry;
 mod servers;
@@ -52,6 +54,7 @@ use sea_orm::DatabaseConnection;
 
 pub use cancel::{AcknowledgeOutcome, CancelOutcome, CancelTerms, Cancelled, NewAcknowledgement, NewCancellation};
 pub use control::Disconnections;
+pub use erase::ErasedStep;
 pub use error::StoreError;
 pub use facets::{FACETED, FacetValue, TaskFacets};
 pub use feed::{ChangedHeads, FeedPage, Head};
@@ -65,6 +68,7 @@ pub use page::{Keyset, Rows};
 pub use partitions::Width;
 pub use plans::PlannedQuery;
 pub use record::{Committed, NewRecord, Saved, TaskDetails};
+pub use reports::{DUE_REPORTS, DueReport, Overdue, ReportClock};
 pub use retention::{Countable, RecordPlace, Removed, TaskPlace, Upkeep};
 pub use servers::{HealthState, SLOW_ANSWER, Server, ServerStatus};
 pub use slow_queries::{SLOW_QUERY_CHARACTERS, SlowQuery};
