@@ -12,7 +12,10 @@ fn main() -> io::Result<()> {
 }
 
 fn tell_commit() {
-    let commit = git(&["rev-parse", "--short=12", "HEAD"]).unwrap_or_else(|| "unknown".to_owned());
+    // Where there is no repository, as in an image's build, the variable says it.
+    let told = env::var("TASKWIRE_COMMIT").ok().filter(|commit| !commit.is_empty());
+    let commit = git(&["rev-parse", "--short=12", "HEAD"]).or(told).unwrap_or_else(|| "unknown".to_owned());
+    println!("cargo::rerun-if-env-changed=TASKWIRE_COMMIT");
     println!("cargo::rustc-env=TASKWIRE_COMMIT={commit}");
     println!("cargo::rerun-if-changed=build.rs");
     // HEAD names the branch; its log grows with every commit on it.

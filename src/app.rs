@@ -27,6 +27,8 @@ use crate::{
 };
 
 mod parts;
+pub mod upkeep;
+pub mod user_data;
 
 pub use parts::Parts;
 

@@ -3,21 +3,30 @@
 use std::{
     fmt::Display,
     io::{self, Write},
+    path::PathBuf,
     process::ExitCode,
     time::Duration,
 };
 
-use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, parser::ValueSource};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::{
     app::{self, Outcome},
     auth::{self, NewToken, Role},
     clock::Clock,
-    config::{self, AuthFlags, Config, ConfigError, DataDirFlags, DatabaseFlags, Flags, Origin, TelemetryConfig},
+    config::{self, AuthFlags, Config, ConfigError, DataDirFlags, DatabaseFlags, Flags, TelemetryConfig},
     demo::{self, DemoArgs},
+    doctor::{self, DoctorArgs},
     graphql,
     telemetry::{self, LogFormat, Telemetry, TraceSettings, Traces},
 };
+
+mod example;
+mod maintenance;
+mod settings;
+mod user_data;
+
+use settings::Given;
 
 /// The version, and the commit that it was built from.
 pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("TASKWIRE_COMMIT"), ")");
@@ -30,9 +39,10 @@ query, cancel and subscribe, and see every change the moment it commits.
 Without a subcommand it serves. Without a database it brings its own: PostgreSQL's programs have to be installed, \
 nothing has to be set up.";
 const AFTER: &str = "\
-Each option can be given as the environment variable named beside it. An option on the command line weighs more, then \
-TASKWIRE_…, then DATABASE_URL, then DB_HOST, DB_PORT, DB_NAME, DB_USER, DB_PASSWORD (with DB_MIN_SIZE, DB_MAX_SIZE, \
-DB_COMMAND_TIMEOUT for the pool).
+Each option can be given as the environment variable named beside it, and in a settings file under its own name \
+(--config FILE, or taskwire.toml in the working folder). An option on the command line weighs most, then TASKWIRE_…, then \
+DATABASE_URL, then DB_HOST, DB_PORT, DB_NAME, DB_USER, DB_PASSWORD (with DB_MIN_SIZE, DB_MAX_SIZE, DB_COMMAND_TIMEOUT for \
+the pool), then the file. `taskwire config check` tells what counts, and where it comes from.
 
 A start that fails says why in one line, ends with exit code 2, and has changed nothing.";
 
@@ -43,6 +53,9 @@ A start that fails says why in one line, ends with exit code 2, and has changed 
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
+    /// Settings file, as in taskwire.example.toml [default: taskwire.toml in the working folder, if there is one]
+    #[arg(long, env = "TASKWIRE_CONFIG", value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
     #[command(flatten)]
     serve: ServeArgs,
 }
@@ -53,12 +66,33 @@ enum Command {
     Serve(Box<ServeArgs>),
     /// Bring the database's schema up to this version, and end; `serve` does it by itself
     Migrate(MigrateArgs),
+    /// Tell which settings count, or print a settings file to begin with
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Look at settings, database and machine as a server would find them; exit code 1 where something should be done
+    Doctor(Box<DoctorCommand>),
     /// Print the GraphQL schema
     Schema,
     /// Print a token for development, signed with the server's secret (--jwt-secret, --jwt-secret-file)
     Token(TokenArgs),
+    /// Write all that is kept of a user as JSON lines
+    Export(Box<user_data::ExportArgs>),
+    /// Remove all that is kept of a user, for good, as the mutation eraseUser does
+    Erase(Box<user_data::EraseArgs>),
+    /// Remove what is older than so many days, as the mutation cleanupOldTasks does; or count it
+    Cleanup(Box<maintenance::CleanupArgs>),
+    /// List the partitions of the history: their span, size and records
+    Partitions(Box<maintenance::PartitionsArgs>),
     /// Play some users' workers against a running server, so that there is something to see
     Demo(DemoArgs),
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Print every setting as `serve` would have it, and where it comes from; exit code 2 where one cannot be used
+    Check(Box<ServeArgs>),
+    /// Print a settings file with all settings, their meaning and their defaults
+    Example,
 }
 
 #[derive(Debug, Args)]
@@ -67,6 +101,14 @@ struct ServeArgs {
     flags: Flags,
     #[command(flatten)]
     log: LogArgs,
+}
+
+#[derive(Debug, Args)]
+struct DoctorCommand {
+    #[command(flatten)]
+    doctor: DoctorArgs,
+    #[command(flatten)]
+    serve: ServeArgs,
 }
 
 #[derive(Debug, Args)]
@@ -104,30 +146,52 @@ struct LogArgs {
     log_format: LogFormat,
 }
 
+impl LogArgs {
+    /// From now on there is a log; of traces it knows nothing.
+    fn begin(&self) {
+        telemetry::init_logging(&self.log, self.log_format, None);
+    }
+}
+
 /// Does what the command line says.
 #[must_use]
 pub fn main() -> ExitCode {
-    let matches = Cli::command().get_matches();
+    let command = Cli::command();
+    let matches = command.clone().get_matches();
+    let file = match settings::file(&command, &matches) {
+        Ok(file) => file,
+        Err(errors) => return settings::refuse(&errors, &matches),
+    };
+    // Once more, with the file's word in the place of the defaults.
+    let matches = file.feed(command).get_matches();
     match Cli::from_arg_matches(&matches) {
-        Ok(cli) => dispatch(cli, &matches),
+        Ok(cli) => dispatch(cli, Given::new(&matches, &file)),
         Err(error) => error.exit(),
     }
 }
 
-fn dispatch(cli: Cli, matches: &ArgMatches) -> ExitCode {
-    let matches = matches.subcommand().map_or(matches, |(_, matches)| matches);
+fn dispatch(cli: Cli, given: Given) -> ExitCode {
     match cli.command {
-        None => serve(cli.serve, matches),
-        Some(Command::Serve(arguments)) => serve(*arguments, matches),
-        Some(Command::Migrate(arguments)) => migrate(arguments, matches),
+        None => serve(cli.serve, given),
+        Some(Command::Serve(arguments)) => serve(*arguments, given),
+        Some(Command::Migrate(arguments)) => migrate(arguments, given),
+        Some(Command::Config(ConfigCommand::Check(arguments))) => {
+            settings::check(arguments.flags, &Cli::command(), given)
+        }
+        Some(Command::Config(ConfigCommand::Example)) => print(&example::example(&Cli::command())),
+        Some(Command::Doctor(arguments)) => diagnose(*arguments, given),
         Some(Command::Schema) => print(&graphql::sdl()),
-        Some(Command::Token(arguments)) => token(arguments, matches),
+        Some(Command::Token(arguments)) => token(arguments, given),
+        Some(Command::Export(arguments)) => user_data::export(*arguments, given),
+        Some(Command::Erase(arguments)) => user_data::erase(*arguments, given),
+        Some(Command::Cleanup(arguments)) => maintenance::cleanup(*arguments, given),
+        Some(Command::Partitions(arguments)) => maintenance::partitions(*arguments, given),
         Some(Command::Demo(arguments)) => run(async move { demo::run(arguments).await.map(|()| Outcome::Finished) }),
     }
 }
 
-fn serve(arguments: ServeArgs, matches: &ArgMatches) -> ExitCode {
-    match settle(arguments.flags, matches) {
+fn serve(arguments: ServeArgs, given: Given) -> ExitCode {
+    match settle(arguments.flags, given) {
         Ok(config) => run(serve_and_tell(config, arguments.log)),
         Err(error) => fail(&error.to_string()),
     }
@@ -150,18 +214,29 @@ async fn serve_and_tell(config: Config, log: LogArgs) -> Result<Outcome, String>
     outcome.map_err(|error| error.to_string())
 }
 
-fn migrate(arguments: MigrateArgs, matches: &ArgMatches) -> ExitCode {
-    telemetry::init_logging(&arguments.log.log, arguments.log.log_format, None);
+fn migrate(arguments: MigrateArgs, given: Given) -> ExitCode {
+    arguments.log.begin();
     let flags = Flags { database: arguments.database, data_dir: arguments.data_dir, ..Flags::default() };
-    match settle(flags, matches) {
+    match settle(flags, given) {
         Ok(config) => run(async move { app::migrate(config).await }),
         Err(error) => fail(&error.to_string()),
     }
 }
 
-fn token(arguments: TokenArgs, matches: &ArgMatches) -> ExitCode {
+fn diagnose(arguments: DoctorCommand, given: Given) -> ExitCode {
+    let DoctorCommand { doctor: wanted, serve } = arguments;
+    serve.log.begin();
+    let secrets = given.secrets(&serve.flags);
+    let report = match settle(serve.flags, given) {
+        Ok(config) => block_on(async { doctor::examine(&config, &secrets, &Clock::system(), &wanted).await }),
+        Err(error) => Ok(doctor::unusable(&[error])),
+    };
+    report.map_or_else(|code| code, |report| settings::tell(&report, wanted.json))
+}
+
+fn token(arguments: TokenArgs, given: Given) -> ExitCode {
     let TokenArgs { sub, role, ttl, auth } = arguments;
-    let config = match settle(Flags { auth, ..Flags::default() }, matches) {
+    let config = match settle(Flags { auth, ..Flags::default() }, given) {
         Ok(config) => config,
         Err(error) => return fail(&error.to_string()),
     };
@@ -171,28 +246,29 @@ fn token(arguments: TokenArgs, matches: &ArgMatches) -> ExitCode {
     }
 }
 
-/// Makes settings of the flags and the environment.
-fn settle(mut flags: Flags, matches: &ArgMatches) -> Result<Config, ConfigError> {
-    // Not every subcommand has these.
-    let origin = |id: &str| match matches.try_contains_id(id).is_ok().then(|| matches.value_source(id)) {
-        Some(Some(ValueSource::CommandLine)) => Origin::CommandLine,
-        _ => Origin::Environment,
-    };
-    flags.database.database_url_origin = origin("database_url");
-    flags.database.embedded_origin = origin("embedded");
-    Config::load(flags, |name| std::env::var(name).ok())
+/// Makes settings of the flags, the environment and the file.
+fn settle(mut flags: Flags, given: Given) -> Result<Config, ConfigError> {
+    given.mark(&mut flags);
+    if let Some(path) = given.file().path() {
+        tracing::info!(file = %path.display(), "settings read");
+    }
+    Config::load(flags, |name| std::env::var(name).ok()).map_err(|error| given.file().locate(error))
 }
 
-/// Runs something to its end on all cores.
+/// Runs something to its end.
 fn run<E: Display>(work: impl Future<Output = Result<Outcome, E>>) -> ExitCode {
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return fail(&format!("the system gives no threads: {error}")),
-    };
-    match runtime.block_on(work) {
-        Ok(outcome) => ExitCode::from(outcome.code()),
-        Err(error) => fail(&error.to_string()),
+    match block_on(work) {
+        Ok(Ok(outcome)) => ExitCode::from(outcome.code()),
+        Ok(Err(error)) => fail(&error.to_string()),
+        Err(code) => code,
     }
+}
+
+/// Waits for something on all cores.
+fn block_on<T>(work: impl Future<Output = T>) -> Result<T, ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| fail(&format!("the system gives no threads: {error}")))?;
+    Ok(runtime.block_on(work))
 }
 
 fn fail(reason: &str) -> ExitCode {
@@ -209,36 +285,4 @@ fn print(text: &str) -> ExitCode {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::Cli;
-    use clap::CommandFactory;
-
-    #[test]
-    fn the_readme_names_every_setting() {
-        let readme = include_str!("../README.md");
-        let command = Cli::command();
-        for argument in command.get_arguments().filter(|argument| argument.get_env().is_some()) {
-            let (flag, variable) = (argument.get_long().unwrap(), argument.get_env().unwrap().to_str().unwrap());
-            let row = format!("| `--{flag}` | `{variable}` |");
-            assert!(readme.contains(&row), "README.md, Configuration: no row begins with {row}");
-        }
-    }
-
-    #[test]
-    fn the_command_line_is_sound_and_every_option_has_help_and_a_variable() {
-        let command = Cli::command();
-        command.clone().debug_assert();
-        for command in std::iter::once(&command).chain(command.get_subcommands()) {
-            for argument in command.get_arguments() {
-                let id = argument.get_id().as_str();
-                if ["help", "version"].contains(&id) {
-                    continue;
-                }
-                let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
-                assert!(help.len() >= 12, "{id}: no help");
-                let variable = argument.get_env().unwrap_or_else(|| panic!("{id}: no variable"));
-                assert!(variable.to_str().unwrap().starts_with("TASKWIRE_"), "{id}");
-            }
-        }
-    }
-}
+mod tests;

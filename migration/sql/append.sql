@@ -13,6 +13,7 @@ CREATE FUNCTION taskwire_lock_heads(
 ) LANGUAGE plpgsql VOLATILE SET search_path = public, pg_temp AS $$
 DECLARE
     v_others text[];
+    v_count  bigint;
 BEGIN
     -- Who waits for nobody may lock in any order: mostly everybody is there and free, and one statement does it.
     IF p_wait_ms = 0 THEN
@@ -38,19 +39,42 @@ BEGIN
     IF p_wait_ms > 0 THEN
         PERFORM set_config('lock_timeout', p_wait_ms::text, true);
     END IF;
-    SELECT array_agg(u) INTO v_others FROM (
-        SELECT DISTINCT u FROM unnest(p_users) u WHERE NOT EXISTS (SELECT FROM feed_head h WHERE h.user_id = u)
-    ) missing;
-    IF v_others IS NOT NULL THEN
-        PERFORM pg_advisory_xact_lock(k) FROM (
-            SELECT DISTINCT hashtextextended(u, 7227) k FROM unnest(v_others) u ORDER BY 1
-        ) keys;
-        INSERT INTO feed_head (user_id) SELECT u FROM unnest(v_others) u ORDER BY u COLLATE "C" ON CONFLICT DO NOTHING;
-    END IF;
-    SELECT coalesce(array_agg(h.user_id), '{}'), max(h.recorded_at) INTO held, latest FROM (
-        SELECT user_id, recorded_at FROM feed_head WHERE user_id = ANY (p_users) ORDER BY user_id FOR NO KEY UPDATE
-    ) h;
+    LOOP
+        SELECT array_agg(d.u) FILTER (WHERE h.user_id IS NULL), count(*) INTO v_others, v_count
+        FROM (SELECT DISTINCT u FROM unnest(p_users) u) d LEFT JOIN feed_head h ON h.user_id = d.u;
+        IF v_others IS NOT NULL THEN
+            PERFORM pg_advisory_xact_lock(k) FROM (
+                SELECT DISTINCT hashtextextended(u, 7227) k FROM unnest(v_others) u ORDER BY 1
+            ) keys;
+            INSERT INTO feed_head (user_id) SELECT u FROM unnest(v_others) u ORDER BY u COLLATE "C" ON CONFLICT DO NOTHING;
+        END IF;
+        SELECT coalesce(array_agg(h.user_id), '{}'), max(h.recorded_at) INTO held, latest FROM (
+            SELECT user_id, recorded_at FROM feed_head WHERE user_id = ANY (p_users) ORDER BY user_id FOR NO KEY UPDATE
+        ) h;
+        -- Whoever was erased while we waited has no head any more: it is made anew.
+        EXIT WHEN cardinality(held) = v_count;
+    END LOOP;
     all_held := true;
+END
+$$;
+
+-- Locks the heads that are there, and makes none: for what changes only what is there already. p_wait_ms as above.
+CREATE FUNCTION taskwire_lock_known_heads(p_users text[], p_wait_ms integer) RETURNS text[]
+LANGUAGE plpgsql VOLATILE SET search_path = public, pg_temp AS $$
+DECLARE
+    v_held text[];
+BEGIN
+    IF p_wait_ms = 0 THEN
+        SELECT coalesce(array_agg(h.user_id), '{}') INTO v_held
+        FROM (SELECT user_id FROM feed_head WHERE user_id = ANY (p_users) FOR NO KEY UPDATE SKIP LOCKED) h;
+    ELSE
+        IF p_wait_ms > 0 THEN
+            PERFORM set_config('lock_timeout', p_wait_ms::text, true);
+        END IF;
+        SELECT coalesce(array_agg(h.user_id), '{}') INTO v_held
+        FROM (SELECT user_id FROM feed_head WHERE user_id = ANY (p_users) ORDER BY user_id FOR NO KEY UPDATE) h;
+    END IF;
+    RETURN v_held;
 END
 $$;
 

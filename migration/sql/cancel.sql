@@ -20,7 +20,7 @@ DECLARE
     v_steps integer[];
 BEGIN
     -- Only users that there are: asking about a stranger leaves no row behind.
-    PERFORM taskwire_lock_heads(ARRAY(SELECT h.user_id FROM feed_head h WHERE h.user_id = ANY (p_users)), p_wait_ms);
+    PERFORM taskwire_lock_known_heads(p_users, p_wait_ms);
     SELECT array_agg(i.ord ORDER BY i.ord), array_agg(least(t.highest_step, 1000000) + 1 ORDER BY i.ord) INTO v_items, v_steps
     -- Each task once: asked for twice in one call, it is cancelled already the second time.
     FROM (SELECT n.user_id, n.task_id, min(n.ord) AS ord
@@ -69,7 +69,7 @@ DECLARE
     t      task;
     v_same boolean;
 BEGIN
-    PERFORM taskwire_lock_heads(ARRAY(SELECT h.user_id FROM feed_head h WHERE h.user_id = p_user), p_wait_ms);
+    PERFORM taskwire_lock_known_heads(ARRAY[p_user], p_wait_ms);
     SELECT * INTO t FROM task WHERE user_id = p_user AND task_id = p_task;
     IF t.user_id IS NULL THEN
         RETURN QUERY SELECT 'NOT_FOUND', NULL::bigint, NULL::timestamptz, NULL::task;

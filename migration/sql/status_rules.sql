@@ -7,7 +7,8 @@
 -- p_state   what the records before this one in the same batch made of it; null for the first
 -- p_stored  the task's row before the batch; null for a new task
 -- p_details optional facts: restart, name, tags, total_steps, report_within_seconds, and the outcome of an
---           acknowledgement; a key that is missing or null leaves things as they were, an empty value clears
+--           acknowledgement; a key that is missing or null leaves things as they were, an empty value clears.
+--           report_within_default is the server's own, for a task of which no worker has said anything
 CREATE FUNCTION taskwire_task_after(
     p_state task, p_stored task,
     p_user_id text, p_task_id text, p_kind text, p_step integer, p_status text, p_progress double precision,
@@ -19,6 +20,7 @@ DECLARE
     t         task := coalesce(p_state, p_stored);
     v_new     boolean := t.user_id IS NULL;
     v_restart boolean := false;
+    v_within  integer;
     v_status  text := t.status;
     v_step    int4multirange;
     v_failed  integer;
@@ -105,7 +107,8 @@ BEGIN
             t.tags := ARRAY(SELECT jsonb_array_elements_text(p_details -> 'tags'));
         END IF;
         t.total_steps := coalesce((p_details ->> 'total_steps')::integer, t.total_steps);
-        t.report_within_seconds := nullif(coalesce((p_details ->> 'report_within_seconds')::integer, t.report_within_seconds), 0);
+        t.report_within_seconds := coalesce((p_details ->> 'report_within_seconds')::integer, t.report_within_seconds);
+        v_within := (p_details ->> 'report_within_default')::integer;
         v_restart := coalesce((p_details ->> 'restart')::boolean, false);
     END IF;
     IF v_restart THEN
@@ -158,7 +161,7 @@ BEGIN
 
     IF t.status IN ('pending', 'running') THEN
         t.finished_at := NULL;
-        t.report_due_at := p_recorded_at + make_interval(secs => t.report_within_seconds);
+        t.report_due_at := p_recorded_at + make_interval(secs => nullif(coalesce(t.report_within_seconds, v_within), 0));
     ELSE
         -- A straggler of a lower step that leaves the status as it is has not finished the task.
         IF t.finished_at IS NULL OR t.status <> v_status OR p_step = t.step THEN

@@ -60,6 +60,7 @@ CREATE TABLE task (
     cancel_acknowledged_at timestamptz,
     cancel_outcome         text,
     cancel_message         text,
+    -- As a worker has said: 0 for never; null where none has, and the server's own setting counts.
     report_within_seconds  integer,
     report_due_at          timestamptz
 ) WITH (fillfactor = 85);
@@ -70,7 +71,7 @@ CREATE INDEX task_by_created ON task (created_at, user_id, task_id);
 -- Cancellations that wait for their acknowledgement, and reports that are due: few, and found without a scan.
 CREATE INDEX task_cancellation_open ON task (cancel_requested_at)
     WHERE cancel_requested_at IS NOT NULL AND cancel_acknowledged_at IS NULL;
-CREATE INDEX task_report_due ON task (report_due_at) WHERE report_due_at IS NOT NULL;
+CREATE INDEX task_report_due ON task (report_due_at, user_id, task_id) WHERE report_due_at IS NOT NULL;
 -- Last: between indexes that look equally good, as all do while the table is young, the planner takes the newest.
 ALTER TABLE task ADD PRIMARY KEY (user_id, task_id);
 
@@ -140,6 +141,14 @@ CREATE UNLOGGED TABLE server_heartbeat (
     seen_at     timestamptz NOT NULL,
     state       text        NOT NULL,
     connections integer     NOT NULL
+);
+
+-- While reports are awaited: when a server was last there to take them, and the end of the last gap in which none was. One
+-- row. Unlogged: a crash empties it, and that counts as a gap.
+CREATE UNLOGGED TABLE report_clock (
+    id          integer PRIMARY KEY DEFAULT 1 CHECK (id = 1),
+    seen_at     timestamptz NOT NULL,
+    counts_from timestamptz NOT NULL
 );
 
 -- Where a stranger's statement gathers its rows until its end; always empty between statements.

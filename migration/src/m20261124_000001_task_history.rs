@@ -6,13 +6,16 @@ use sea_orm_migration::prelude::*;
 pub(crate) struct Migration;
 
 /// In the order in which they build on each other.
-const UP: [&str; 6] = [
+const UP: [&str; 9] = [
     include_str!("../sql/tables.sql"),
     include_str!("../sql/partitions.sql"),
     include_str!("../sql/status_rules.sql"),
     include_str!("../sql/append.sql"),
     include_str!("../sql/cancel.sql"),
+    include_str!("../sql/reports.sql"),
+    include_str!("../sql/erase.sql"),
     include_str!("../sql/history_view.sql"),
+    include_str!("../sql/retention.sql"),
 ];
 
 #[async_trait::async_trait]

@@ -29,6 +29,8 @@ pub struct Parts {
     subscriptions: CancellationToken,
     /// Ends listener, check and duties.
     background: CancellationToken,
+    /// Ends the watch over due reports, before.
+    reports: CancellationToken,
     tracker: TaskTracker,
 }
 
@@ -66,7 +68,9 @@ impl Parts {
         let (background, tracker) = (CancellationToken::new(), TaskTracker::new());
         feed::start(&hub, database.options.clone(), &tracker, &background);
         let heart = heart(&hub, telemetry);
-        maintenance::start(&store, database, heart.clone(), &tracker, &background);
+        maintenance::start(&store, database, &config.retention, heart.clone(), telemetry, &tracker, &background);
+        let (within, reports) = (config.task.report_within_seconds(), background.child_token());
+        maintenance::watch_reports(&store, within, &tracker, &reports);
         let GraphqlConfig { max_page_size, max_batch_records, max_result_bytes, .. } = config.graphql;
         let limits = Limits::default().bodies(config.http.user_body_limit, config.http.body_limit).sizes(
             max_page_size,
@@ -75,10 +79,12 @@ impl Parts {
         );
         let service = Service::new(heart.server, store, lanes.clone(), hub, config.task.settle)
             .users_may_save(config.auth.users_may_save)
+            .with_report_within(within)
             .with_batch_bytes(config.write.queue_bytes)
+            .with_retention(&config.retention)
             .with_limits(limits);
         let api = Api::new(service.clone(), &config.graphql);
-        Self { service, api, authenticator, lanes, subscriptions, background, tracker }
+        Self { service, api, authenticator, lanes, subscriptions, background, reports, tracker }
     }
 
     /// What the schema is served over.
@@ -93,8 +99,10 @@ impl Parts {
         &self.authenticator
     }
 
-    /// The end is near: saves that wait for somebody else's transaction wait for it no longer than can be afforded.
+    /// The end is near: saves that wait for somebody else's transaction wait for it no longer than can be afforded, and no
+    /// report is overdue that is not accepted any more.
     pub fn hurry(&self) {
+        self.reports.cancel();
         self.lanes.hurry();
     }
 

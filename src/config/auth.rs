@@ -1,20 +1,18 @@
 //! Who may call: the keys that tokens are checked with, and what the tokens must say.
 
-use std::{fs::File, io::Read, net::IpAddr, path::PathBuf, time::Duration};
+use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use clap::{
     ArgAction, Args,
     builder::{FalseyValueParser, StringValueParser, TypedValueParser},
 };
 use http::Uri;
-use secrecy::{ExposeSecret, SecretString, zeroize::Zeroizing};
+use secrecy::{ExposeSecret, SecretString};
 
-use super::{ConfigError, humane};
+use super::{ConfigError, humane, secret};
 
 /// HS256 has 256 bits; a shorter secret can be found by trying, by whoever has one token.
 const SECRET_BYTES: usize = 32;
-/// Larger is no secret.
-const SECRET_FILE_BYTES: u64 = 64 << 10;
 /// Claims that have a meaning of their own.
 const CLAIMS: [&str; 7] = ["sub", "exp", "nbf", "iat", "iss", "aud", "jti"];
 
@@ -28,7 +26,7 @@ pub struct AuthFlags {
         env = "TASKWIRE_JWT_SECRET",
         hide_env_values = true,
         value_name = "SECRET",
-        value_parser = secret(),
+        value_parser = hidden(),
         help_heading = "Authentication"
     )]
     pub jwt_secret: Option<SecretString>,
@@ -52,11 +50,11 @@ pub struct AuthFlags {
         help_heading = "Authentication"
     )]
     pub jwks_url: Option<String>,
-    /// Issuer that tokens must name (claim iss) [default: any]
+    /// Issuer that tokens must name (claim iss) [default: none, and any will do]
     #[arg(long = "jwt-issuer", env = "TASKWIRE_JWT_ISSUER", value_name = "NAME", help_heading = "Authentication")]
     pub jwt_issuer: Option<String>,
-    /// Audience that tokens must name (claim aud); can be repeated or comma separated: one of them [default: none, and
-    /// tokens that name one are refused]
+    /// Audience that tokens must name (claim aud), one of them; can be repeated or comma separated [default: none,
+    /// and tokens that name one are refused]
     #[arg(
         long = "jwt-audience",
         env = "TASKWIRE_JWT_AUDIENCE",
@@ -247,19 +245,16 @@ fn key(flags: AuthFlags) -> Result<KeyConfig, ConfigError> {
 }
 
 fn read_secret(path: PathBuf) -> Result<SecretString, ConfigError> {
-    let wrong = |problem: String| ConfigError::new("--jwt-secret-file", format!("{}: {problem}", path.display()));
-    let mut text = Zeroizing::new(String::new());
-    let file = File::open(&path).map_err(|error| wrong(error.to_string()))?;
-    file.take(SECRET_FILE_BYTES + 1).read_to_string(&mut text).map_err(|error| wrong(error.to_string()))?;
-    let secret = text.strip_suffix('\n').unwrap_or(&text);
-    let secret = secret.strip_suffix('\r').unwrap_or(secret);
-    if secret.len() < SECRET_BYTES || text.len() as u64 > SECRET_FILE_BYTES {
-        return Err(wrong(format!(
-            "has {} bytes but needs {SECRET_BYTES} to 65536: make one by `openssl rand -base64 48`",
+    let secret = secret::read("--jwt-secret-file", &path)?;
+    if secret.len() < SECRET_BYTES {
+        let problem = format!(
+            "{}: has {} bytes but needs {SECRET_BYTES} to 65536: make one by `openssl rand -base64 48`",
+            path.display(),
             secret.len()
-        )));
+        );
+        return Err(ConfigError::new("--jwt-secret-file", problem));
     }
-    Ok(secret.into())
+    Ok(secret.as_str().into())
 }
 
 /// Keys that came over an open network could be anybody's.
@@ -272,6 +267,6 @@ fn is_safe(url: &str) -> bool {
 }
 
 /// Takes anything, and keeps it where no `Debug` shows it.
-fn secret() -> impl TypedValueParser<Value = SecretString> {
+fn hidden() -> impl TypedValueParser<Value = SecretString> {
     StringValueParser::new().map(SecretString::from)
 }

@@ -8,7 +8,7 @@ use clap::Args;
 #[derive(Debug, Clone, Default, Args)]
 pub struct DataDirFlags {
     /// Folder for the embedded PostgreSQL [default: ./data; as root below a closed folder: /var/lib/taskwire]
-    #[arg(long = "data-dir", env = "TASKWIRE_DATA_DIR", value_name = "FOLDER")]
+    #[arg(long = "data-dir", env = "TASKWIRE_DATA_DIR", value_name = "FOLDER", help_heading = "Database")]
     pub data_dir: Option<PathBuf>,
 }
 

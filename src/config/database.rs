@@ -2,12 +2,22 @@
 
 use std::{
     fmt::{self, Write},
+    path::PathBuf,
     time::Duration,
 };
 
 use clap::Args;
 
-use super::{ConfigError, Origin, humane};
+use super::{ConfigError, Origin, humane, secret};
+
+/// Older variables by the setting that they speak about. Like all variables they weigh more than the settings file.
+pub const OLDER: [(&str, &[&str]); 5] = [
+    ("database-url", &["DATABASE_URL", "DATABASE_URL_FILE", "DB_HOST", "DB_NAME", "DB_USER"]),
+    ("database-url-file", &["DATABASE_URL", "DATABASE_URL_FILE", "DB_HOST", "DB_NAME", "DB_USER"]),
+    ("min-connections", &["DB_MIN_SIZE"]),
+    ("max-connections", &["DB_MAX_SIZE"]),
+    ("command-timeout", &["DB_COMMAND_TIMEOUT"]),
+];
 
 /// Flags of the database.
 #[derive(Debug, Clone, Default, Args)]
@@ -22,6 +32,22 @@ pub struct DatabaseFlags {
         help_heading = "Database"
     )]
     pub database_url: Option<String>,
+    /// File that holds this URL; a line feed at its end is not part of it
+    #[arg(
+        long = "database-url-file",
+        env = "TASKWIRE_DATABASE_URL_FILE",
+        value_name = "FILE",
+        help_heading = "Database"
+    )]
+    pub database_url_file: Option<PathBuf>,
+    /// File that holds the password of a database whose URL, or DB_HOST, names none
+    #[arg(
+        long = "database-password-file",
+        env = "TASKWIRE_DATABASE_PASSWORD_FILE",
+        value_name = "FILE",
+        help_heading = "Database"
+    )]
+    pub database_password_file: Option<PathBuf>,
     /// Run the embedded PostgreSQL, whatever DATABASE_URL and DB_HOST say
     #[arg(long, env = "TASKWIRE_EMBEDDED", value_parser = clap::builder::FalseyValueParser::new(), action = clap::ArgAction::SetTrue, help_heading = "Database")]
     pub embedded: bool,
@@ -166,9 +192,31 @@ impl DatabaseConfig {
     }
 }
 
-/// By weight: the command line, `TASKWIRE_…`, DATABASE_URL, `DB_…`; without any of them the embedded one.
+/// By weight: the command line, `TASKWIRE_…`, DATABASE_URL, `DB_…`, the settings file; without any of them the embedded
+/// one. (What the file says has been left out already where a variable says it.)
 fn source(flags: DatabaseFlags, variable: &impl Fn(&str) -> Option<String>) -> Result<DatabaseSource, ConfigError> {
+    let password = flags.database_password_file.clone().filter(|path| !path.as_os_str().is_empty());
+    let source = place(flags, variable)?;
+    let (Some(path), DatabaseSource::Url { url, setting }) = (password, &source) else { return Ok(source) };
+    let password = secret::read("--database-password-file", &path)?;
+    let url = with_password(url, &password).ok_or_else(|| {
+        ConfigError::new(
+            "--database-password-file",
+            format!("{setting} names a password already: leave out one of them"),
+        )
+    })?;
+    Ok(DatabaseSource::Url { url, setting: setting.clone() })
+}
+
+fn place(flags: DatabaseFlags, variable: &impl Fn(&str) -> Option<String>) -> Result<DatabaseSource, ConfigError> {
     let given = flags.database_url.filter(|url| !url.trim().is_empty());
+    let file = flags.database_url_file.filter(|path| !path.as_os_str().is_empty());
+    if given.is_some() && file.is_some() {
+        return Err(ConfigError::new(
+            "--database-url-file",
+            "contradicts --database-url (TASKWIRE_DATABASE_URL): leave out one of them",
+        ));
+    }
     if let Some(url) = given {
         if flags.embedded && flags.embedded_origin == flags.database_url_origin {
             return Err(ConfigError::new(
@@ -180,6 +228,7 @@ fn source(flags: DatabaseFlags, variable: &impl Fn(&str) -> Option<String>) -> R
             let setting = match flags.database_url_origin {
                 Origin::CommandLine => "--database-url",
                 Origin::Environment => "TASKWIRE_DATABASE_URL",
+                Origin::File => "database-url of the settings file",
             };
             return Ok(at(&url, setting));
         }
@@ -187,10 +236,35 @@ fn source(flags: DatabaseFlags, variable: &impl Fn(&str) -> Option<String>) -> R
     if flags.embedded {
         return Ok(DatabaseSource::Embedded);
     }
-    if let Some(url) = variable("DATABASE_URL") {
+    if let Some(path) = file {
+        return Ok(at(&secret::read("--database-url-file", &path)?, "--database-url-file"));
+    }
+    if let Some(url) = secret_variable("DATABASE_URL", variable)? {
         return Ok(at(&url, "DATABASE_URL"));
     }
     old_database(variable)
+}
+
+/// A variable, or what stands in the file that `…_FILE` names.
+fn secret_variable(name: &str, variable: &impl Fn(&str) -> Option<String>) -> Result<Option<String>, ConfigError> {
+    let by_file = format!("{name}_FILE");
+    match (variable(name), variable(&by_file)) {
+        (Some(_), Some(_)) => Err(ConfigError::new(by_file, format!("contradicts {name}: leave out one of them"))),
+        (None, Some(path)) => secret::read(&by_file, path.as_ref()).map(|secret| Some(secret.to_string())),
+        (value, None) => Ok(value),
+    }
+}
+
+/// The URL with this password, if it has a user and no password.
+fn with_password(url: &str, password: &str) -> Option<String> {
+    let (scheme, rest) = url.split_once("://")?;
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, after) = rest.split_at(end);
+    if after.contains("password=") {
+        return None;
+    }
+    let (user, hosts) = authority.rsplit_once('@').unwrap_or(("", authority));
+    (!user.contains(':')).then(|| format!("{scheme}://{user}:{}@{hosts}{after}", escape(password)))
 }
 
 fn at(url: &str, setting: &str) -> DatabaseSource {
@@ -218,7 +292,8 @@ fn old_database(variable: &impl Fn(&str) -> Option<String>) -> Result<DatabaseSo
             text.trim().parse::<u16>().map_err(|_| ConfigError::new("DB_PORT", "must be a port number, as in 5432"))?
         }
     };
-    let password = variable("DB_PASSWORD").map(|password| format!(":{}", escape(&password))).unwrap_or_default();
+    let password =
+        secret_variable("DB_PASSWORD", variable)?.map(|password| format!(":{}", escape(&password))).unwrap_or_default();
     let host = host.unwrap_or_else(|| "localhost".into());
     // An IPv6 address stands in brackets, and a folder with a socket is escaped.
     let host = if host.contains(':') && !host.starts_with('[') {

@@ -12,7 +12,7 @@ pub struct HttpFlags {
     /// Address and port to listen on [default: 127.0.0.1:8000]
     #[arg(long, env = "TASKWIRE_LISTEN", value_name = "ADDRESS:PORT", help_heading = "HTTP")]
     pub listen: Option<SocketAddr>,
-    /// Host name by which browsers reach this server, besides localhost; can be repeated or comma separated
+    /// Host name by which browsers reach this server, besides localhost, as in tasks.example.com; can be repeated or comma separated
     #[arg(
         long = "public-host",
         env = "TASKWIRE_PUBLIC_HOST",

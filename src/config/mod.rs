@@ -1,19 +1,23 @@
 //! Settings, one section a file. A section is what the rest of the program reads, with its defaults and `validate()`;
-//! beside it stand its flags, which clap reads from the command line and from `TASKWIRE_…` variables.
+//! beside it stand its flags, which clap reads from the command line, from `TASKWIRE_…` variables and, as their defaults,
+//! from the settings file ([`File`]).
 //!
 //! To add a setting: a field in the section and in its flags, a line in the section's `from_flags`, and where a wrong
-//! value can be told from a right one, a line in `validate`. To add a source (a file): fill in flags that are still
-//! `None` before [`Config::load`] hands them to the sections.
+//! value can be told from a right one, a line in `validate`. Its key in the file is its option's long name; tests ask for
+//! its lines in `taskwire.example.toml` and README.md.
 
 mod auth;
 mod data_dir;
 mod database;
 mod documents;
 mod feed;
+mod file;
 mod graphql;
 mod http;
 mod humane;
 mod listen;
+mod retention;
+mod secret;
 mod socket;
 mod task;
 mod telemetry;
@@ -23,13 +27,15 @@ use clap::Args;
 
 pub use auth::{AuthConfig, AuthFlags, KeyConfig};
 pub use data_dir::{DataDirConfig, DataDirFlags};
-pub use database::{DatabaseConfig, DatabaseFlags, DatabaseSource};
+pub use database::{DatabaseConfig, DatabaseFlags, DatabaseSource, OLDER};
 pub use documents::{DocumentsConfig, DocumentsFlags};
 pub use feed::{FeedConfig, FeedFlags};
+pub use file::{File, nearest, settings, takes};
 pub use graphql::{GraphqlConfig, GraphqlFlags, Switch};
 pub use http::{HttpConfig, HttpFlags};
 pub(crate) use humane::duration;
 pub use listen::{ListenConfig, ListenFlags, ProxyHeader, TlsFiles};
+pub use retention::{MOST_DAYS, PartitionBy, RetentionConfig, RetentionFlags, Schedule};
 pub use socket::{SocketConfig, SocketFlags};
 pub use task::{TaskConfig, TaskFlags};
 pub use telemetry::{TelemetryConfig, TelemetryFlags};
@@ -51,9 +57,11 @@ impl ConfigError {
     }
 }
 
-/// Where a flag's value came from: what stands on the command line weighs more than what is in the environment.
+/// Where a flag's value came from, by rising weight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum Origin {
+    /// The settings file.
+    File,
     /// A `TASKWIRE_…` variable.
     #[default]
     Environment,
@@ -97,6 +105,9 @@ pub struct Flags {
     /// Tasks.
     #[command(flatten)]
     pub task: TaskFlags,
+    /// What is removed by its age.
+    #[command(flatten)]
+    pub retention: RetentionFlags,
     /// What the server tells of itself.
     #[command(flatten)]
     pub telemetry: TelemetryFlags,
@@ -127,6 +138,8 @@ pub struct Config {
     pub write: WriteConfig,
     /// Tasks.
     pub task: TaskConfig,
+    /// What is removed by its age.
+    pub retention: RetentionConfig,
     /// What the server tells of itself.
     pub telemetry: TelemetryConfig,
 }
@@ -135,8 +148,15 @@ impl Config {
     /// Makes the settings out of the flags, then `DATABASE_URL`, then the `DB_…` variables of the system that Taskwire
     /// replaces, then the defaults. `variable` looks up an environment variable; an empty one counts as not set.
     pub fn load(flags: Flags, variable: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        let config = Self::gather(flags, variable)?;
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// The same without asking whether the settings are usable.
+    pub fn gather(flags: Flags, variable: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let variable = |name: &str| variable(name).filter(|value| !value.trim().is_empty());
-        let config = Self {
+        Ok(Self {
             database: DatabaseConfig::from_flags(flags.database, &variable)?,
             data_dir: DataDirConfig::from_flags(flags.data_dir),
             http: HttpConfig::from_flags(flags.http),
@@ -148,27 +168,36 @@ impl Config {
             feed: FeedConfig::from_flags(&flags.feed),
             write: WriteConfig::from_flags(&flags.write),
             task: TaskConfig::from_flags(&flags.task),
+            retention: RetentionConfig::from_flags(&flags.retention)?,
             telemetry: TelemetryConfig::from_flags(flags.telemetry),
-        };
-        config.validate()?;
-        Ok(config)
+        })
     }
 
-    /// Whether each section is usable, and whether they go together.
+    /// Whether each section is usable, and whether they go together: the first problem.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        self.database.validate()?;
-        self.http.validate()?;
-        self.socket.validate()?;
-        self.listen.validate()?;
-        self.auth.validate()?;
-        self.auth.validate_reach(self.http.listen.ip())?;
-        self.graphql.validate()?;
-        self.documents.validate()?;
-        self.feed.validate()?;
-        self.write.validate()?;
-        self.task.validate()?;
-        self.telemetry.validate(self.http.listen)?;
-        self.validate_together()
+        self.problems().into_iter().next().map_or(Ok(()), Err)
+    }
+
+    /// The first problem of each section.
+    #[must_use]
+    pub fn problems(&self) -> Vec<ConfigError> {
+        let checks = [
+            self.database.validate(),
+            self.http.validate(),
+            self.socket.validate(),
+            self.listen.validate(),
+            self.auth.validate(),
+            self.auth.validate_reach(self.http.listen.ip()),
+            self.graphql.validate(),
+            self.documents.validate(),
+            self.feed.validate(),
+            self.write.validate(),
+            self.task.validate(),
+            self.retention.validate(),
+            self.telemetry.validate(self.http.listen),
+            self.validate_together(),
+        ];
+        checks.into_iter().filter_map(Result::err).collect()
     }
 
     fn validate_together(&self) -> Result<(), ConfigError> {

@@ -13,7 +13,7 @@ const LOCK: i64 = i64::from_be_bytes(*b"taskwire");
 /// How long to wait for another server that migrates.
 const PATIENCE: Duration = Duration::from_mins(5);
 /// What the steps make. Without our steps, a thing of such a name is somebody else's.
-const OURS: [&str; 11] = [
+const OURS: [&str; 14] = [
     "task_history",
     "task_record",
     "task_record_before",
@@ -25,8 +25,11 @@ const OURS: [&str; 11] = [
     "task_inbox",
     "user_control",
     "server_heartbeat",
+    "report_clock",
+    "maintenance_lease",
+    "storage_upkeep",
 ];
-/// The same of weekly partitions.
+/// The same of partitions.
 const WEEK: &str = "^task_record_[0-9]{8}$";
 
 #[derive(FromQueryResult)]
@@ -70,6 +73,14 @@ pub async fn migrate(options: &PgConnectOptions, setting: &str) -> Result<usize,
         Ok(_) => up_under_lock(&session).await,
         Err(error) => Err(error),
     };
+    close(session).await;
+    result
+}
+
+/// Whether the database is fit for this build, and how many steps a start would take; changes nothing.
+pub async fn look(options: &PgConnectOptions) -> Result<usize, StartError> {
+    let session = session(options).await?;
+    let result = check(&session).await;
     close(session).await;
     result
 }

@@ -11,5 +11,5 @@ mod pool;
 pub use abandoned::Call;
 pub use cluster::{Cluster, ClusterOptions};
 pub use error::StartError;
-pub use migrate::{down, is_migrated, migrate};
+pub use migrate::{down, is_migrated, look, migrate};
 pub use pool::{Backends, Database, connect, connect_options, place};

@@ -89,6 +89,7 @@ impl Reader {
         left.everyone_all |= inbox.everyone_all;
         left.is_renewed |= inbox.is_renewed;
         left.control |= inbox.control;
+        left.erased.extend(inbox.erased);
         if !inbox.own.is_empty() {
             left.own.extend(inbox.own);
             left.own_due.get_or_insert_with(Instant::now);
@@ -107,6 +108,7 @@ impl Reader {
             inbox.is_renewed = false;
             inbox.everyone_all = true;
         }
+        self.begin_anew(inbox).await?;
         self.look_after_own(inbox).await?;
         inbox.users.extend(self.take_late());
         self.read(&mut inbox.users).await?;
@@ -140,6 +142,36 @@ impl Reader {
         let names: Vec<String> = known.iter().map(|(user, _)| user.clone()).collect();
         let now = self.hub.within_time(self.hub.inner.store.changed_heads(&names, "0")).await?;
         let heads: HashMap<String, Head> = now.heads.into_iter().collect();
+        let behind = self.compare(&known, &heads).await?;
+        self.hub.checked(&known);
+        self.since = now.xmin;
+        self.wal = None;
+        self.is_stale = true;
+        self.hub.suspect(&behind);
+        self.read(&mut behind.into_keys().collect()).await
+    }
+
+    /// Users that were erased: who saves for one of them afterwards begins anew.
+    async fn begin_anew(&self, inbox: &mut Inbox) -> Result<(), StoreError> {
+        if inbox.erased.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<String> = inbox.erased.iter().cloned().collect();
+        let known = self.hub.known(names.iter().cloned());
+        let heads = self.hub.within_time(self.hub.inner.store.heads(&names)).await?;
+        self.compare(&known, &heads).await?;
+        inbox.erased.clear();
+        inbox.users.extend(names);
+        Ok(())
+    }
+
+    /// Does the record still stand that was known as each user's last? Who is only behind comes back; the hub is set to what
+    /// the table says of all others.
+    async fn compare(
+        &self,
+        known: &[(String, Head)],
+        heads: &HashMap<String, Head>,
+    ) -> Result<HashMap<String, Head>, StoreError> {
         let head_of = |user: &str| heads.get(user).copied().unwrap_or(Head::START);
 
         let moved: Vec<_> = known.iter().filter(|(user, head)| head_of(user) != *head).cloned().collect();
@@ -158,12 +190,7 @@ impl Reader {
                 self.hub.set_back(&user, head_of(&user));
             }
         }
-        self.hub.checked(&known);
-        self.since = now.xmin;
-        self.wal = None;
-        self.is_stale = true;
-        self.hub.suspect(&behind);
-        self.read(&mut behind.into_keys().collect()).await
+        Ok(behind)
     }
 
     /// Reads what is new of these users, until each is at its head; who is done is taken out.

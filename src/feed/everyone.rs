@@ -52,6 +52,14 @@ impl Everyone {
             .collect()
     }
 
+    /// The user was erased: positions begin anew, and what waits to be told is not there any more.
+    pub(super) fn forget(&mut self, user: &str) {
+        self.known.remove(user);
+        for watcher in &self.watchers {
+            lock(&watcher.tasks).by_key.retain(|(owner, _), _| owner != user);
+        }
+    }
+
     /// What was read for them, every task after the position known.
     pub(super) fn told(&mut self, tasks: Vec<task::Model>) {
         for task in &tasks {

@@ -77,6 +77,8 @@ pub(super) struct Inbox {
     pub(super) suspects: HashMap<String, (Instant, u64)>,
     /// Somebody was disconnected.
     pub(super) control: bool,
+    /// Watched users that were erased: does what is known of them still stand?
+    pub(super) erased: HashSet<String>,
 }
 
 /// A lock whose holder panicked still guards consistent data: no method here leaves it half done.
@@ -208,6 +210,25 @@ impl Hub {
     /// Somebody was disconnected: the table says who.
     pub(super) fn control_notified(&self) {
         lock(&self.inner.inbox).control = true;
+        self.inner.wake.notify_one();
+    }
+
+    /// A notification says that this user was erased. The table says whether, and what has come since.
+    pub(super) fn erased(&self, user: &str) {
+        let has_everyone = {
+            let mut everyone = lock(&self.inner.everyone);
+            everyone.forget(user);
+            everyone.is_watched()
+        };
+        let is_watched = lock(&self.inner.users).watched.contains_key(user);
+        let mut inbox = lock(&self.inner.inbox);
+        if has_everyone {
+            inbox.everyone.insert(user.to_owned());
+        }
+        if is_watched {
+            inbox.erased.insert(user.to_owned());
+        }
+        drop(inbox);
         self.inner.wake.notify_one();
     }
 

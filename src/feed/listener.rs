@@ -97,7 +97,12 @@ async fn listen(hub: &Hub, options: PgConnectOptions, backoff: &mut Backoff) -> 
 
 fn hear(hub: &Hub, notification: &PgNotification) {
     if notification.channel() == CONTROL {
-        hub.control_notified();
+        // Erasing a user sends {"erased": …}; whatever else comes hints at somebody who was disconnected.
+        let told: Option<serde_json::Value> = serde_json::from_str(notification.payload()).ok();
+        match told.as_ref().and_then(|told| told.get("erased")?.as_str()) {
+            Some(user) => hub.erased(user),
+            None => hub.control_notified(),
+        }
         return;
     }
     match serde_json::from_str(notification.payload()) {

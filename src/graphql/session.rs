@@ -46,6 +46,11 @@ impl Session {
         timeout_at(deadline, verb).await.unwrap_or_else(|_| Err(ServiceError::timeout(limit)))
     }
 
+    /// What is left of the operation's time, for a verb that stops in time by itself.
+    pub(crate) fn time_left(&self) -> Duration {
+        self.time.map_or(Duration::from_hours(1), |(deadline, _)| deadline.saturating_duration_since(Instant::now()))
+    }
+
     /// The session that [`Caller`](super::Caller) put into the request.
     pub(crate) fn of<'a>(context: &Context<'a>) -> Result<&'a Self, ApiError> {
         context

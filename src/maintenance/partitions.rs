@@ -5,18 +5,27 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::store::{Store, StoreError};
+use crate::config::PartitionBy;
+use crate::store::{Store, StoreError, Width};
 
-/// Weeks that have a partition before they begin.
-const WEEKS_AHEAD: u32 = 4;
 /// How often it is looked at.
 const EVERY: Duration = Duration::from_hours(1);
 /// When to try again where somebody held the table: there are weeks of time.
 const AFTER_FAILURE: Duration = Duration::from_secs(15);
 
-pub(super) async fn run(store: Store, token: CancellationToken) {
+/// How much time a partition spans, and how many there are before they begin.
+fn ahead(by: PartitionBy) -> (Width, u32) {
+    match by {
+        PartitionBy::Day => (Width::Day, 7),
+        PartitionBy::Week => (Width::Week, 4),
+        PartitionBy::Month => (Width::Month, 2),
+    }
+}
+
+pub(super) async fn run(store: Store, by: PartitionBy, token: CancellationToken) {
+    let (width, ahead) = ahead(by);
     loop {
-        let pause = match store.divide_partitions(WEEKS_AHEAD).await {
+        let pause = match store.divide_partitions_by(width, ahead).await {
             Ok(0) => EVERY,
             Ok(made) => {
                 tracing::info!(made, "partitions made ahead");

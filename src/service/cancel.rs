@@ -3,7 +3,7 @@
 use entity::{CancellationOutcome, task};
 use uuid::Uuid;
 
-use super::scope::{acknowledged_user, cancellable_user, readable_scope};
+use super::scope::{attended_user, cancellable_user, readable_scope};
 use super::{BoundedCount, CancelOutcome, Service, ServiceError, TaskFilter, TaskOrder, input, limits};
 use crate::auth::Viewer;
 use crate::store::{CancelTerms, Keyset, NewAcknowledgement, NewCancellation, Scope, TaskKey, UNFINISHED};
@@ -92,7 +92,7 @@ impl Service {
         outcome: CancellationOutcome,
         message: Option<String>,
     ) -> Result<(AcknowledgeOutcome, Option<task::Model>), ServiceError> {
-        let user_id = acknowledged_user(viewer, "input.userId", user_id)?;
+        let user_id = attended_user(viewer, "input.userId", user_id)?;
         input::id("input.taskId", &task_id)?;
         input::characters("input.message", message.as_deref().unwrap_or_default(), limits::REASON_CHARACTERS)?;
         let record_id = Uuid::now_v7();

@@ -92,6 +92,9 @@ pub(super) fn details(field: &str, details: &TaskDetails) -> Result<(), ServiceE
     if let Some(total) = details.total_steps {
         between(&format!("{field}.totalSteps"), total.into(), 1, limits::TOTAL_STEPS.into())?;
     }
+    if let Some(within) = details.report_within_seconds {
+        between(&format!("{field}.reportWithinSeconds"), within.into(), 0, limits::REPORT_WITHIN_SECONDS.into())?;
+    }
     Ok(())
 }
 

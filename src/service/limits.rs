@@ -25,6 +25,8 @@ pub const REASON_CHARACTERS: usize = 1_000;
 pub const STEP: i32 = 1_000_000;
 /// The highest totalSteps, at least 1.
 pub const TOTAL_STEPS: i32 = 1_000_000;
+/// The longest that a report may be due after the one before: 365 days.
+pub const REPORT_WITHIN_SECONDS: i32 = 31_536_000;
 /// Bytes of a result, as the JSON text that comes back.
 pub const RESULT_BYTES: usize = 256 * 1024;
 /// Levels of a result.
@@ -45,6 +47,8 @@ pub const FILTER_VALUES: usize = 500;
 pub const COUNT: i32 = 10_000;
 /// Tasks that one bulk cancellation takes, at least 1.
 pub const CANCEL_TASKS: i32 = 10_000;
+/// The highest `daysOld`, at least 1.
+pub const DAYS_OLD: u32 = crate::config::MOST_DAYS;
 /// Ids that `nodes` takes.
 pub const NODES: usize = 100;
 /// Bytes of a user's request's body.
@@ -105,6 +109,7 @@ pub fn table() -> Vec<Limit> {
         row("`step`", format!("0 to {STEP}"), REFUSED),
         row("`totalSteps`", format!("1 to {TOTAL_STEPS}"), REFUSED),
         row("`progress`", "0 to 1", REFUSED),
+        row("`reportWithinSeconds`", format!("0 (off) to {REPORT_WITHIN_SECONDS}"), REFUSED),
         row("`result`: bytes of its JSON text, numbers spelt out (`--max-result-bytes`)", RESULT_BYTES, REFUSED),
         row("`result`: levels of nesting", RESULT_LEVELS, REFUSED),
         row("`result`: numbers", format!("between -{RESULT_NUMBER:e} and {RESULT_NUMBER:e}"), REFUSED),
@@ -120,6 +125,7 @@ pub fn table() -> Vec<Limit> {
         row("Entries of a list in a filter", FILTER_VALUES, REFUSED),
         row("`count(limit:)`", format!("0 to {COUNT}"), REFUSED),
         row("`cancelTasks(limit:)`", format!("1 to {CANCEL_TASKS}"), REFUSED),
+        row("`cleanupOldTasks(daysOld:)`", format!("1 to {DAYS_OLD}"), REFUSED),
         row("`nodes(ids:)`", NODES, REFUSED),
         row("A page's cursor: characters", CURSOR_CHARACTERS, REFUSED),
         row("A `FeedCursor`: characters", FEED_CURSOR_CHARACTERS, REFUSED),

@@ -1,15 +1,18 @@
 //! The verbs, and the only place that decides who may. Every verb takes the viewer first.
 //!
 //! - `tasks`, `history`, `feed`, `users`, `facets`, `statistics`: reads (`recent`: shared answers)
-//! - `system`, `health`, `metrics`: for operators · `save`, `cancel`: writes · [`watch`]: streams · `control`: closing a user's sockets
+//! - `system`, `health`, `metrics`: for operators · `maintenance`: cleaning up, optimising · `save`, `alive`, `cancel`, `erase`: writes
+//! - [`watch`]: streams · `control`: closing a user's sockets
 //! - [`rate`]: how often a viewer may ask · [`limits`]: every limit, in one table · `input`: checks of what came in
 //! - `batches`: what batches may hold together · [`error`]: what a caller is told
 //!
 //! To add a verb: a method in its room, the viewer's right first (`scope`), then the input's limits, then the store.
 
+mod alive;
 mod batches;
 mod cancel;
 mod control;
+mod erase;
 pub mod error;
 mod facets;
 mod feed;
@@ -17,6 +20,7 @@ mod health;
 mod history;
 mod input;
 pub mod limits;
+mod maintenance;
 mod metrics;
 pub mod page;
 pub mod rate;
@@ -34,11 +38,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use cancel::{AcknowledgeOutcome, CancelManyInput, CancelledMany};
+pub use erase::Erased;
 pub use error::ServiceError;
 pub use feed::{FeedPosition, feed_cursor_of};
 pub use health::{Health, NotReady};
 pub use history::{RecordKey, TaskStep};
 pub use limits::Limits;
+pub use maintenance::{CleanedUp, RetentionStatus};
 pub use page::{BoundedCount, Edge, Page, PageArgs};
 pub use save::{SaveInput, SavedBatch, StepResult};
 pub use statistics::{StatisticsBucket, StatisticsPoint, StatisticsQuery, TaskStatistics};
@@ -47,6 +53,7 @@ pub use system::{DatabaseStatus, FeedStatus, NamedQuery, PoolStatus, System, thi
 pub use tasks::TaskQuery;
 
 pub use crate::feed::recorded_at;
+pub use crate::maintenance::optimize::Optimized;
 pub use crate::store::{
     CancelOutcome, Durations, FacetValue, HealthState, Partition, Saved, Server, ServerStatus, SlowQuery, Storage,
     TaskDetails, TaskFacets, TaskFilter, TaskOrder, UserHead,
@@ -56,6 +63,7 @@ pub use crate::telemetry::LatencySummary;
 use batches::Batches;
 use recent::Recent;
 
+use crate::config::RetentionConfig;
 use crate::feed::Hub;
 use crate::store::{Lanes, Store};
 use crate::telemetry::Telemetry;
@@ -69,6 +77,8 @@ pub struct Service {
     limits: Arc<Limits>,
     /// How long a COMPLETED task whose `totalSteps` is not known may still be between two steps.
     settle: Duration,
+    /// In seconds, how long after each report the next one is due where no worker has said anything of it.
+    report_within: Option<i32>,
     /// Whether users save reports of their own tasks.
     users_may_save: bool,
     /// What batches may hold together, beside the lanes.
@@ -77,6 +87,8 @@ pub struct Service {
     statistics: Recent<statistics::Question, Arc<TaskStatistics>>,
     /// This server.
     server: Arc<Server>,
+    /// What is removed by its age.
+    retention: Arc<RetentionConfig>,
 }
 
 impl Service {
@@ -95,17 +107,31 @@ impl Service {
             hub,
             limits: Arc::new(Limits::default()),
             settle,
+            report_within: None,
             users_may_save: false,
             batches: Batches::default(),
             statistics: Recent::new(statistics::KEPT_FOR),
             server,
+            retention: Arc::default(),
         }
+    }
+
+    /// The same, where this is removed by its age.
+    #[must_use]
+    pub fn with_retention(self, retention: &RetentionConfig) -> Self {
+        Self { retention: Arc::new(retention.clone()), ..self }
     }
 
     /// The same, where users save reports of their own tasks, or do not.
     #[must_use]
     pub fn users_may_save(self, users_may_save: bool) -> Self {
         Self { users_may_save, ..self }
+    }
+
+    /// The same, where a task's next report is due so many seconds after each unless its worker says otherwise.
+    #[must_use]
+    pub fn with_report_within(self, report_within: Option<i32>) -> Self {
+        Self { report_within, ..self }
     }
 
     /// The same, where the batches that are being saved hold so many bytes together at the most.

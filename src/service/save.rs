@@ -141,8 +141,17 @@ impl Service {
             timestamp: input.timestamp,
             record_id: input.record_id.unwrap_or_else(Uuid::now_v7),
             reported_by: viewer.user_id.clone(),
-            details: input.task.filter(|details| *details != TaskDetails::default()),
+            details: self.details(input.task),
         })
+    }
+
+    /// What the append needs to know of the task itself: nothing, for the most part.
+    fn details(&self, given: Option<TaskDetails>) -> Option<TaskDetails> {
+        let details = given.filter(|details| *details != TaskDetails::default());
+        if self.report_within.is_none() {
+            return details;
+        }
+        Some(TaskDetails { report_within_default: self.report_within, ..details.unwrap_or_default() })
     }
 }
 

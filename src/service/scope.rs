@@ -2,7 +2,7 @@
 //! nothing; only what a role may not do at all is FORBIDDEN, and what has no "not there": a subscription to another user,
 //! and a save for one.
 //!
-//! | | own tasks | everybody's | who has tasks | saves | acknowledges | maintenance |
+//! | | own tasks | everybody's | who has tasks | saves | acknowledges, gives signs of life | maintenance |
 //! | --- | --- | --- | --- | --- | --- | --- |
 //! | user | reads, watches, cancels | – | – | own, if `--users-may-save` | – | – |
 //! | worker | | reads, watches, cancels | yes | everybody's | everybody's | – |
@@ -80,8 +80,8 @@ impl Service {
     }
 }
 
-/// Whose cancellation is acknowledged: what workers and admins do, for everyone.
-pub(super) fn acknowledged_user(viewer: &Viewer, field: &str, user_id: Option<String>) -> Result<String, ServiceError> {
+/// Whose task a worker tells of: its answer to a cancellation, a sign of life. Workers and admins do, for everyone.
+pub(super) fn attended_user(viewer: &Viewer, field: &str, user_id: Option<String>) -> Result<String, ServiceError> {
     match viewer.role {
         Role::Worker | Role::Admin => named_user(field, user_id),
         Role::User => Err(ServiceError::forbidden()),

@@ -213,7 +213,7 @@ impl Store {
 
     /// Tells the feed of what SQL has written by itself: read once more, since only SQL knows the record. It may fail: the
     /// notification says the same.
-    async fn tell_of(&self, places: &[Place], tasks: impl Iterator<Item = &task::Model>) {
+    pub(super) async fn tell_of(&self, places: &[Place], tasks: impl Iterator<Item = &task::Model>) {
         if places.is_empty() {
             return;
         }
@@ -221,7 +221,7 @@ impl Store {
         let records = match self.records_at(places).await {
             Ok(records) => records,
             Err(error) => {
-                tracing::debug!(%error, "a cancellation is told by its notification alone");
+                tracing::debug!(%error, "a change is told by its notification alone");
                 return;
             }
         };
@@ -237,12 +237,12 @@ impl Store {
     }
 }
 
-fn read_task(row: &QueryResult) -> Result<Option<task::Model>, StoreError> {
+pub(super) fn read_task(row: &QueryResult) -> Result<Option<task::Model>, StoreError> {
     let user_id: Option<String> = row.try_get("t_", "user_id")?;
     Ok(user_id.map(|_| task::Model::from_query_result(row, "t_")).transpose()?)
 }
 
-fn place(row: &QueryResult, task: Option<&task::Model>) -> Result<Option<Place>, StoreError> {
+pub(super) fn place(row: &QueryResult, task: Option<&task::Model>) -> Result<Option<Place>, StoreError> {
     let position: Option<i64> = row.try_get("", "at_position")?;
     let recorded_at: Option<DateTimeUtc> = row.try_get("", "at")?;
     Ok(match (task, position, recorded_at) {

@@ -33,6 +33,9 @@ pub enum StoreError {
         /// What `PostgreSQL` said: for the log, never for the client.
         message: String,
     },
+    /// Another server has taken over what only one may do at a time.
+    #[error("another server has taken over")]
+    LeaseLost,
     /// Anything else: a fault of ours.
     #[error(transparent)]
     Database(DbErr),
@@ -73,6 +76,8 @@ impl From<DbErr> for StoreError {
             return match (code.get(..2).unwrap_or_default(), code.as_str()) {
                 // Lock time-out, statement time-out.
                 (_, "55P03" | "57014") => Self::Timeout,
+                // Of `taskwire_hold_lease`.
+                (_, "TWL01") => Self::LeaseLost,
                 // Connections, operator's intervention, too few resources, deadlocks and serialization; an old primary.
                 ("08" | "57" | "53" | "40", _) | (_, "25006") => Self::Unavailable(message),
                 // The value itself: data exceptions, constraints, limits.

@@ -75,7 +75,7 @@ pub struct FeedPage {
 /// Which heads moved, and what the next question has to begin with.
 #[derive(Clone, Debug)]
 pub struct ChangedHeads {
-    /// The users whose head was written by a transaction that the last snapshot may not have shown.
+    /// The users whose head was written by a transaction that the last snapshot may not have shown, and those who have none.
     pub heads: Vec<(String, Head)>,
     /// The oldest transaction that was still running (`xid8` as text): what is asked for next time.
     pub xmin: String,
@@ -135,11 +135,12 @@ static NEW_RECORDS: LazyLock<String> = LazyLock::new(|| {
 
 /// The snapshot beside the heads: taken by the same statement, so nothing falls between them. The cast stands in a SELECT
 /// of its own, or it would be done for every row.
-const CHANGED_HEADS: &str = "SELECT s.xmin, s.is_quiet, h.user_id, h.position AS h_position, \
+const CHANGED_HEADS: &str = "SELECT s.xmin, s.is_quiet, u.user_id, h.position AS h_position, \
         h.recorded_at AS h_recorded_at, h.record_id AS h_record_id \
      FROM (SELECT pg_snapshot_xmin(s)::text AS xmin, pg_snapshot_xmin(s) = pg_snapshot_xmax(s) AS is_quiet \
            FROM pg_current_snapshot() s) s \
-     LEFT JOIN feed_head h ON h.user_id = ANY ($1::text[]) AND h.xid >= (SELECT $2::text::xid8)";
+     LEFT JOIN (unnest($1::text[]) AS u (user_id) LEFT JOIN feed_head h ON h.user_id = u.user_id) \
+     ON h.user_id IS NULL OR h.xid >= (SELECT $2::text::xid8)";
 
 /// The first record of a user in a window.
 const FIRST_RECORD: &str = "SELECT position AS h_position, recorded_at AS h_recorded_at, record_id AS h_record_id \

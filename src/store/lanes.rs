@@ -419,6 +419,7 @@ fn for_each(error: &StoreError) -> StoreError {
         StoreError::Overloaded { retry_after } => StoreError::Overloaded { retry_after: *retry_after },
         StoreError::Unstorable { message, .. } => StoreError::Unstorable { index: Some(0), message: message.clone() },
         StoreError::Conflict { index } => StoreError::Conflict { index: *index },
+        StoreError::LeaseLost => StoreError::LeaseLost,
         StoreError::Database(inner) => StoreError::Database(sea_orm::DbErr::Custom(inner.to_string())),
     }
 }

@@ -3,11 +3,12 @@
 //! [`Store`] is one type whose `impl` is split by topic:
 //!
 //! - [`record`]: what a writer hands in and gets back · `append`, `state`: the prepared statement and its rows · [`lanes`], `queue`: group
-//!   commit · `batch`: many records together · `cancel`: cancelling and acknowledging · `write`, `retry`,
+//!   commit · `batch`: many records together · `cancel`: cancelling and acknowledging · `reports`: those that are due, and signs of life · `erase`: all of a user · `write`, `retry`,
 //!   `turn`: on which connection, what is tried again, and who waits for whom
 //! - `tasks`, `history`, `users`, `facets`, `statistics`: reads · `servers`, `storage`, `slow_queries`, `plans`, `measure`: for operators · [`filter`], [`page`]: what a list asks for · `feed`, `feed_tasks`: what
 //!   the feed reads
-//! - `control`: what every server must do about a user · `outage`: whether the database is away · `partitions`: dividing `task_record` ahead
+//! - `control`: what every server must do about a user · `outage`: whether the database is away · `partitions`: dividing `task_record` ahead ·
+//!   `lease`: what one server at a time may do · `retention`, `upkeep`: the steps of it
 //!
 //! Reads through `SeaORM`; where a statement needs `unnest` or a row comparison: SQL through its `Statement` into a typed
 //! row. To add a read: a method beside its kin, its bound on `recorded_at` first, then its caller in `src/service`.
@@ -17,6 +18,7 @@ mod batch;
 mod cancel;
 mod columns;
 mod control;
+mod erase;
 pub mod error;
 mod facets;
 mod feed;
@@ -24,6 +26,7 @@ mod feed_tasks;
 pub mod filter;
 mod history;
 pub mod lanes;
+mod lease;
 mod measure;
 mod outage;
 pub mod page;
@@ -31,6 +34,8 @@ mod partitions;
 mod plans;
 mod queue;
 pub mod record;
+mod reports;
+mod retention;
 mod retry;
 mod servers;
 mod slow_queries;
@@ -39,6 +44,7 @@ mod statistics;
 mod storage;
 mod tasks;
 mod turn;
+mod upkeep;
 mod users;
 mod write;
 
@@ -49,6 +55,7 @@ use sea_orm::DatabaseConnection;
 
 pub use cancel::{AcknowledgeOutcome, CancelOutcome, CancelTerms, Cancelled, NewAcknowledgement, NewCancellation};
 pub use control::Disconnections;
+pub use erase::ErasedStep;
 pub use error::StoreError;
 pub use facets::{FACETED, FacetValue, TaskFacets};
 pub use feed::{ChangedHeads, FeedPage, Head};
@@ -56,15 +63,20 @@ pub use feed_tasks::{CancellationMark, ChangedUsers, TasksPage};
 pub use filter::TaskFilter;
 pub use history::{HistoryQuery, StepSummary};
 pub use lanes::{LaneSettings, Lanes};
+pub use lease::{Blocker, LEASE_TIME, Lease};
 
 pub use page::{Keyset, Rows};
+pub use partitions::Width;
 pub use plans::PlannedQuery;
 pub use record::{Committed, NewRecord, Saved, TaskDetails};
+pub use reports::{DUE_REPORTS, DueReport, Overdue, ReportClock};
+pub use retention::{Countable, RecordPlace, Removed, TaskPlace, Upkeep};
 pub use servers::{HealthState, SLOW_ANSWER, Server, ServerStatus};
 pub use slow_queries::{SLOW_QUERY_CHARACTERS, SlowQuery};
 pub use statistics::{Durations, TaskCounts, Window};
 pub use storage::{GROWTH_DAYS, Partition, Storage};
 pub use tasks::{LOOKED_AT, Scope, TaskKey, TaskOrder, UNFINISHED};
+pub use upkeep::Relation;
 pub use users::UserHead;
 
 use crate::telemetry::Telemetry;

@@ -62,6 +62,9 @@ pub struct TaskDetails {
     /// Seconds until the next report is due; 0 turns it off.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub report_within_seconds: Option<i32>,
+    /// The same where no worker has said anything: the server's own setting.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub report_within_default: Option<i32>,
 }
 
 /// A record as it stands, and its task.

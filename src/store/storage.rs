@@ -28,8 +28,10 @@ pub struct Partition {
     pub bytes: i64,
     /// As PostgreSQL's statistics say.
     pub estimated_records: i64,
+    /// It is being taken off: no statement sees it any more, and it goes with the next run of retention.
+    pub is_leaving: bool,
     /// How to name it in SQL, and its pages without the indexes.
-    quoted: String,
+    pub(super) quoted: String,
     pages: i64,
 }
 
@@ -60,7 +62,8 @@ fn partitions_sql() -> String {
     format!(
         "SELECT c.relname::text AS name, c.oid::regclass::text AS quoted, {start} AS start, {end} AS \"end\", \
                 pg_total_relation_size(c.oid) AS bytes, {ESTIMATE} AS records, \
-                pg_relation_size(c.oid) / current_setting('block_size')::bigint AS pages \
+                pg_relation_size(c.oid) / current_setting('block_size')::bigint AS pages, \
+                i.inhdetachpending AS is_leaving \
          FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid \
          WHERE i.inhparent = 'task_record'::regclass ORDER BY start NULLS FIRST",
         start = bound("FROM"),
@@ -69,10 +72,15 @@ fn partitions_sql() -> String {
 }
 
 impl Store {
+    /// The partitions of the history, by their time.
+    pub async fn partitions(&self) -> Result<Vec<Partition>, StoreError> {
+        let rows = self.query_all(&partitions_sql(), Vec::new()).await?;
+        Ok(rows.iter().map(Partition::from_row).collect::<Result<_, _>>()?)
+    }
+
     /// What the tables take, and how they grow.
     pub async fn storage(&self) -> Result<Storage, StoreError> {
-        let rows = self.query_all(&partitions_sql(), Vec::new()).await?;
-        let partitions: Vec<Partition> = rows.iter().map(Partition::from_row).collect::<Result<_, _>>()?;
+        let partitions = self.partitions().await?;
         let sql = format!(
             "SELECT (pg_total_relation_size('task') + pg_total_relation_size('task_order'))::bigint AS bytes, \
                     date_trunc('day', now(), 'UTC') AS today, {ESTIMATE} AS tasks \
@@ -99,7 +107,8 @@ impl Store {
         let days = (0..GROWTH_DAYS).rev().map(|ago| (today - chrono::TimeDelta::days(ago), 0));
         let mut days: BTreeMap<DateTimeUtc, i64> = days.collect();
         let Some(first) = days.keys().next().copied() else { return Ok(Vec::new()) };
-        let parts = partitions.iter().filter(|partition| partition.end.is_none_or(|end| end > first));
+        let parts =
+            partitions.iter().filter(|partition| !partition.is_leaving && partition.end.is_none_or(|end| end > first));
         let parts: Vec<String> = parts.filter(|partition| partition.pages > 0).map(Partition::by_day).collect();
         if !parts.is_empty() {
             for row in &self.query_all(&parts.join(" UNION ALL "), vec![first.into()]).await? {
@@ -121,6 +130,7 @@ impl Partition {
             end: row.try_get("", "end")?,
             bytes: row.try_get("", "bytes")?,
             estimated_records: row.try_get("", "records")?,
+            is_leaving: row.try_get("", "is_leaving")?,
             quoted: row.try_get("", "quoted")?,
             pages: row.try_get("", "pages")?,
         })
@@ -155,6 +165,7 @@ mod tests {
             end: None,
             bytes: 0,
             estimated_records: 0,
+            is_leaving: false,
             quoted: "\"p q\"".to_owned(),
             pages,
         };

@@ -66,3 +66,8 @@ async fn dashboard_task() {
 async fn dashboard_views() {
     run("views.mjs").await;
 }
+
+#[tokio::test]
+async fn dashboard_rough() {
+    run("rough.mjs").await;
+}

@@ -19,6 +19,8 @@ mod socket;
 
 mod kill_server;
 mod outage;
+mod reports;
+mod retention;
 mod shutdown;
 mod two_servers;
 

@@ -16,12 +16,12 @@ mod auth {
     pub(crate) use crate::keys;
 }
 
-use rights::{World, table};
+use rights::{World, table, users_may_save};
 
 #[tokio::test]
 async fn the_table_finds_the_hole() {
     let mut found = World::new(false).await.run(table::TABLE).await;
-    found.extend(World::new(true).await.run(table::USERS_MAY_SAVE).await);
+    found.extend(World::new(true).await.run(users_may_save::USERS_MAY_SAVE).await);
     println!("{found:#?}");
     assert!(found.iter().any(|row| row.starts_with("node:TaskRecord for ben")), "{found:#?}");
     assert!(found.iter().any(|row| row.starts_with("Mutation.saveTaskHistory for ben")), "{found:#?}");

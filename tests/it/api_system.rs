@@ -31,7 +31,7 @@ async fn a_server_tells_of_itself() {
         connectionPool { size idle active waiting minSize maxSize usage }
         feed { subscriptions connections recoveredByCheck reconnects deliveryLatencyMs { p50 } }
         database { queries failedQueries queryMs { p50 p99 max } }
-        retention { keepDays schedule lastRunAt lastDeletedRecords nextRunAt }",
+        retention { keepDays schedule lastRunAt lastDeletedRecords failure }",
     )
     .await;
     assert_eq!(told["version"], env!("CARGO_PKG_VERSION"));
@@ -53,7 +53,8 @@ async fn a_server_tells_of_itself() {
     assert!(database["queries"].as_i64().unwrap() >= 2 && database["failedQueries"] == 0, "{database}");
     let [p50, p99, max] = ["p50", "p99", "max"].map(|share| database["queryMs"][share].as_f64().unwrap());
     assert!(0.0 < p50 && p50 <= p99 && p99 <= max && max < 10_000.0, "{database}");
-    let retention = r#"{"keepDays":0,"schedule":"","lastRunAt":null,"lastDeletedRecords":null,"nextRunAt":null}"#;
+    let retention =
+        r#"{"keepDays":30,"schedule":"0 2 * * *","lastRunAt":null,"lastDeletedRecords":null,"failure":null}"#;
     assert_eq!(told["retention"], serde_json::from_str::<Value>(retention).unwrap());
 }
 

@@ -1,9 +1,10 @@
 //! The real clients of front ends, by npm, against the real program: `tests/clients/`. Each script gets a database of its
 //! own, starts its servers itself, and leaves no process behind, however it ends.
 
+use std::path::Path;
 use std::time::Duration;
 
-use super::support::node;
+use super::support::{left_out, node};
 
 async fn run(script: &str) {
     node::run_tests(node::clients().await, script, Duration::from_secs(90), &[]).await;
@@ -53,10 +54,47 @@ async fn sample(number: usize) {
     let read = |path: &str| std::fs::read_to_string(format!("{}/{path}", env!("CARGO_MANIFEST_DIR"))).unwrap();
     let shown = format!("\n```js\n{}```\n", read(&format!("tests/clients/samples/{name}")));
     assert!(read("docs/frontends.md").contains(&shown), "docs/frontends.md does not show {name} as it is");
-    // They share the dashboard's module, which is TypeScript.
-    let script = format!("samples/{test}");
+    typescript(&format!("samples/{test}")).await;
+}
+
+/// A script that imports the dashboard's modules, which are TypeScript.
+async fn typescript(script: &str) {
     let variables = [("NODE_OPTIONS", "--import tsx")];
-    node::run_tests(node::clients().await, &script, Duration::from_secs(90), &variables).await;
+    node::run_tests(node::clients().await, script, Duration::from_secs(90), &variables).await;
+}
+
+/// What pages and events come to in memory, for any front end.
+#[tokio::test]
+async fn resume() {
+    typescript("../../web/tests/units/resume.test.mjs").await;
+}
+
+/// And in the dashboard's list.
+#[tokio::test]
+async fn task_list() {
+    typescript("../../web/tests/units/taskList.test.mjs").await;
+}
+
+/// And in a task's page, over what the build has made of its operations.
+#[tokio::test]
+async fn task_reading() {
+    if !Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/web/src/gql/operations.ts")).exists() {
+        return left_out("the pages' operations are not there: scripts/web makes them");
+    }
+    node::prepare("web").await;
+    typescript("../../web/tests/units/taskReading.test.mjs").await;
+}
+
+/// The words for the chart's buckets.
+#[tokio::test]
+async fn buckets() {
+    typescript("../../web/tests/units/buckets.test.mjs").await;
+}
+
+/// Nothing of the dashboard is there for nobody, and nothing twice.
+#[tokio::test]
+async fn tidy() {
+    typescript("../../web/tests/units/tidy.test.mjs").await;
 }
 
 #[tokio::test]

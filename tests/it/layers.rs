@@ -31,7 +31,7 @@ const GRAPHQL_AND_AXUM: &[&str] = &["async_graphql", "async_graphql_axum", "axum
 const SQL: &[&str] = &["sea_orm", "sea_orm_migration", "sqlx"];
 const ALL_OF_THEM: &[&str] = &["async_graphql", "async_graphql_axum", "axum", "sea_orm", "sea_orm_migration", "sqlx"];
 
-const RULES: [Rule; 18] = [
+const RULES: [Rule; 19] = [
     rule("config", Some(&[]), ALL_OF_THEM),
     rule("clock", Some(&[]), ALL_OF_THEM),
     rule("telemetry", Some(&[]), ALL_OF_THEM),
@@ -46,6 +46,7 @@ const RULES: [Rule; 18] = [
     rule("graphql", Some(&["service", "auth", "entity"]), SQL),
     rule("http", Some(&["graphql", "service", "auth"]), SQL),
     rule("demo", Some(&[]), SQL),
+    rule("doctor", Some(&["db"]), GRAPHQL_AND_AXUM),
     rule("app", None, &[]),
     rule("cli", None, &[]),
     rule("main", None, &[]),

@@ -48,6 +48,7 @@ async fn many_tasks(store: &Store, random: &mut Rng) -> Vec<task::Model> {
                     total_steps: Some(random.i32(1..4)).filter(|_| random.u8(..4) == 0),
                     restart: random.u8(..10) == 0,
                     report_within_seconds: None,
+                    report_within_default: None,
                 });
                 one
             })

@@ -229,6 +229,7 @@ impl<'a> Walk<'a> {
                 total_steps: report.total_steps,
                 restart: report.restart,
                 report_within_seconds: None,
+                report_within_default: None,
             }),
         }
     }

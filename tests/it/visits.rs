@@ -18,7 +18,7 @@ use super::support::{TestDatabase, eventually, record};
 const DIVIDE: &str = "DO $$
 DECLARE
     v_name text;
-    v_week timestamptz := taskwire_week(now()) - interval '40 weeks';
+    v_week timestamptz := taskwire_bound(now(), 'week') - interval '40 weeks';
 BEGIN
     SET LOCAL timezone = 'UTC';
     FOR v_name IN SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'task_record'::regclass LOOP

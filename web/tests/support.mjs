@@ -18,8 +18,8 @@ export const AWAY = /WebSocket connection to .* failed|net::ERR_|status of 50[23
 export const REFUSED = /status of 401/;
 
 /** Waits until it is so; what asks may be asynchronous. */
-export async function until(isSo, what) {
-  const end = Date.now() + 20_000;
+export async function until(isSo, what, patience = 20_000) {
+  const end = Date.now() + patience;
   while (!(await isSo())) {
     assert.ok(Date.now() < end, `waited in vain: ${what}`);
     await sleep(20);

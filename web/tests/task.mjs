@@ -67,6 +67,62 @@ test(
 );
 
 test(
+  "a task of many steps shows the newest, and the earlier ones when they are asked for",
+  whole(async () => {
+    const server = await Server.start();
+    const records = Array.from({ length: 520 }, (_, index) => ({
+      userId: "anna",
+      taskId: "long",
+      step: index + 1,
+      stepResult: { stepName: `part ${index + 1}`, status: index < 519 ? "COMPLETED" : "RUNNING" },
+      task: { name: "Long", totalSteps: 600 },
+    }));
+    const query = "mutation($input: SaveTaskHistoryBatchInput!) { saveTaskHistoryBatch(input: $input) { savedCount } }";
+    await server.ask(query, { input: { records } });
+    const page = await open(server, "/tasks/anna/long");
+    await live(page);
+    const steps = page.locator(".steps > li");
+    await page.getByText("the last 500 steps").waitFor();
+    assert.match(await steps.last().textContent(), /520 part 520/);
+    assert.match(await steps.first().textContent(), /21 part 21/);
+    await page.getByRole("button", { name: "Earlier steps" }).click();
+    await until(async () => (await steps.count()) === 520, "all steps");
+    assert.match(await steps.first().textContent(), /1 part 1/);
+    assert.equal(await page.getByRole("button", { name: "Earlier steps" }).count(), 0);
+    // They stay while the last ones go on.
+    await save(server, { userId: "anna", taskId: "long", step: 521, stepResult: { stepName: "more", status: "RUNNING" } });
+    await until(async () => (await steps.count()) === 521, "the next step");
+    page.quiet();
+  }),
+);
+
+test(
+  "the dialog to cancel takes the focus and gives it back",
+  whole(async () => {
+    const server = await Server.start();
+    await save(server, { userId: "anna", taskId: "kept", step: 1, stepResult: { stepName: "go", status: "RUNNING" } });
+    const page = await open(server, "/tasks/anna/kept");
+    const focused = (selector) =>
+      until(() => page.evaluate((wanted) => document.activeElement.matches(wanted), selector), `the focus on ${selector}`);
+    for (const leave of ["Leave it", "Escape"]) {
+      await page.getByRole("button", { name: "Cancel …" }).focus();
+      await page.keyboard.press("Enter");
+      await focused("dialog input");
+      if (leave === "Escape") await page.keyboard.press(leave);
+      else await page.getByRole("button", { name: leave }).click();
+      await page.locator("dialog").waitFor({ state: "detached" });
+      await focused(".task-head button.danger");
+    }
+    // The button is gone once it is done.
+    await page.keyboard.press("Enter");
+    await page.getByRole("button", { name: "Cancel the task" }).click();
+    await page.locator("dialog").waitFor({ state: "detached" });
+    await focused("main");
+    page.quiet();
+  }),
+);
+
+test(
   "signing in by a token, and again when it has expired",
   whole(async () => {
     const server = await Server.start(undefined, SECRET);

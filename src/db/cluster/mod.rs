@@ -143,8 +143,7 @@ impl Cluster {
     /// The URL of one of its databases.
     #[must_use]
     pub fn url(&self, database: &str) -> String {
-        let socket = self.place.socket.display().to_string().replace('/', "%2F");
-        format!("postgres://{NAME}@{socket}:{PORT}/{database}?sslmode=disable")
+        url_of(&self.place.socket, database)
     }
 
     /// How to connect to one of its databases.
@@ -196,6 +195,42 @@ impl Cluster {
             tracing::error!(%error, "the watch over the embedded PostgreSQL failed");
         }
     }
+}
+
+/// An embedded cluster as somebody finds it who does not want to start it.
+#[derive(Debug)]
+pub struct Found {
+    /// The data directory.
+    pub path: PathBuf,
+    /// Whether there is a cluster in it.
+    pub is_made: bool,
+    /// Where it answers, if it runs.
+    pub url: Option<String>,
+}
+
+/// Looks for the cluster of a data directory; makes and starts nothing.
+pub fn find(data_dir: &DataDirConfig) -> Result<Found, StartError> {
+    let account = Account::for_cluster(&data_dir.path.join("postgres"))?;
+    let path = folder::resolve(&data_dir.path, data_dir.chosen, account.as_ref())?;
+    let is_made = path.join("postgres/PG_VERSION").exists();
+    // Its first line is the process, the fifth the socket's folder.
+    let told = fs::read_to_string(path.join("postgres/postmaster.pid")).unwrap_or_default();
+    let lines: Vec<&str> = told.lines().map(str::trim).collect();
+    let url = match lines[..] {
+        [pid, _, _, _, socket, ..] if is_alive(pid) && !socket.is_empty() => Some(url_of(Path::new(socket), NAME)),
+        _ => None,
+    };
+    Ok(Found { path, is_made, url })
+}
+
+fn is_alive(pid: &str) -> bool {
+    let pid = pid.parse().ok().and_then(rustix::process::Pid::from_raw);
+    pid.is_some_and(|pid| rustix::process::test_kill_process(pid) != Err(rustix::io::Errno::SRCH))
+}
+
+fn url_of(socket: &Path, database: &str) -> String {
+    let socket = socket.display().to_string().replace('/', "%2F");
+    format!("postgres://{NAME}@{socket}:{PORT}/{database}?sslmode=disable")
 }
 
 /// Tells a postmaster to end, for somebody who cannot wait for it.

@@ -41,8 +41,8 @@ use variables::Place;
 
 /// What a kept document is taken to weigh for each byte of its text. An estimate on the safe side, not a measurement.
 const WEIGHT: u64 = 40;
-/// Mutations that may take `--maintenance-time`. (The store still ends every call after `--command-timeout`, and PostgreSQL
-/// every statement after `--statement-timeout`: who brings these mutations has to lengthen both for them.)
+/// Mutations that may take `--maintenance-time`: their statements go over sessions of their own, which `--command-timeout`
+/// and `--statement-timeout` do not bound.
 const MAINTENANCE: [&str; 3] = ["cleanupOldTasks", "optimizeStorage", "eraseUser"];
 /// How many documents the cache makes room for at first.
 const DOCUMENTS: usize = 1_000;

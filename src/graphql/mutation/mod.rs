@@ -5,7 +5,11 @@
 mod acknowledge;
 mod cancel;
 mod cancel_many;
+mod cleanup;
 mod disconnect_user;
+mod erase_user;
+mod optimize_storage;
+mod report_alive;
 mod save;
 mod save_batch;
 
@@ -16,8 +20,12 @@ use async_graphql::MergedObject;
 pub(crate) struct Mutation(
     save::SaveMutation,
     save_batch::SaveBatchMutation,
+    report_alive::ReportAliveMutation,
     cancel::CancelMutation,
     cancel_many::CancelManyMutation,
     acknowledge::AcknowledgeMutation,
+    erase_user::EraseUserMutation,
+    cleanup::CleanupMutation,
+    optimize_storage::OptimizeStorageMutation,
     disconnect_user::DisconnectUserMutation,
 );

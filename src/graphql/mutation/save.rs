@@ -45,6 +45,9 @@ pub(crate) struct TaskDetailsInput {
     /// The task starts again, as a retry does: its steps count from this record on.
     #[graphql(default = false)]
     restart: bool,
+    /// Seconds until the next report is due, counted from each report of an unfinished task: 1 to 31,536,000. Without a
+    /// report or a sign of life by then the server records `TIMED_OUT`. 0 turns it off.
+    report_within_seconds: Option<i32>,
 }
 
 /// One report of one step.
@@ -90,7 +93,8 @@ impl From<TaskDetailsInput> for TaskDetails {
             tags: input.tags,
             total_steps: input.total_steps,
             restart: input.restart,
-            report_within_seconds: None,
+            report_within_seconds: input.report_within_seconds,
+            report_within_default: None,
         }
     }
 }

@@ -103,27 +103,39 @@ fn midnight(year: i32, month: u32, day: u32) -> Moment<Utc> {
 /// What is removed by its age, and when.
 #[derive(SimpleObject)]
 pub(crate) struct RetentionStatus {
-    /// For so many days a record is kept at least; 0: for ever.
+    /// For so many days a record is kept at least (`--keep-days`); 0: for ever.
     keep_days: i32,
-    /// When it is looked for what is older, as a cron expression in UTC; empty where nothing is removed.
+    /// When older ones are removed, as a cron expression in UTC (`--retention-schedule`); empty where nothing is removed.
     schedule: String,
-    /// When it was last looked for; null before the first time.
+    /// When a removal last came to its end, by the schedule or by `cleanupOldTasks`; null before the first time.
     last_run_at: Option<DateTime>,
-    /// How many records were removed then.
+    /// How many records were removed then; those of whole partitions as estimated.
     last_deleted_records: Option<SafeInt>,
-    /// When it is looked for next; null where nothing is removed.
+    /// When the schedule comes next, or a failed run is tried again; null where nothing is removed.
     next_run_at: Option<DateTime>,
+    /// Why the last run by the schedule did not come to its end, for people; null where it did.
+    failure: Option<String>,
 }
 
 impl RetentionStatus {
-    /// This server removes nothing yet.
-    pub(crate) const NONE: Self = Self {
-        keep_days: 0,
-        schedule: String::new(),
-        last_run_at: None,
-        last_deleted_records: None,
-        next_run_at: None,
-    };
+    /// Asks the database.
+    pub(crate) async fn of(context: &Context<'_>) -> Result<Self, ApiError> {
+        let session = Session::of(context)?;
+        Ok(session.service.retention(&session.viewer).await?.into())
+    }
+}
+
+impl From<service::RetentionStatus> for RetentionStatus {
+    fn from(status: service::RetentionStatus) -> Self {
+        Self {
+            keep_days: super::int(status.keep_days.into()),
+            schedule: status.schedule,
+            last_run_at: status.last_run_at.map(DateTime),
+            last_deleted_records: status.last_deleted_records.map(SafeInt::from),
+            next_run_at: status.next_run_at.map(DateTime),
+            failure: status.failure,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -107,8 +107,8 @@ impl System {
     }
 
     /// What is removed by its age, and when.
-    async fn retention(&self) -> Option<RetentionStatus> {
-        Some(RetentionStatus::NONE)
+    async fn retention(&self, context: &Context<'_>) -> Answer<RetentionStatus> {
+        Some(RetentionStatus::of(context).await)
     }
 
     /// The slowest statements of this database by `pg_stat_statements`, the slowest on average first.

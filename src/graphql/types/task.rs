@@ -156,6 +156,12 @@ impl Task {
         Cancellation::of(&self.task)
     }
 
+    /// When the next report is due; without one by then, or a sign of life, the server records `TIMED_OUT`. Null where none
+    /// is. A sign of life moves only this, and no position.
+    async fn report_due_at(&self) -> Option<DateTime> {
+        self.task.report_due_at.map(DateTime)
+    }
+
     /// Its steps by number: what a timeline draws.
     async fn steps(
         &self,

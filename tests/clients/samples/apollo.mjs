@@ -21,12 +21,15 @@ const CHANGES = gql`
   ${ROW}
 `;
 
-/** A client. Its sockets do not try again by themselves: that would be with the cursor that they began with. */
-export function connect(http, ws) {
-  const socket = createClient({ url: ws, retryAttempts: 0, lazyCloseTimeout: 0 });
+/**
+ * A client; `headers` has the `Authorization`. Its sockets do not try again by themselves: that would be with the cursor that
+ * they began with.
+ */
+export function connect(http, ws, headers = {}) {
+  const socket = createClient({ url: ws, connectionParams: headers, retryAttempts: 0, lazyCloseTimeout: 0 });
   const isSubscription = ({ operationType }) => operationType === 'subscription';
   const client = new ApolloClient({
-    link: ApolloLink.split(isSubscription, new GraphQLWsLink(socket), new HttpLink({ uri: http })),
+    link: ApolloLink.split(isSubscription, new GraphQLWsLink(socket), new HttpLink({ uri: http, headers })),
     cache: new InMemoryCache({
       typePolicies: {
         // `id` is global, so it is the key as it is: nothing to say about Task. A list is told apart by what it asks for, not
@@ -44,9 +47,10 @@ export function connect(http, ws) {
 
 /**
  * Keeps a user's list of tasks true in the cache, or everybody's. Components read it by
- * `useQuery(PAGE, { variables: { userId }, fetchPolicy: 'cache-only' })`; a mutation's task goes to `keep`.
+ * `useQuery(PAGE, { variables: { userId }, fetchPolicy: 'cache-only' })`; a mutation's task goes to `keep`. `onState` hears how
+ * it stands, for a banner.
  */
-export function liveTasks(client, userId) {
+export function liveTasks(client, userId, onState = () => {}) {
   const variables = { userId };
   const list = inMemory(({ tasks, feedCursor }) => {
     const page = { __typename: 'TaskConnection', nodes: tasks, feedCursor };
@@ -68,11 +72,14 @@ export function liveTasks(client, userId) {
       });
       return () => subscription.unsubscribe();
     },
-    onState: () => {},
-    isFinal: (reason) => codes(reason).includes('UNAUTHENTICATED'),
+    onState,
+    isFinal: needsToken,
     isExpired: (reason) => codes(reason).includes('CURSOR_EXPIRED'),
   });
   return { ...following, keep: list.keep };
 }
 
+// Only a new token helps then. The link tells the close of a socket by its words alone.
+const needsToken = (reason) =>
+  codes(reason).includes('UNAUTHENTICATED') || reason?.statusCode === 401 || /event 440[13]\b/.test(reason?.message);
 const codes = (reason) => (reason?.errors ?? []).map((error) => error.extensions?.code);

@@ -1,6 +1,6 @@
 import { test } from 'node:test';
 import { PAGE, connect, liveTasks } from './apollo.mjs';
-import { isFollowed } from './followed.mjs';
+import { endsWithItsToken, isFollowed } from './followed.mjs';
 
 test('the sample for Apollo', () =>
   isFollowed((server, userId) => {
@@ -13,5 +13,16 @@ test('the sample for Apollo', () =>
         client.stop();
         await close();
       },
+    };
+  }));
+
+test('the sample for Apollo ends with its token', () =>
+  endsWithItsToken((server, userId, headers, onState) => {
+    const { client, close } = connect(server.url(), server.url('ws'), headers);
+    const following = liveTasks(client, userId, onState);
+    return async () => {
+      following.stop();
+      client.stop();
+      await close();
     };
   }));

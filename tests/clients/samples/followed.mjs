@@ -1,8 +1,8 @@
 // The test of every sample: its list, of one user or of everybody, is the database's again after the server was killed, and
-// after it was ended as a deploy ends it, while others wrote on through another server.
+// after it was ended as a deploy ends it, while others wrote on through another server. And it gives up with its token.
 import assert from 'node:assert/strict';
 import WebSocket from 'ws';
-import { Server, USER, endServers, until } from '../resume.mjs';
+import { Server, USER, endServers, token, until } from '../resume.mjs';
 
 // Every browser has it, Node since 22.
 globalThis.WebSocket ??= WebSocket;
@@ -45,6 +45,34 @@ export async function isFollowed(start) {
     }
     for (const { end } of lists) await end();
   } finally {
+    await endServers();
+  }
+}
+
+const KEY = { TASKWIRE_JWT_SECRET: 'a secret of more than thirty-two bytes', TASKWIRE_JWT_LEEWAY: '0s' };
+
+/**
+ * A list ends for good when its token has expired, which closes its socket; and one that begins with such a token ends at
+ * once. `start(server, userId, headers, onState)` gives the function that ends it all.
+ */
+export async function endsWithItsToken(start) {
+  const ends = [];
+  try {
+    const server = await Server.start(undefined, KEY);
+    const headers = { Authorization: `Bearer ${token(USER, '3s', KEY)}` };
+    const follows = async () => {
+      const states = [];
+      ends.push(await start(server, USER, headers, ({ kind }) => states.push(kind)));
+      return states;
+    };
+    const first = await follows();
+    await until(() => first.includes('ended'), 'the end with the token');
+    assert.deepEqual(first, ['connecting', 'live', 'ended']);
+    const second = await follows();
+    await until(() => second.includes('ended'), 'the end of one that comes with an old token');
+    assert.deepEqual(second, ['connecting', 'ended']);
+  } finally {
+    for (const end of ends) await end();
     await endServers();
   }
 }

@@ -23,12 +23,15 @@ const CHANGES = graphql`
   }
 `;
 
-/** An environment. Its sockets do not try again by themselves: that would be with the cursor that they began with. */
-export function connect(http, ws) {
-  const socket = createClient({ url: ws, retryAttempts: 0, lazyCloseTimeout: 0 });
+/**
+ * An environment; `headers` has the `Authorization`. Its sockets do not try again by themselves: that would be with the cursor that
+ * they began with.
+ */
+export function connect(http, ws, headers = {}) {
+  const socket = createClient({ url: ws, connectionParams: headers, retryAttempts: 0, lazyCloseTimeout: 0 });
   const ask = async ({ text }, variables) => {
-    const headers = { 'content-type': 'application/json' };
-    const response = await fetch(http, { method: 'POST', headers, body: JSON.stringify({ query: text, variables }) });
+    const body = JSON.stringify({ query: text, variables });
+    const response = await fetch(http, { method: 'POST', headers: { ...headers, 'content-type': 'application/json' }, body });
     return response.json();
   };
   const environment = new Environment({ network: Network.create(ask), store: new Store(new RecordSource()) });
@@ -37,9 +40,10 @@ export function connect(http, ws) {
 
 /**
  * Keeps a user's list of tasks true in the store, or everybody's. Components read it by
- * `useLazyLoadQuery(PAGE, { userId }, { fetchPolicy: 'store-only' })`; a mutation's task goes to `keep`.
+ * `useLazyLoadQuery(PAGE, { userId }, { fetchPolicy: 'store-only' })`; a mutation's task goes to `keep`. `onState` hears how
+ * it stands, for a banner.
  */
-export function liveTasks({ environment, ask, socket }, userId) {
+export function liveTasks({ environment, ask, socket }, userId, onState = () => {}) {
   const variables = { userId };
   const page = createOperationDescriptor(PAGE, variables);
   // As long as the list is shown: else the store may let go of it.
@@ -60,8 +64,8 @@ export function liveTasks({ environment, ask, socket }, userId) {
         { query: CHANGES.params.text, variables: { ...variables, after } },
         { ...sink, next: ({ data, errors }) => (errors ? sink.error(errors) : sink.next(data.taskChanged)) },
       ),
-    onState: () => {},
-    isFinal: (reason) => codes(reason).includes('UNAUTHENTICATED'),
+    onState,
+    isFinal: needsToken,
     isExpired: (reason) => codes(reason).includes('CURSOR_EXPIRED'),
   });
   const stop = () => {
@@ -71,4 +75,6 @@ export function liveTasks({ environment, ask, socket }, userId) {
   return { ...following, keep: list.keep, stop };
 }
 
+// Only a new token helps then: the errors of an answer say so, or the code with which a socket was closed.
+const needsToken = (reason) => codes(reason).includes('UNAUTHENTICATED') || [4401, 4403].includes(reason?.code);
 const codes = (reason) => (Array.isArray(reason) ? reason : []).map((error) => error.extensions?.code);

@@ -20,19 +20,23 @@ const CHANGES = gql`
   ${ROW}
 `;
 
-/** A client. Its sockets do not try again by themselves: that would be with the cursor that they began with. */
-export function connect(http, ws) {
-  const socket = createClient({ url: ws, retryAttempts: 0, lazyCloseTimeout: 0 });
+/**
+ * A client; `headers` has the `Authorization`. Its sockets do not try again by themselves: that would be with the cursor that
+ * they began with.
+ */
+export function connect(http, ws, headers = {}) {
+  const socket = createClient({ url: ws, connectionParams: headers, retryAttempts: 0, lazyCloseTimeout: 0 });
   const forwardSubscription = (request) => ({
     subscribe: (sink) => ({ unsubscribe: socket.subscribe({ ...request, query: request.query ?? '' }, sink) }),
   });
   const exchanges = [fetchExchange, subscriptionExchange({ forwardSubscription })];
   // By POST: the server would take a query by GET as well, but a list is not to be kept by a proxy.
-  return { client: new Client({ url: http, preferGetMethod: false, exchanges }), close: () => socket.dispose() };
+  const client = new Client({ url: http, fetchOptions: { headers }, preferGetMethod: false, exchanges });
+  return { client, close: () => socket.dispose() };
 }
 
-/** Keeps a user's list of tasks true, or everybody's, and shows it whenever it has changed. */
-export function liveTasks(client, userId, show) {
+/** Keeps a user's list of tasks true, or everybody's, and shows it whenever it has changed. `onState` is for a banner. */
+export function liveTasks(client, userId, show, onState = () => {}) {
   const list = inMemory(({ tasks }) => show(tasks));
   const following = follow({
     ...list,
@@ -54,11 +58,16 @@ export function liveTasks(client, userId, show) {
       );
       return () => subscription.unsubscribe();
     },
-    onState: () => {},
-    isFinal: (reason) => codes(reason).includes('UNAUTHENTICATED'),
+    onState,
+    isFinal: needsToken,
     isExpired: (reason) => codes(reason).includes('CURSOR_EXPIRED'),
   });
   return { ...following, keep: list.keep };
 }
 
+// Only a new token helps then: of a socket that was closed it is `networkError` that has the code.
+const needsToken = (reason) =>
+  codes(reason).includes('UNAUTHENTICATED') ||
+  reason?.response?.status === 401 ||
+  [4401, 4403].includes(reason?.networkError?.code);
 const codes = (reason) => (reason?.graphQLErrors ?? []).map((error) => error.extensions?.code);

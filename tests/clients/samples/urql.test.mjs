@@ -1,6 +1,6 @@
 import { test } from 'node:test';
 import { connect, liveTasks } from './urql.mjs';
-import { isFollowed } from './followed.mjs';
+import { endsWithItsToken, isFollowed } from './followed.mjs';
 
 test('the sample for urql', () =>
   isFollowed((server, userId) => {
@@ -13,5 +13,15 @@ test('the sample for urql', () =>
         following.stop();
         await close();
       },
+    };
+  }));
+
+test('the sample for urql ends with its token', () =>
+  endsWithItsToken((server, userId, headers, onState) => {
+    const { client, close } = connect(server.url(), server.url('ws'), headers);
+    const following = liveTasks(client, userId, () => {}, onState);
+    return async () => {
+      following.stop();
+      await close();
     };
   }));

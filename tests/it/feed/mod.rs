@@ -22,6 +22,7 @@ use uuid::Uuid;
 
 use crate::support::eventually;
 
+mod erased;
 mod partitions;
 mod resume;
 mod streams;

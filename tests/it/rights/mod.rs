@@ -4,6 +4,7 @@
 //! To add a field: its rows in the table; without them `every_field_has_a_row` fails.
 
 pub(crate) mod table;
+pub(crate) mod users_may_save;
 
 use std::collections::BTreeSet;
 
@@ -262,6 +263,6 @@ async fn everybody_gets_what_stands_in_the_table() {
 #[cfg_attr(feature = "planted-hole", ignore = "there is a hole in it")]
 #[tokio::test]
 async fn users_who_may_save_save_for_themselves() {
-    let wrong = Box::pin(World::new(true)).await.run(table::USERS_MAY_SAVE).await;
+    let wrong = Box::pin(World::new(true)).await.run(users_may_save::USERS_MAY_SAVE).await;
     assert!(wrong.is_empty(), "{wrong:#?}");
 }

@@ -29,18 +29,18 @@ pub(crate) enum Before {
 }
 use Before::{Cancelled, Nothing, Running};
 
-const UNAUTHENTICATED: &str = "UNAUTHENTICATED";
-const FORBIDDEN: &str = "FORBIDDEN";
+pub(super) const UNAUTHENTICATED: &str = "UNAUTHENTICATED";
+pub(super) const FORBIDDEN: &str = "FORBIDDEN";
 /// Who acts for everyone has to say for whom.
-const NAME_ONE: &str = "BAD_USER_INPUT";
+pub(super) const NAME_ONE: &str = "BAD_USER_INPUT";
 /// Nothing is asked for.
 const EMPTY: &str = "BAD_USER_INPUT";
 
-const fn row(about: &'static str, ask: &'static str, answers: [&'static str; 5]) -> Row {
+pub(super) const fn row(about: &'static str, ask: &'static str, answers: [&'static str; 5]) -> Row {
     Row { about, before: Nothing, ask, answers }
 }
 
-const fn on(about: &'static str, before: Before, ask: &'static str, answers: [&'static str; 5]) -> Row {
+pub(super) const fn on(about: &'static str, before: Before, ask: &'static str, answers: [&'static str; 5]) -> Row {
     Row { about, before, ask, answers }
 }
 
@@ -187,7 +187,7 @@ pub(crate) const TABLE: &[Row] = &[
     row(
         "Query.system",
         "{ system { retention { keepDays } } }",
-        [UNAUTHENTICATED, FORBIDDEN, FORBIDDEN, FORBIDDEN, r#"{"retention":{"keepDays":0}}"#],
+        [UNAUTHENTICATED, FORBIDDEN, FORBIDDEN, FORBIDDEN, r#"{"retention":{"keepDays":30}}"#],
     ),
     row(
         "System.slowQueries",
@@ -411,65 +411,52 @@ pub(crate) const TABLE: &[Row] = &[
         r#"mutation { acknowledgeCancellation(input: { taskId: "{task}", outcome: STOPPED }) { outcome } }"#,
         [UNAUTHENTICATED, FORBIDDEN, FORBIDDEN, NAME_ONE, NAME_ONE],
     ),
+    on(
+        "Mutation.reportAlive",
+        Cancelled,
+        r#"mutation { reportAlive(input: { userId: "anna", taskId: "{task}" }) { cancellationRequested } }"#,
+        [
+            UNAUTHENTICATED,
+            FORBIDDEN,
+            FORBIDDEN,
+            r#"{"cancellationRequested":true}"#,
+            r#"{"cancellationRequested":true}"#,
+        ],
+    ),
+    row(
+        "Mutation.reportAlive",
+        r#"mutation { reportAlive(input: { userId: "anna", taskId: "no" }) { reportDueAt } }"#,
+        [UNAUTHENTICATED, FORBIDDEN, FORBIDDEN, "null", "null"],
+    ),
+    row(
+        "Mutation.reportAlive",
+        r#"mutation { reportAlive(input: { taskId: "t" }) { reportDueAt } }"#,
+        [UNAUTHENTICATED, FORBIDDEN, FORBIDDEN, NAME_ONE, NAME_ONE],
+    ),
+    row(
+        "Mutation.eraseUser",
+        r#"mutation { eraseUser(input: { userId: "carl", confirm: "carl" }) { deletedRecords deletedTasks hasMore } }"#,
+        [UNAUTHENTICATED, FORBIDDEN, FORBIDDEN, FORBIDDEN, r#"{"deletedRecords":0,"deletedTasks":0,"hasMore":false}"#],
+    ),
     row(
         "Mutation.disconnectUser",
         r#"mutation { disconnectUser(input: { userId: "carl" }) { closedConnections } }"#,
         [UNAUTHENTICATED, FORBIDDEN, FORBIDDEN, FORBIDDEN, r#"{"closedConnections":0}"#],
     ),
-];
-
-/// What changes where users may save: for themselves alone.
-pub(crate) const USERS_MAY_SAVE: &[Row] = &[
     row(
-        "Query.viewer",
-        "{ viewer { maySave } }",
-        [UNAUTHENTICATED, r#"{"maySave":true}"#, r#"{"maySave":true}"#, r#"{"maySave":true}"#, r#"{"maySave":true}"#],
-    ),
-    on(
-        "Mutation.saveTaskHistory",
-        Running,
-        r#"mutation { saveTaskHistory(input: { userId: "anna", taskId: "{task}", step: 2,
-            stepResult: { stepName: "s", status: RUNNING } }) { record { userId step } } }"#,
-        [
-            UNAUTHENTICATED,
-            r#"{"record":{"userId":"anna","step":2}}"#,
-            FORBIDDEN,
-            r#"{"record":{"userId":"anna","step":2}}"#,
-            r#"{"record":{"userId":"anna","step":2}}"#,
-        ],
-    ),
-    on(
-        "Mutation.saveTaskHistory",
-        Nothing,
-        r#"mutation { saveTaskHistory(input: { taskId: "{task}", step: 1,
-            stepResult: { stepName: "s", status: RUNNING } }) { record { userId } } }"#,
-        [UNAUTHENTICATED, r#"{"record":{"userId":"anna"}}"#, r#"{"record":{"userId":"ben"}}"#, NAME_ONE, NAME_ONE],
-    ),
-    on(
-        "Mutation.saveTaskHistory",
-        Nothing,
-        r#"mutation { saveTaskHistory(input: { userId: "nobody", taskId: "{task}", step: 1,
-            stepResult: { stepName: "s", status: RUNNING } }) { record { userId } } }"#,
+        "Mutation.cleanupOldTasks",
+        "mutation { cleanupOldTasks(input: {}) { deletedRecords deletedTasks droppedPartitions hasMore } }",
         [
             UNAUTHENTICATED,
             FORBIDDEN,
             FORBIDDEN,
-            r#"{"record":{"userId":"nobody"}}"#,
-            r#"{"record":{"userId":"nobody"}}"#,
+            FORBIDDEN,
+            r#"{"deletedRecords":0,"deletedTasks":0,"droppedPartitions":[],"hasMore":false}"#,
         ],
     ),
-    on(
-        "Mutation.saveTaskHistoryBatch",
-        Running,
-        r#"mutation { saveTaskHistoryBatch(input: { records: [
-            { taskId: "x", step: 1, stepResult: { stepName: "s", status: RUNNING } },
-            { userId: "anna", taskId: "{task}", step: 2, stepResult: { stepName: "s", status: RUNNING } }] }) { savedCount } }"#,
-        [UNAUTHENTICATED, r#"{"savedCount":2}"#, FORBIDDEN, NAME_ONE, NAME_ONE],
-    ),
-    on(
-        "Mutation.acknowledgeCancellation",
-        Cancelled,
-        r#"mutation { acknowledgeCancellation(input: { userId: "anna", taskId: "{task}", outcome: STOPPED }) { outcome } }"#,
-        [UNAUTHENTICATED, FORBIDDEN, FORBIDDEN, r#"{"outcome":"ACKNOWLEDGED"}"#, r#"{"outcome":"ACKNOWLEDGED"}"#],
+    row(
+        "Mutation.optimizeStorage",
+        "mutation { optimizeStorage(input: {}) { reindexed } }",
+        [UNAUTHENTICATED, FORBIDDEN, FORBIDDEN, FORBIDDEN, r#"{"reindexed":[]}"#],
     ),
 ];

@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep};
 pub(crate) mod cluster;
 pub(crate) mod database;
 pub(crate) mod node;
+pub(crate) mod pgbouncer;
 pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod write;

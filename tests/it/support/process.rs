@@ -51,6 +51,8 @@ pub(crate) fn taskwire<I: AsRef<OsStr>>(by: &[String], arguments: impl IntoItera
         .env_clear()
         .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
         .env("TASKWIRE_LOG", "error")
+        // Somebody's own taskwire.toml in this folder is not for the tests.
+        .env("TASKWIRE_CONFIG", "/dev/null")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -5,7 +5,7 @@ import { ListPage } from "./list/ListPage";
 import { Notice } from "./parts/Notice";
 import { OverviewPage } from "./overview/OverviewPage";
 import { Link, place, useAddress } from "./router";
-import { useSession } from "./session/Session";
+import { seesEveryone, useSession } from "./session/Session";
 import { TaskPage } from "./task/TaskPage";
 
 export function App() {
@@ -40,7 +40,7 @@ export function App() {
         </nav>
         <span className="spacer" />
         <span className="viewer">
-          {viewer.userId} {viewer.role !== "USER" && <span className="hint">{viewer.role.toLowerCase()}</span>}
+          {viewer.userId} {seesEveryone(viewer) && <span className="hint">{viewer.role.toLowerCase()}</span>}
         </span>
         {isSignedIn && (
           <button type="button" className="quiet" onClick={() => signOut(null)}>

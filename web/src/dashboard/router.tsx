@@ -3,7 +3,7 @@
 
 import { type AnchorHTMLAttributes, type MouseEvent, useSyncExternalStore } from "react";
 
-export type Place =
+type Place =
   | { readonly view: "list" }
   | { readonly view: "task"; readonly userId: string; readonly taskId: string }
   | { readonly view: "overview" }

@@ -52,14 +52,15 @@ export type FollowState =
   /** It has ended for good: the token is missing or not valid any more, or `isFinal` said so. */
   | { readonly kind: "ended"; readonly reason: unknown };
 
-export interface FollowOptions<T extends Versioned> {
+export interface FollowOptions<T extends Versioned, P extends TaskPage<T> = TaskPage<T>> {
   /** Whether the list shows tasks of several users, so that there is no cursor. */
   readonly spansUsers: boolean;
-  readPage(): Promise<TaskPage<T>>;
+  /** What a page has beside its tasks comes to `onPage` as it is. */
+  readPage(): Promise<P>;
   /** Starts `taskChanged` and gives the function that ends it. No retries of its own: they would repeat an old `after`. */
   subscribe(after: string | null, sink: Sink<TaskChange<T>>): () => void;
   /** The list as it is: shown in place of what was there. Gives how many tasks differ from what was shown. */
-  onPage(page: TaskPage<T>): number;
+  onPage(page: P): number;
   /** A newer state of a task, perhaps one that is not in the list; `matches` is false where it is not in the filter. */
   onChange(task: T, matches: boolean): void;
   onState(state: FollowState): void;
@@ -103,6 +104,8 @@ export function inMemory<T extends Versioned>(show: (page: TaskPage<T>) => void)
     },
     onChange(task: T, matches: boolean): void {
       if (matches) return keep(task);
+      // A mutation may have brought a newer state, which may be in the filter again.
+      if (newer(task, tasks.get(task.id) ?? task) !== task) return;
       tasks.delete(task.id);
       tell();
     },
@@ -116,9 +119,12 @@ const LONGEST_WAIT_MS = 10_000;
 export const waitMs = (attempt: number): number =>
   Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** attempt) * (0.5 + Math.random() / 2);
 
-export function follow<T extends Versioned>(options: FollowOptions<T>): Following {
+export function follow<T extends Versioned, P extends TaskPage<T> = TaskPage<T>>(
+  options: FollowOptions<T, P>,
+): Following {
   let cursor: string | null = null;
   let wasLive = false;
+  let wasExpired = false;
   let isOver = false;
   let attempt = 0;
   /** Differences that a page read anew has brought, told once the stream is live. */
@@ -136,6 +142,7 @@ export function follow<T extends Versioned>(options: FollowOptions<T>): Followin
       const live = (changes: number) => {
         options.onState({ kind: "live", caughtUp: wasLive ? changes : null });
         wasLive = true;
+        wasExpired = false;
         attempt = 0;
         carried = 0;
       };
@@ -145,7 +152,13 @@ export function follow<T extends Versioned>(options: FollowOptions<T>): Followin
         const page = await options.readPage();
         held = null;
         if (!isOpen) return;
-        const tasks = page.tasks.map((task) => newer(task, during.get(task.id)?.task ?? task));
+        const tasks = page.tasks.flatMap((task) => {
+          const change = during.get(task.id);
+          during.delete(task.id);
+          if (!change?.task || newer(task, change.task) === task) return [task];
+          // It may have left the filter since the page was put together.
+          return change.matchesFilter ? [change.task] : [];
+        });
         const changes = options.onPage({ ...page, tasks });
         for (const { task, matchesFilter } of during.values()) if (task) options.onChange(task, matchesFilter);
         live(changes);
@@ -192,7 +205,6 @@ export function follow<T extends Versioned>(options: FollowOptions<T>): Followin
     });
 
   const run = async () => {
-    let wasExpired = false;
     options.onState({ kind: "connecting" });
     while (!isOver) {
       try {

@@ -1,7 +1,7 @@
 // How many tasks the filter finds: counted by the server up to a bound, now and then.
 
 import { TaskCountDocument, type TaskFilter } from "../../gql/operations";
-import { count } from "../parts/format";
+import { counted } from "../parts/format";
 import { useRead } from "../parts/useRead";
 
 const EVERY_MS = 15_000;
@@ -13,12 +13,16 @@ interface Props {
 }
 
 export function Count({ userId, filter, isLive }: Props) {
-  const counted = useRead(TaskCountDocument, isLive ? { userId, filter } : null, EVERY_MS).data?.tasks?.count;
-  if (!counted) return <span className="count">Tasks</span>;
-  const { value, isExact } = counted;
+  const asked = { userId, filter };
+  // What was counted stays while nobody answers.
+  const options = { everyMs: EVERY_MS, about: JSON.stringify(asked) };
+  const found = useRead(TaskCountDocument, isLive ? asked : null, options).data?.tasks?.count;
+  if (!found) return <span className="count">Tasks</span>;
+  const { value, isExact } = found;
   return (
     <span className="count">
-      {isExact ? `${count(value)} ${value === 1 ? "task" : "tasks"}` : `More than ${count(value)} tasks`}
+      {!isExact && "More than "}
+      {counted(value, "task")}
     </span>
   );
 }

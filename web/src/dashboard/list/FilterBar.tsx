@@ -1,16 +1,19 @@
 // The controls of the list's filter. Each change goes into the address, and from there into the list.
 
-import { useDeferredValue, useEffect, useState } from "react";
+import { useDeferredValue, useEffect, useRef, useState } from "react";
 import { FacetsDocument, UsersDocument } from "../../gql/operations";
+import { ReadProblem } from "../parts/Problem";
 import { statusName, STATUSES } from "../parts/status";
 import { useRead } from "../parts/useRead";
-import { seesEveryone, useSession } from "../session/Session";
+import { atMost, seesEveryone, useSession } from "../session/Session";
 import type { TaskStatus } from "../rows";
 import { type Filter, isEmpty, NO_FILTER } from "./filter";
 import { Menu } from "./Menu";
 import { TimeFilter } from "./TimeFilter";
 
 const FACETS_MS = 60_000;
+/** Values of a menu, and users that are proposed. */
+const ENTRIES = 50;
 /** After what time without a key what is typed becomes the filter. */
 const TYPED_MS = 250;
 
@@ -21,7 +24,9 @@ interface Props {
 
 export function FilterBar({ filter, onChange }: Props) {
   const { viewer } = useSession();
-  const facets = useRead(FacetsDocument, { userId: filter.userId || null }, FACETS_MS).data?.taskFacets;
+  const variables = { userId: filter.userId || null, first: atMost(ENTRIES, viewer) };
+  const read = useRead(FacetsDocument, variables, { everyMs: FACETS_MS });
+  const facets = read.data?.taskFacets;
   const set = (part: Partial<Filter>) => onChange({ ...filter, ...part });
   const toggle = (status: TaskStatus) => {
     const statuses = filter.statuses.includes(status)
@@ -57,6 +62,7 @@ export function FilterBar({ filter, onChange }: Props) {
           Clear all
         </button>
       )}
+      <ReadProblem of={read} />
     </search>
   );
 }
@@ -64,7 +70,8 @@ export function FilterBar({ filter, onChange }: Props) {
 function UserFilter({ value, onChange }: { value: string; onChange(value: string): void }) {
   const [typed, setTyped] = useState(value);
   const prefix = useDeferredValue(typed);
-  const users = useRead(UsersDocument, { prefix: prefix || null }).data?.users;
+  const { viewer } = useSession();
+  const users = useRead(UsersDocument, { prefix: prefix || null, first: atMost(ENTRIES, viewer) }).data?.users;
   return (
     <>
       <Typed label="User" value={value} list="users" onChange={onChange} onType={setTyped} />
@@ -88,12 +95,17 @@ interface TypedProps {
 /** A text that becomes the filter once one stops typing, or at once by Enter. */
 function Typed({ label, value, list, onChange, onType }: TypedProps) {
   const [text, setText] = useState(value);
+  // It puts the text into the filter as it is when the time is over: a chip may have been clicked meanwhile.
+  const latest = useRef(onChange);
+  useEffect(() => {
+    latest.current = onChange;
+  });
   useEffect(() => setText(value), [value]);
   useEffect(() => {
     if (text === value) return;
-    const timer = setTimeout(() => onChange(text.trim()), TYPED_MS);
+    const timer = setTimeout(() => latest.current(text.trim()), TYPED_MS);
     return () => clearTimeout(timer);
-    // `onChange` is a new function each time, for the same filter.
+    // A new key starts the time again; another filter does not.
   }, [text]);
   return (
     <label className="field">

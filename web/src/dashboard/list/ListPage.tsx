@@ -32,6 +32,7 @@ export function ListPage() {
       <div className="toolbar">
         <Count userId={userId} filter={input} isLive={state.kind === "live"} />
         {view.isPaused && <span className="hint">{counted(view.held, "task")} changed meanwhile</span>}
+        {view.hasMore && view.rows.length === 0 && <span className="hint">Nothing found yet, looking further …</span>}
         <span className="spacer" />
         <button
           type="button"
@@ -47,7 +48,7 @@ export function ListPage() {
       </div>
       <LiveBanner state={state} onRetry={retry} />
       <Problem text={problem} />
-      {view.isRead && view.rows.length === 0 && !view.hasMore ? (
+      {view.pages > 0 && view.rows.length === 0 && !view.hasMore ? (
         <Empty isFiltered={isFiltered} />
       ) : (
         <TaskTable list={list} view={view} showsUser={isOfEveryone} readMore={readMore} />

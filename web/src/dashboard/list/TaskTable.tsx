@@ -21,7 +21,7 @@ interface Props {
 }
 
 export function TaskTable({ list, view, showsUser, readMore }: Props) {
-  const { rows, hasMore } = view;
+  const { rows, hasMore, pages } = view;
   const scroller = useRef<HTMLDivElement>(null);
   const anchor = useRef<{ row: Row; offset: number } | null>(null);
   const isHovered = useRef(false);
@@ -58,9 +58,10 @@ export function TaskTable({ list, view, showsUser, readMore }: Props) {
     return () => observer.disconnect();
   }, [look]);
 
+  // After each page again: one may have brought no row.
   useEffect(() => {
     if (hasMore && range.last + AHEAD > rows.length) readMore();
-  }, [hasMore, range.last, rows.length, readMore]);
+  }, [hasMore, pages, range.last, rows.length, readMore]);
 
   useEffect(() => {
     list.isReading = () => {

@@ -4,6 +4,7 @@
 import type { StatisticsQuery } from "../../gql/operations";
 import { count } from "../parts/format";
 import { statusName } from "../parts/status";
+import { bucketSpan, bucketStart } from "./buckets";
 
 type Point = NonNullable<StatisticsQuery["taskStatistics"]>["series"][number];
 
@@ -15,13 +16,6 @@ const PARTS = [
 ] as const;
 
 const [WIDTH, HEIGHT] = [1000, 180];
-
-const label = (at: string, bucketMs: number): string => {
-  const date = new Date(at);
-  return bucketMs < 86_400_000
-    ? date.toLocaleString(undefined, { weekday: "short", hour: "2-digit", minute: "2-digit" })
-    : date.toLocaleDateString(undefined, { month: "short", day: "numeric" });
-};
 
 const sum = (point: Point): number => PARTS.reduce((total, [key]) => total + point[key], 0);
 
@@ -49,12 +43,12 @@ export function Chart({ series, bucketMs, per }: { series: readonly Point[]; buc
               x={index * width}
               width={width}
               top={top}
-              title={label(point.start, bucketMs)}
+              title={bucketSpan(point.start, bucketMs)}
             />
           ))}
         </svg>
         <div className="chart-labels">
-          {[first, middle, last].map((point) => point && <span key={point.start}>{label(point.start, bucketMs)}</span>)}
+          {[first, middle, last].map((point) => point && <span key={point.start}>{bucketStart(point.start, bucketMs)}</span>)}
         </div>
       </div>
       <figcaption className="chart-legend" aria-hidden="true">
@@ -68,7 +62,7 @@ export function Chart({ series, bucketMs, per }: { series: readonly Point[]; buc
         <caption>Finished tasks per {per}, where there were any</caption>
         <thead>
           <tr>
-            <th scope="col">From</th>
+            <th scope="col">When</th>
             {PARTS.map(([key, status]) => (
               <th key={key} scope="col">
                 {statusName(status)}
@@ -79,7 +73,7 @@ export function Chart({ series, bucketMs, per }: { series: readonly Point[]; buc
         <tbody>
           {shown.map((point) => (
             <tr key={point.start}>
-              <th scope="row">{label(point.start, bucketMs)}</th>
+              <th scope="row">{bucketSpan(point.start, bucketMs)}</th>
               {PARTS.map(([key]) => (
                 <td key={key}>{point[key]}</td>
               ))}

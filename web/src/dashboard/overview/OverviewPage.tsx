@@ -1,7 +1,7 @@
 // How things stand in all: failures first, then how many finished and how long they took; for admins the server, too.
 
 import { useState } from "react";
-import { useSession } from "../session/Session";
+import { seesEveryone, useSession } from "../session/Session";
 import { Failures } from "./Failures";
 import { ServerPanel } from "./ServerPanel";
 import { Statistics } from "./Statistics";
@@ -10,7 +10,7 @@ import { type Window, WINDOWS } from "./windows";
 export function OverviewPage() {
   const { viewer } = useSession();
   const [window, setWindow] = useState<Window>(WINDOWS[1]);
-  const userId = viewer.role === "USER" ? (viewer.userId ?? null) : null;
+  const userId = seesEveryone(viewer) ? null : (viewer.userId ?? null);
   return (
     <main tabIndex={-1} className="overview-page">
       <div className="overview-head">

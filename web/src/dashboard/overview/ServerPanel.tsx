@@ -1,22 +1,24 @@
 // For admins: the servers, the pool, the feed, what is stored, slow queries. What cannot be told is left out.
 
-import type { ReactNode } from "react";
 import { SlowQueriesDocument, SystemDocument } from "../../gql/operations";
-import { count, milliseconds } from "../parts/format";
+import { Fact } from "../parts/Fact";
+import { count, counted, milliseconds } from "../parts/format";
+import { ReadProblem } from "../parts/Problem";
+import { ScrollTable } from "../parts/ScrollTable";
 import { Time } from "../parts/Time";
 import { useRead } from "../parts/useRead";
+import { atMost, useSession } from "../session/Session";
 import { Storage } from "./Storage";
 
 const EVERY_MS = 5_000;
 const SLOW_MS = 30_000;
+const SLOW_QUERIES = 10;
 
 export function ServerPanel() {
-  const { data, problem } = useRead(SystemDocument, {}, EVERY_MS);
-  const system = data?.system;
-  if (problem && !system) {
-    return problem.code === "GRAPHQL_VALIDATION_FAILED" ? null : <p className="problem">{problem.message}</p>;
-  }
-  if (!system) return null;
+  const read = useRead(SystemDocument, {}, { everyMs: EVERY_MS });
+  const system = read.data?.system;
+  if (read.problem?.isUnknownField) return null;
+  if (!system) return <ReadProblem of={read} />;
   const { connectionPool: pool, feed, health, database } = system;
   const latency = feed.deliveryLatencyMs;
   return (
@@ -24,90 +26,64 @@ export function ServerPanel() {
       <h2 id="server">
         Server <span className="hint">{system.version}</span>
       </h2>
+      <ReadProblem of={read} />
       <dl className="facts card">
-        <Fact name="Health" value={<Health state={health.state} />} more={health.detail ?? undefined} />
+        <Fact name="Health" more={health.detail}>
+          <Health state={health.state} />
+        </Fact>
         <Fact
           name="Database"
-          value={health.roundTripMs == null ? "–" : milliseconds(health.roundTripMs)}
-          more={`${count(database.queries)} queries, ${count(database.failedQueries)} failed`}
-        />
-        <Fact
-          name="Queries"
-          value={database.queryMs ? `p99 ${milliseconds(database.queryMs.p99)}` : "–"}
-          more={database.queryMs ? `p50 ${milliseconds(database.queryMs.p50)}` : undefined}
-        />
-        <Fact
-          name="Pool"
-          value={`${pool.active} of ${pool.maxSize} in use`}
-          more={`${pool.idle} idle, ${pool.waiting} waiting`}
-        />
+          more={`${counted(database.queries, "query", "queries")}, ${count(database.failedQueries)} failed`}
+        >
+          {health.roundTripMs == null ? "–" : milliseconds(health.roundTripMs)}
+        </Fact>
+        <Fact name="Queries" more={database.queryMs && `p50 ${milliseconds(database.queryMs.p50)}`}>
+          {database.queryMs ? `p99 ${milliseconds(database.queryMs.p99)}` : "–"}
+        </Fact>
+        <Fact name="Pool" more={`${pool.idle} idle, ${pool.waiting} waiting`}>
+          {pool.active} of {pool.maxSize} in use
+        </Fact>
         <Fact
           name="Feed latency"
-          value={latency ? `p99 ${milliseconds(latency.p99)}` : "–"}
           more={
             feed.listenerConnected
               ? `${count(feed.recoveredByCheck)} found by the check`
               : "The listener is not connected"
           }
-        />
-        <Fact
-          name="Live"
-          value={`${count(feed.subscriptions)} subscriptions`}
-          more={`${count(feed.connections)} connections`}
-        />
+        >
+          {latency ? `p99 ${milliseconds(latency.p99)}` : "–"}
+        </Fact>
+        <Fact name="Live" more={counted(feed.connections, "connection")}>
+          {counted(feed.subscriptions, "subscription")}
+        </Fact>
       </dl>
       {system.servers && (
-        <div className="card scrolls" tabIndex={0} role="region" aria-label="Servers">
-          <table>
-            <caption>Servers</caption>
-            <thead>
-              <tr>
-                <th scope="col">Server</th>
-                <th scope="col">State</th>
-                <th scope="col">Version</th>
-                <th scope="col" className="number">
-                  Connections
-                </th>
-                <th scope="col">Started</th>
-                <th scope="col">Seen</th>
-              </tr>
-            </thead>
-            <tbody>
-              {system.servers.map((server) => (
-                <tr key={server.serverId}>
-                  <th scope="row">{server.serverId}</th>
-                  <td>
-                    <Health state={server.state} />
-                  </td>
-                  <td>{server.version}</td>
-                  <td className="number">{count(server.connections)}</td>
-                  <td>
-                    <Time at={server.startedAt} />
-                  </td>
-                  <td>
-                    <Time at={server.seenAt} />
-                  </td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </div>
+        <ScrollTable
+          label="Servers"
+          caption="Servers"
+          columns={["Server", "State", "Version", ["Connections", "number"], "Started", "Seen"]}
+        >
+          {system.servers.map((server) => (
+            <tr key={server.serverId}>
+              <th scope="row">{server.serverId}</th>
+              <td>
+                <Health state={server.state} />
+              </td>
+              <td>{server.version}</td>
+              <td className="number">{count(server.connections)}</td>
+              <td>
+                <Time at={server.startedAt} />
+              </td>
+              <td>
+                <Time at={server.seenAt} />
+              </td>
+            </tr>
+          ))}
+        </ScrollTable>
       )}
       <Storage storage={system.storage} retention={system.retention} />
       <SlowQueries />
     </section>
-  );
-}
-
-function Fact({ name, value, more }: { name: string; value: ReactNode; more?: string | undefined }) {
-  return (
-    <div>
-      <dt>{name}</dt>
-      <dd>
-        {value}
-        {more && <span className="hint">{more}</span>}
-      </dd>
-    </div>
   );
 }
 
@@ -116,45 +92,31 @@ const Health = ({ state }: { state: string }) => (
 );
 
 function SlowQueries() {
-  const { data } = useRead(SlowQueriesDocument, {}, SLOW_MS);
-  const queries = data?.system?.slowQueries;
+  const { viewer } = useSession();
+  const read = useRead(SlowQueriesDocument, { first: atMost(SLOW_QUERIES, viewer) }, { everyMs: SLOW_MS });
+  const queries = read.data?.system?.slowQueries;
   // Without pg_stat_statements there is nothing to tell.
-  if (!queries || queries.length === 0) return null;
+  if (!queries || queries.length === 0) return <ReadProblem of={read} />;
   return (
-    <div className="card scrolls" tabIndex={0} role="region" aria-label="Slow queries">
-      <table>
-        <caption>Slowest queries on average</caption>
-        <thead>
-          <tr>
-            <th scope="col">Query</th>
-            <th scope="col" className="number">
-              Mean
-            </th>
-            <th scope="col" className="number">
-              Calls
-            </th>
-            <th scope="col" className="number">
-              Total
-            </th>
-            <th scope="col" className="number">
-              Rows
-            </th>
+    <>
+      <ReadProblem of={read} />
+      <ScrollTable
+        label="Slow queries"
+        caption="Slowest queries on average"
+        columns={["Query", ["Mean", "number"], ["Calls", "number"], ["Total", "number"], ["Rows", "number"]]}
+      >
+        {queries.map((query) => (
+          <tr key={query.query}>
+            <td>
+              <code className="query">{query.query}</code>
+            </td>
+            <td className="number">{milliseconds(query.meanMs)}</td>
+            <td className="number">{count(query.calls)}</td>
+            <td className="number">{milliseconds(query.totalMs)}</td>
+            <td className="number">{count(query.rows)}</td>
           </tr>
-        </thead>
-        <tbody>
-          {queries.map((query) => (
-            <tr key={query.query}>
-              <td>
-                <code className="query">{query.query}</code>
-              </td>
-              <td className="number">{milliseconds(query.meanMs)}</td>
-              <td className="number">{count(query.calls)}</td>
-              <td className="number">{milliseconds(query.totalMs)}</td>
-              <td className="number">{count(query.rows)}</td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </div>
+        ))}
+      </ScrollTable>
+    </>
   );
 }

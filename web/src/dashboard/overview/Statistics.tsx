@@ -1,8 +1,10 @@
 // Counts by status, finished tasks as a stacked chart, and how long they took; left out where a server has none of it.
 
 import { StatisticsDocument } from "../../gql/operations";
-import { count, duration } from "../parts/format";
+import { Fact } from "../parts/Fact";
+import { count, counted, duration } from "../parts/format";
 import { useNow } from "../parts/now";
+import { ReadProblem } from "../parts/Problem";
 import { Status } from "../parts/Status";
 import { useRead } from "../parts/useRead";
 import { Link } from "../router";
@@ -13,22 +15,24 @@ const EVERY_MS = 10_000;
 
 export function Statistics({ userId, window }: { userId: string | null; window: Window }) {
   const range = rangeOf(window, useNow());
-  const { data, problem } = useRead(StatisticsDocument, { userId, ...range, bucket: window.bucket }, EVERY_MS);
-  const statistics = data?.taskStatistics;
-  if (problem && !statistics) {
-    const isMissing = problem.code === "GRAPHQL_VALIDATION_FAILED";
+  const variables = { userId, ...range, bucket: window.bucket };
+  const read = useRead(StatisticsDocument, variables, { everyMs: EVERY_MS, about: window.label });
+  const statistics = read.data?.taskStatistics;
+  if (read.problem?.isUnknownField) return <p className="hint">This server has no statistics.</p>;
+  // As high as what comes, which then moves nothing.
+  if (!statistics) {
     return (
-      <p className={isMissing ? "hint" : "problem"}>{isMissing ? "This server has no statistics." : problem.message}</p>
+      <div className="statistics-reading" aria-busy={!read.problem}>
+        <ReadProblem of={read} />
+      </div>
     );
   }
-  if (!statistics) return null;
   const { byStatus, total, series, durationSeconds } = statistics;
   return (
     <>
+      <ReadProblem of={read} />
       <section aria-labelledby="now">
-        <h2 id="now">
-          {count(total)} {total === 1 ? "task" : "tasks"} now
-        </h2>
+        <h2 id="now">{counted(total, "task")} now</h2>
         <ul className="tiles">
           {byStatus.map(({ status, count: tasks }) => (
             <li key={status} className="card tile">
@@ -53,10 +57,9 @@ export function Statistics({ userId, window }: { userId: string | null; window: 
         {durationSeconds ? (
           <dl className="facts card">
             {(["p50", "p90", "p99", "max"] as const).map((key) => (
-              <div key={key}>
-                <dt>{key === "max" ? "Longest" : key}</dt>
-                <dd>{duration(durationSeconds[key] * 1000)}</dd>
-              </div>
+              <Fact key={key} name={key === "max" ? "Longest" : key}>
+                {duration(durationSeconds[key] * 1000)}
+              </Fact>
             ))}
           </dl>
         ) : (

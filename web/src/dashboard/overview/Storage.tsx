@@ -1,11 +1,14 @@
 // What is stored, in which partitions, how it grows, and what is removed when.
 
 import type { SystemQuery } from "../../gql/operations";
+import { Fact } from "../parts/Fact";
 import { bytes, count, counted } from "../parts/format";
+import { ScrollTable } from "../parts/ScrollTable";
 import { Time } from "../parts/Time";
 
 type System = NonNullable<SystemQuery["system"]>;
 
+/** The days and the partitions are those of UTC. */
 const day = (at: string) =>
   new Date(at).toLocaleDateString(undefined, { month: "short", day: "numeric", timeZone: "UTC" });
 
@@ -18,81 +21,68 @@ export function Storage({ storage, retention }: Pick<System, "storage" | "retent
   return (
     <>
       <dl className="facts card">
-        <div>
-          <dt>History</dt>
-          <dd>
-            {bytes(storage.historyBytes)}
-            <span className="hint">{count(storage.records)} records</span>
-          </dd>
-        </div>
-        <div>
-          <dt>Tasks</dt>
-          <dd>
-            {bytes(storage.taskBytes)}
-            <span className="hint">{count(storage.tasks)} tasks</span>
-          </dd>
-        </div>
+        <Fact name="History" more={counted(storage.records, "record")}>
+          {bytes(storage.historyBytes)}
+        </Fact>
+        <Fact name="Tasks" more={counted(storage.tasks, "task")}>
+          {bytes(storage.taskBytes)}
+        </Fact>
         {retention && (
-          <div>
-            <dt>Kept for</dt>
-            <dd>
-              {retention.keepDays === 0 ? "ever" : counted(retention.keepDays, "day")}
-              {retention.nextRunAt && (
-                <span className="hint">
-                  next clean-up: <Time at={retention.nextRunAt} />
-                </span>
-              )}
-            </dd>
-          </div>
+          <Fact name="Kept for" more={<CleanUp retention={retention} />}>
+            {retention.keepDays === 0 ? "ever" : counted(retention.keepDays, "day")}
+          </Fact>
         )}
         {storage.recordsPerDay.length > 0 && (
-          <div className="wide">
-            <dt>Records per day</dt>
-            <dd>
-              <ul className="days">
-                {storage.recordsPerDay.map(({ day: at, records }) => (
-                  <li key={at} title={`${day(at)}: ${count(records)}`}>
-                    <span className="days-bar" style={{ blockSize: `${(records / most) * 100}%` }} />
-                    <span className="sr-only">
-                      {day(at)}: {count(records)}
-                    </span>
-                  </li>
-                ))}
-              </ul>
-            </dd>
-          </div>
+          <Fact name="Records per day (UTC)" isWide>
+            <ul className="days">
+              {storage.recordsPerDay.map(({ day: at, records }) => (
+                <li key={at} title={`${day(at)}: ${count(records)}`}>
+                  <span className="days-bar" style={{ blockSize: `${(records / most) * 100}%` }} />
+                  <span className="sr-only">
+                    {day(at)}: {count(records)}
+                  </span>
+                </li>
+              ))}
+            </ul>
+          </Fact>
         )}
       </dl>
       {storage.partitions.length > 0 && (
-        <div className="card scrolls" tabIndex={0} role="region" aria-label="Partitions">
-          <table>
-            <caption>Partitions of the history</caption>
-            <thead>
-              <tr>
-                <th scope="col">Partition</th>
-                <th scope="col">From</th>
-                <th scope="col">To</th>
-                <th scope="col" className="number">
-                  Size
-                </th>
-                <th scope="col" className="number">
-                  Records, about
-                </th>
-              </tr>
-            </thead>
-            <tbody>
-              {storage.partitions.map((partition) => (
-                <tr key={partition.name}>
-                  <th scope="row">{partition.name}</th>
-                  <td>{bound(partition.start)}</td>
-                  <td>{bound(partition.end)}</td>
-                  <td className="number">{bytes(partition.bytes)}</td>
-                  <td className="number">{count(partition.estimatedRecords)}</td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </div>
+        <ScrollTable
+          label="Partitions"
+          caption="Partitions of the history"
+          columns={["Partition", "From (UTC)", "To (UTC)", ["Size", "number"], ["Records, about", "number"]]}
+        >
+          {storage.partitions.map((partition) => (
+            <tr key={partition.name}>
+              <th scope="row">{partition.name}</th>
+              <td>{bound(partition.start)}</td>
+              <td>{bound(partition.end)}</td>
+              <td className="number">{bytes(partition.bytes)}</td>
+              <td className="number">{count(partition.estimatedRecords)}</td>
+            </tr>
+          ))}
+        </ScrollTable>
+      )}
+    </>
+  );
+}
+
+function CleanUp({ retention }: { retention: NonNullable<System["retention"]> }) {
+  const { lastRunAt, lastDeletedRecords, nextRunAt } = retention;
+  return (
+    <>
+      {lastRunAt && (
+        <>
+          last clean-up: <Time at={lastRunAt} />
+          {lastDeletedRecords != null && `, ${counted(lastDeletedRecords, "record")}`}
+        </>
+      )}
+      {lastRunAt && nextRunAt && "; "}
+      {nextRunAt && (
+        <>
+          next clean-up: <Time at={nextRunAt} />
+        </>
       )}
     </>
   );

@@ -10,7 +10,7 @@ export function CopyButton({ text, label }: { text: () => string; label: string 
     return () => clearTimeout(timer);
   }, [said]);
   const copy = () =>
-    navigator.clipboard.writeText(text()).then(
+    write(text()).then(
       () => say("Copied"),
       () => say("The browser refused"),
     );
@@ -19,4 +19,19 @@ export function CopyButton({ text, label }: { text: () => string; label: string 
       {said ?? label}
     </button>
   );
+}
+
+/** By plain http from another machine a browser has no `clipboard`, though the types say that it has. */
+async function write(text: string): Promise<void> {
+  const clipboard: Clipboard | undefined = navigator.clipboard;
+  if (clipboard) return clipboard.writeText(text);
+  // The old way copies by an event, for which nothing has to be selected.
+  const put = (event: ClipboardEvent) => {
+    event.preventDefault();
+    event.clipboardData?.setData("text/plain", text);
+  };
+  document.addEventListener("copy", put, { once: true });
+  const isCopied = document.execCommand("copy");
+  document.removeEventListener("copy", put);
+  if (!isCopied) throw new Error("The browser has refused to copy.");
 }

@@ -1,5 +1,7 @@
 // Which step of how many, and how far: a bar where it is known.
 
+import { percent } from "./format";
+
 interface Props {
   step: number;
   totalSteps: number | null | undefined;
@@ -8,16 +10,16 @@ interface Props {
 
 export function Progress({ step, totalSteps, progress }: Props) {
   const steps = totalSteps ? `${step} of ${totalSteps}` : `step ${step}`;
-  const percent = progress === null || progress === undefined ? null : Math.round(progress * 100);
+  const part = progress == null ? null : percent(progress);
   return (
     <span className="progress">
       <span className="progress-text">
         {steps}
-        {percent !== null && <span className="progress-percent">{percent} %</span>}
+        {part && <span className="progress-percent">{part}</span>}
       </span>
-      {percent !== null && (
+      {progress != null && (
         <span className="progress-bar" aria-hidden="true">
-          <span style={{ inlineSize: `${percent}%` }} />
+          <span style={{ inlineSize: `${progress * 100}%` }} />
         </span>
       )}
     </span>

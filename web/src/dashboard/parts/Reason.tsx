@@ -5,20 +5,14 @@ const CHARACTERS = 1_000;
 interface Props {
   label: string;
   value: string;
-  autoFocus?: boolean;
   onChange(reason: string): void;
 }
 
-export function Reason({ label, value, autoFocus, onChange }: Props) {
+export function Reason({ label, value, onChange }: Props) {
   return (
     <label className="block">
       {label}
-      <input
-        value={value}
-        maxLength={CHARACTERS}
-        autoFocus={autoFocus}
-        onChange={(event) => onChange(event.target.value)}
-      />
+      <input value={value} maxLength={CHARACTERS} onChange={(event) => onChange(event.target.value)} />
     </label>
   );
 }

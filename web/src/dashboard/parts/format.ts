@@ -42,5 +42,8 @@ export const count = (value: number): string => number.format(value);
 export const counted = (value: number, one: string, many = `${one}s`): string =>
   `${number.format(value)} ${value === 1 ? one : many}`;
 
+/** Of a part from 0 to 1. */
+export const percent = (part: number): string => `${Math.round(part * 100)} %`;
+
 export const milliseconds = (value: number): string =>
   value < 10 ? `${value.toFixed(1)} ms` : duration(Math.round(value));

@@ -1,48 +1,57 @@
-// Reads something, and again every so often while the page is looked at.
+// Reads something, and again every so often while the page is looked at. Its problem is for the caller to show: `ReadProblem`.
 
 import type { TypedDocumentNode } from "@urql/core";
-import { useCallback, useEffect, useState } from "react";
+import { useEffect, useState } from "react";
 import { type Failure, failure } from "../session/failure";
 import { useSession } from "../session/Session";
 
 export interface Read<Data> {
-  /** The last good answer; it stays while a later one fails. */
+  /** The last good answer; it stays while a later one fails, but not once something else is asked for. */
   readonly data: Data | null;
   readonly problem: Failure | null;
-  again(): void;
 }
 
-/** `variables` null: nothing is asked for yet. They are compared as JSON. */
+interface Options {
+  /** Once, if left out. */
+  everyMs?: number;
+  /** What the answer is about, if other variables may ask for the same: a window that goes with the time. */
+  about?: string;
+}
+
+const NOTHING = { data: null, problem: null };
+
+/** `variables` null: nothing is asked for now. They are compared as JSON. */
 export function useRead<Data, Variables extends Record<string, unknown>>(
   document: TypedDocumentNode<Data, Variables>,
   variables: Variables | null,
-  everyMs: number | null = null,
+  { everyMs, about }: Options = {},
 ): Read<Data> {
   const { connection, signOut } = useSession();
-  const [read, setRead] = useState<{ data: Data | null; problem: Failure | null }>({ data: null, problem: null });
-  const [turn, setTurn] = useState(0);
-  const again = useCallback(() => setTurn((last) => last + 1), []);
   const key = JSON.stringify(variables);
+  const subject = about ?? key;
+  const [read, setRead] = useState<Read<Data> & { subject: string }>({ ...NOTHING, subject });
 
   useEffect(() => {
     if (variables === null) return;
     let isOver = false;
     let timer: ReturnType<typeof setTimeout> | undefined;
     const next = () => {
-      if (everyMs !== null && !isOver) timer = setTimeout(() => (window.document.hidden ? next() : ask()), everyMs);
+      if (everyMs === undefined) return;
+      timer = setTimeout(() => (window.document.hidden ? next() : ask()), everyMs);
     };
     const ask = () =>
       connection.ask(document, variables).then(
         (data) => {
-          if (!isOver) setRead({ data, problem: null });
+          if (isOver) return;
+          setRead({ data, problem: null, subject });
           next();
         },
         (reason: unknown) => {
-          const problem = failure(reason);
           if (isOver) return;
+          const problem = failure(reason);
           if (problem.needsSignIn) return signOut(problem.message);
-          setRead(({ data }) => ({ data, problem }));
-          if (problem.code !== "GRAPHQL_VALIDATION_FAILED") next();
+          setRead((last) => ({ data: last.subject === subject ? last.data : null, problem, subject }));
+          if (!problem.isUnknownField) next();
         },
       );
     void ask();
@@ -51,6 +60,7 @@ export function useRead<Data, Variables extends Record<string, unknown>>(
       clearTimeout(timer);
     };
     // The variables by their key: the same ones are a new object each time.
-  }, [connection, document, everyMs, key, signOut, turn]);
-  return { ...read, again };
+  }, [connection, document, everyMs, key, signOut, subject]);
+  // Never under the name of something else.
+  return read.subject === subject ? read : NOTHING;
 }

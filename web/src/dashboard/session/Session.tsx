@@ -32,6 +32,9 @@ export function useSession(): Session {
 /** Whoever may see everybody's tasks. */
 export const seesEveryone = (viewer: Viewer): boolean => viewer.role !== "USER";
 
+/** So many entries of a list, but no more than the server gives at a time. */
+export const atMost = (wanted: number, { limits }: Viewer): number => Math.min(wanted, limits.pageSize);
+
 type Stage =
   | { readonly kind: "starting" }
   | { readonly kind: "unreachable"; readonly message: string }

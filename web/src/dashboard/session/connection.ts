@@ -10,6 +10,10 @@ import { failure } from "./failure";
 
 const PATH = "/graphql";
 const KEEP_ALIVE_MS = 10_000;
+/** Within what time a socket must be ready, and a ping answered. */
+const ANSWER_MS = 5_000;
+/** How long a query may take: a connection that is only half there never answers it. Longer than the server allows itself. */
+const ASK_MS = 45_000;
 /** How long the socket stays open without a subscription, so that going from page to page keeps it. */
 const LINGER_MS = 3_000;
 
@@ -32,14 +36,33 @@ export interface Connection {
   close(): void;
 }
 
+const fetchInTime: typeof fetch = (input, init) => {
+  const signals = [init?.signal, AbortSignal.timeout(ASK_MS)].filter((signal) => signal != null);
+  return fetch(input, { ...init, signal: AbortSignal.any(signals) });
+};
+
 export function connect(token: string | null): Connection {
   const authorization: Record<string, string> = token === null ? {} : { Authorization: `Bearer ${token}` };
+  // A connection that is only half there, after sleep or behind a router that forgot it, tells nothing by itself.
+  let deadline: ReturnType<typeof setTimeout> | undefined;
+  const answered = () => clearTimeout(deadline);
+  const expectAnswer = () => {
+    answered();
+    deadline = setTimeout(() => socket.terminate(), ANSWER_MS);
+  };
   const socket = createClient({
     url: () => `${window.location.origin.replace("http", "ws")}${PATH}`,
     connectionParams: authorization,
     retryAttempts: 0,
     keepAlive: KEEP_ALIVE_MS,
     lazyCloseTimeout: LINGER_MS,
+    on: {
+      connecting: expectAnswer,
+      connected: answered,
+      ping: (isReceived) => isReceived || expectAnswer(),
+      pong: (isReceived) => isReceived && answered(),
+      closed: answered,
+    },
   });
   const client = new Client({
     url: PATH,
@@ -51,7 +74,7 @@ export function connect(token: string | null): Connection {
 
   return {
     async ask(document, variables) {
-      const { data, error } = await client.query(document, variables).toPromise();
+      const { data, error } = await client.query(document, variables, { fetch: fetchInTime }).toPromise();
       // A field that failed by itself is null, and the rest of the answer stands.
       if (error && (!data || Object.values(data).every((value) => value === null))) throw failure(error);
       if (!data) throw failure(new Error("The server gave no answer."));
@@ -73,6 +96,7 @@ export function connect(token: string | null): Connection {
         complete: () => sink.complete(),
       });
     },
-    close: () => void socket.dispose(),
+    // One that was just being made has nobody left to tell that it failed.
+    close: () => void Promise.resolve(socket.dispose()).catch(() => {}),
   };
 }

@@ -8,16 +8,24 @@ const SIGN_IN_CLOSES = [4401, 4403];
 /** A failed request: `code` as in `extensions.code`, or NETWORK where nobody answered. */
 export class Failure extends Error {
   readonly code: string;
-  readonly field: string | undefined;
 
-  constructor(code: string, message: string, field?: string) {
+  constructor(code: string, message: string) {
     super(message);
     this.code = code;
-    this.field = field;
   }
 
   get needsSignIn(): boolean {
     return this.code === "UNAUTHENTICATED";
+  }
+
+  /** Whether the same, asked once more, would fail once more. */
+  get isFinal(): boolean {
+    return ["UNAUTHENTICATED", "FORBIDDEN", "BAD_USER_INPUT"].includes(this.code);
+  }
+
+  /** Whether an older server does not know a field: what needs it is left out, and not asked for again. */
+  get isUnknownField(): boolean {
+    return this.code === "GRAPHQL_VALIDATION_FAILED";
   }
 }
 
@@ -33,16 +41,10 @@ export function failure(reason: unknown): Failure {
   }
   if (reason instanceof CombinedError) {
     const [first] = reason.graphQLErrors;
-    if (first) {
-      const { code, field } = first.extensions;
-      return new Failure(String(code ?? "UNKNOWN"), first.message, typeof field === "string" ? field : undefined);
-    }
+    if (first) return new Failure(String(first.extensions.code ?? "UNKNOWN"), first.message);
     if ((reason.response as Response | undefined)?.status === 401) return new Failure("UNAUTHENTICATED", "Sign in.");
     if (reason.networkError && isClose(reason.networkError)) return failure(reason.networkError);
     return new Failure("NETWORK", "The server does not answer.");
   }
   return new Failure("NETWORK", reason instanceof Error ? reason.message : "The server does not answer.");
 }
-
-/** Fields that an older server does not have: what needs them is left out. */
-export const isUnknownField = (reason: unknown): boolean => failure(reason).code === "GRAPHQL_VALIDATION_FAILED";

@@ -54,7 +54,7 @@ export function CancelDialog({ task, onTask, onClose }: Props) {
             ? REFUSALS[refusal]
             : "Its status becomes Cancelled at once. The worker hears of it with its next report."}
         </p>
-        <Reason label="Reason, for the worker and the history" value={reason} autoFocus onChange={setReason} />
+        <Reason label="Reason, for the worker and the history" value={reason} onChange={setReason} />
         <div className="actions">
           <button type="button" className="quiet" onClick={onClose}>
             Leave it

@@ -3,7 +3,7 @@
 
 import { useState } from "react";
 import type { EntryFragment } from "../../gql/operations";
-import { counted } from "../parts/format";
+import { counted, percent } from "../parts/format";
 import { Status } from "../parts/Status";
 import { Time } from "../parts/Time";
 import { JsonViewer } from "./JsonViewer";
@@ -35,7 +35,7 @@ export function History({ entries, hasOlder, onOlder }: Props) {
       <h2 id="history">
         History{" "}
         <span className="hint">
-          {hasOlder ? `the last ${entries.length} records` : counted(entries.length, "record")}
+          {hasOlder ? `the last ${counted(entries.length, "record")}` : counted(entries.length, "record")}
         </span>
       </h2>
       <div className="card history">
@@ -77,9 +77,7 @@ function Entry({ entry }: { entry: EntryFragment }) {
             Late
           </span>
         )}
-        {entry.progress !== null && entry.progress !== undefined && (
-          <span className="hint">{Math.round(entry.progress * 100)} %</span>
-        )}
+        {entry.progress != null && <span className="hint">{percent(entry.progress)}</span>}
         <span className="entry-message">
           {entry.errorCode && <code>{entry.errorCode}</code>} {entry.errorMessage || entry.message}
         </span>

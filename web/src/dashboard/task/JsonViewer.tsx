@@ -2,6 +2,7 @@
 
 import { useState } from "react";
 import { CopyButton } from "../parts/CopyButton";
+import { count, counted } from "../parts/format";
 
 const OPEN_LEVELS = 2;
 const ENTRIES = 100;
@@ -39,7 +40,7 @@ function Text({ text }: { text: string }) {
       {JSON.stringify(isWhole ? text : text.slice(0, TEXT))}
       {!isWhole && (
         <button type="button" className="quiet" onClick={() => setWhole(true)}>
-          {text.length - TEXT} more characters
+          {counted(text.length - TEXT, "more character")}
         </button>
       )}
     </span>
@@ -60,7 +61,7 @@ function Branch({ value, level, name }: { value: object; level: number; name?: s
       </div>
     );
   }
-  const size = `${entries.length} ${isList ? "entries" : entries.length === 1 ? "key" : "keys"}`;
+  const size = isList ? counted(entries.length, "entry", "entries") : counted(entries.length, "key");
   return (
     <div className="json-branch">
       <button type="button" className="json-fold" aria-expanded={isOpen} onClick={() => setOpen(!isOpen)}>
@@ -81,7 +82,7 @@ function Branch({ value, level, name }: { value: object; level: number; name?: s
             ))}
             {entries.length > shown && (
               <button type="button" className="quiet" onClick={() => setShown(shown + 10 * ENTRIES)}>
-                {entries.length - shown} more
+                {count(entries.length - shown)} more
               </button>
             )}
           </div>

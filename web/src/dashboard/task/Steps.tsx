@@ -2,21 +2,42 @@
 
 import { useState } from "react";
 import type { StepFragment } from "../../gql/operations";
+import { counted, percent } from "../parts/format";
 import { Elapsed } from "../parts/Elapsed";
 import { Status } from "../parts/Status";
 import { Time } from "../parts/Time";
 import { JsonViewer } from "./JsonViewer";
 
-export function Steps({ steps, isOver }: { steps: readonly StepFragment[]; isOver: boolean }) {
+interface Props {
+  steps: readonly StepFragment[];
+  isOver: boolean;
+  /** Whether there are steps before these. */
+  hasEarlier: boolean;
+  onEarlier(): void;
+}
+
+export function Steps({ steps, isOver, hasEarlier, onEarlier }: Props) {
   if (steps.length === 0) return null;
   return (
     <section aria-labelledby="steps">
-      <h2 id="steps">Steps</h2>
-      <ol className="steps card">
-        {steps.map((step) => (
-          <StepEntry key={step.id} step={step} isOver={isOver} />
-        ))}
-      </ol>
+      <h2 id="steps">
+        Steps{" "}
+        <span className="hint">
+          {hasEarlier ? `the last ${counted(steps.length, "step")}` : counted(steps.length, "step")}
+        </span>
+      </h2>
+      <div className="card">
+        {hasEarlier && (
+          <button type="button" className="quiet" onClick={onEarlier}>
+            Earlier steps
+          </button>
+        )}
+        <ol className="steps">
+          {steps.map((step) => (
+            <StepEntry key={step.id} step={step} isOver={isOver} />
+          ))}
+        </ol>
+      </div>
     </section>
   );
 }
@@ -32,7 +53,10 @@ function StepEntry({ step, isOver }: { step: StepFragment; isOver: boolean }) {
         <strong>
           {step.step} {step.name}
         </strong>
-        {step.recordCount > 1 && <span className="hint">{step.recordCount} records</span>}
+        {step.recordCount > 1 && <span className="hint">{counted(step.recordCount, "record")}</span>}
+        {step.status === "RUNNING" && record.progress != null && (
+          <span className="hint">{percent(record.progress)}</span>
+        )}
         <span className="spacer" />
         <span className="step-times">
           {step.startedAt && step.startedAt > step.reportedAt && (

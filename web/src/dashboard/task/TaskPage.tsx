@@ -3,6 +3,7 @@
 import { useState } from "react";
 import { CopyButton } from "../parts/CopyButton";
 import { Elapsed } from "../parts/Elapsed";
+import { Fact } from "../parts/Fact";
 import { LiveBanner } from "../parts/LiveBanner";
 import { Notice } from "../parts/Notice";
 import { Problem } from "../parts/Problem";
@@ -63,60 +64,45 @@ export function TaskPage({ userId, taskId }: { userId: string; taskId: string })
             )}
           </header>
           <dl className="facts card">
-            <div>
-              <dt>Status</dt>
-              <dd data-testid="status">
+            <Fact name="Status">
+              <span data-testid="status">
                 <Status status={task.status} />
-              </dd>
-            </div>
-            <div>
-              <dt>Progress</dt>
-              <dd>
-                <Progress step={task.step} totalSteps={task.totalSteps} progress={task.progress} />
-              </dd>
-            </div>
-            <div>
-              <dt>Duration</dt>
-              <dd>
-                <Elapsed from={task.startedAt} to={task.finishedAt} isOver={task.isFinished} />
-              </dd>
-            </div>
-            <div>
-              <dt>Created</dt>
-              <dd>
-                <Time at={task.createdAt} />
-              </dd>
-            </div>
-            <div>
-              <dt>Started</dt>
-              <dd>
-                <Time at={task.startedAt} />
-              </dd>
-            </div>
-            <div>
-              <dt>{task.isFinished ? "Finished" : "Last change"}</dt>
-              <dd>
-                <Time at={task.isFinished ? task.finishedAt : task.updatedAt} />
-              </dd>
-            </div>
+              </span>
+            </Fact>
+            <Fact name="Progress">
+              <Progress step={task.step} totalSteps={task.totalSteps} progress={task.progress} />
+            </Fact>
+            <Fact name="Duration">
+              <Elapsed from={task.startedAt} to={task.finishedAt} isOver={task.isFinished} />
+            </Fact>
+            <Fact name="Created">
+              <Time at={task.createdAt} />
+            </Fact>
+            <Fact name="Started">
+              <Time at={task.startedAt} />
+            </Fact>
+            <Fact name={task.isFinished ? "Finished" : "Last change"}>
+              <Time at={task.isFinished ? task.finishedAt : task.updatedAt} />
+            </Fact>
             {task.message && (
-              <div className="wide">
-                <dt>Last message</dt>
-                <dd>{task.message}</dd>
-              </div>
+              <Fact name="Last message" isWide>
+                {task.message}
+              </Fact>
             )}
             {(task.errorCode || task.errorMessage) && (
-              <div className="wide">
-                <dt>Error</dt>
-                <dd>
-                  {task.errorCode && <code>{task.errorCode}</code>} {task.errorMessage}
-                </dd>
-              </div>
+              <Fact name="Error" isWide>
+                {task.errorCode && <code>{task.errorCode}</code>} {task.errorMessage}
+              </Fact>
             )}
           </dl>
           {task.cancellation && <Cancellation cancellation={task.cancellation} />}
-          <Timeline steps={steps} isOver={task.isFinished} hasMore={used.hasMoreSteps} />
-          <Steps steps={steps} isOver={task.isFinished} />
+          <Timeline steps={steps} isOver={task.isFinished} hasEarlier={used.hasEarlierSteps} />
+          <Steps
+            steps={steps}
+            isOver={task.isFinished}
+            hasEarlier={used.hasEarlierSteps}
+            onEarlier={used.readEarlierSteps}
+          />
           {task.result !== null && task.result !== undefined && (
             <section aria-labelledby="result">
               <h2 id="result">Result</h2>

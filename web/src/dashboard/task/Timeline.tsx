@@ -1,7 +1,7 @@
 // The steps to scale: hatched while a step waits, filled while it runs. All of it is in the list of steps below, too.
 
 import type { StepFragment } from "../../gql/operations";
-import { duration } from "../parts/format";
+import { counted, duration } from "../parts/format";
 import { useNow } from "../parts/now";
 import { statusClass, statusName } from "../parts/status";
 import { at, type Scale, scaleOf, ticks } from "./scale";
@@ -11,7 +11,8 @@ const SHOWN = 100;
 interface Props {
   steps: readonly StepFragment[];
   isOver: boolean;
-  hasMore: boolean;
+  /** Whether there are steps before these. */
+  hasEarlier: boolean;
 }
 
 export function Timeline(props: Props) {
@@ -27,17 +28,17 @@ export function Timeline(props: Props) {
 
 const Ticking = (props: Props) => <Drawing {...props} now={useNow()} />;
 
-function Drawing({ steps, hasMore, now }: Props & { now: number | null }) {
-  const scale = scaleOf(steps, now);
+function Drawing({ steps, hasEarlier, now }: Props & { now: number | null }) {
   const shown = steps.slice(-SHOWN);
-  const left = steps.length - shown.length;
+  const scale = scaleOf(shown, now);
+  const isPart = hasEarlier || shown.length < steps.length;
   return (
     <div
       className="card timeline"
       role="img"
-      aria-label={`${steps.length} steps within ${duration(scale.end - scale.start)}`}
+      aria-label={`${isPart ? "The last " : ""}${counted(shown.length, "step")} within ${duration(scale.end - scale.start)}`}
     >
-      {(left > 0 || hasMore) && <p className="hint">The last {shown.length} of these steps.</p>}
+      {isPart && <p className="hint">The last {counted(shown.length, "step")}; there are earlier ones.</p>}
       {shown.map((step) => (
         <div key={step.id} className="timeline-row">
           <span className="timeline-name" title={step.name}>
