@@ -148,6 +148,13 @@ struct LogArgs {
     log_format: LogFormat,
 }
 
+impl LogArgs {
+    /// From now on there is a log; of traces it knows nothing.
+    fn begin(&self) {
+        telemetry::init_logging(&self.log, self.log_format, None);
+    }
+}
+
 /// Does what the command line says.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -211,7 +218,7 @@ async fn serve_and_tell(config: Config, log: LogArgs) -> Result<Outcome, String>
 
 fn migrate(arguments: MigrateArgs, given: Given) -> ExitCode {
     let MigrateArgs { database, nodes, data_dir, log, .. } = arguments;
-    telemetry::init_logging(&log.log, log.log_format, None);
+    log.begin();
     let flags = Flags { database, nodes, data_dir, ..Flags::default() };
     match settle(flags, given) {
         Ok(config) => run(async move { app::migrate(config).await }),
@@ -221,7 +228,7 @@ fn migrate(arguments: MigrateArgs, given: Given) -> ExitCode {
 
 fn diagnose(arguments: DoctorCommand, given: Given) -> ExitCode {
     let DoctorCommand { doctor: wanted, serve } = arguments;
-    telemetry::init_logging(&serve.log.log, serve.log.log_format, None);
+    serve.log.begin();
     let secrets = given.secrets(&serve.flags);
     let report = match settle(serve.flags, given) {
         Ok(config) => block_on(async { doctor::examine(&config, &secrets, &Clock::system(), &wanted).await }),

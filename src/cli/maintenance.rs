@@ -5,7 +5,6 @@ use clap::Args;
 use super::{ExitCode, Given, LogArgs, fail, run, settle};
 use crate::app::upkeep;
 use crate::config::{DataDirFlags, DatabaseFlags, Flags, MOST_DAYS, RetentionFlags, Switch};
-use crate::telemetry;
 
 /// Of `taskwire cleanup`.
 #[derive(Debug, Args)]
@@ -40,7 +39,7 @@ pub(super) struct PartitionsArgs {
 
 pub(super) fn cleanup(arguments: CleanupArgs, given: Given) -> ExitCode {
     let CleanupArgs { days, dry_run, keep_unfinished, database, data_dir, log } = arguments;
-    telemetry::init_logging(&log.log, log.log_format, None);
+    log.begin();
     let retention = RetentionFlags { keep_unfinished, ..RetentionFlags::default() };
     match settle(Flags { database, data_dir, retention, ..Flags::default() }, given) {
         Ok(config) => run(async move { upkeep::cleanup(config, days, dry_run).await }),
@@ -50,7 +49,7 @@ pub(super) fn cleanup(arguments: CleanupArgs, given: Given) -> ExitCode {
 
 pub(super) fn partitions(arguments: PartitionsArgs, given: Given) -> ExitCode {
     let PartitionsArgs { database, data_dir, log } = arguments;
-    telemetry::init_logging(&log.log, log.log_format, None);
+    log.begin();
     match settle(Flags { database, data_dir, ..Flags::default() }, given) {
         Ok(config) => run(async move { upkeep::partitions(config).await }),
         Err(error) => fail(&error.to_string()),

@@ -10,8 +10,8 @@ use super::ConfigError;
 /// Flags of metrics and traces.
 #[derive(Debug, Clone, Default, Args)]
 pub struct TelemetryFlags {
-    /// Address and port for /metrics and /health, without TLS and for whoever reaches it; without it /metrics is at the main
-    /// address, for admins
+    /// Address and port for /metrics and /health, as in 127.0.0.1:9464, without TLS and for whoever reaches it; without it
+    /// /metrics is at the main address, for admins
     #[arg(long, env = "TASKWIRE_METRICS_LISTEN", value_name = "ADDRESS:PORT", help_heading = "Telemetry")]
     pub metrics_listen: Option<SocketAddr>,
     /// OpenTelemetry collector that gets traces (OTLP over HTTP, protobuf), as in <http://127.0.0.1:4318> [default: none]

@@ -5,6 +5,7 @@ use super::{Store, StoreError};
 use crate::db;
 use crate::telemetry::Table;
 
+/// Looking at a table's size waits for whoever has locked it: while anybody has one, or wants it, nothing is measured.
 /// Of sessions whose role we are not a member of, PostgreSQL tells nothing but to `pg_read_all_stats` (`pg_monitor`).
 const MEASURE: &str = "
     SELECT parts.bytes, parts.rows, parts.partitions,
@@ -21,7 +22,11 @@ const MEASURE: &str = "
         SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint AS bytes,
             coalesce(sum(greatest(c.reltuples, 0)), 0)::bigint AS rows, count(*) AS partitions
         FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = 'task_record'::regclass
-    ) parts";
+    ) parts
+    WHERE NOT EXISTS (
+        SELECT FROM pg_locks WHERE locktype = 'relation' AND mode = 'AccessExclusiveLock'
+            AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    )";
 
 impl Store {
     /// Looks how large the tables are and for how long somebody has held a snapshot, and puts it into the metrics.

@@ -80,7 +80,7 @@ impl Server {
             .current_dir(room.path())
             .env_clear()
             .env("PATH", "/usr/bin:/bin")
-            .env("TASKWIRE_LOG", "info,taskwire=debug")
+            .env("TASKWIRE_LOG", "info,taskwire=debug,taskwire::operation=warn")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)

@@ -177,6 +177,10 @@ async fn the_tables_and_the_oldest_snapshot_are_measured() {
     session.execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1; SELECT pg_sleep(0.2)").await.unwrap();
     store.measure().await.unwrap();
     assert!(telemetry.oldest_snapshot_seconds.get() >= 0.2, "{}", telemetry.text());
+    // Who has locked a table is not waited for, and what was measured before stands.
+    session.execute("ROLLBACK; BEGIN; LOCK TABLE task IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let waited = tokio::time::timeout(Duration::from_secs(5), store.measure()).await;
+    assert!(waited.is_ok_and(|measured| measured.is_ok()) && telemetry.oldest_snapshot_seconds.get() >= 0.2);
     session.execute("ROLLBACK").await.unwrap();
     store.measure().await.unwrap();
     assert!(telemetry.oldest_snapshot_seconds.get() < 0.2, "{}", telemetry.text());
