@@ -96,8 +96,8 @@ fn version() -> Option<(u32, u32)> {
 async fn killed_and_restarted(mode: &str) {
     let node = Node::primary().await;
     let mut pooler = Pooler::start(&node, mode).await;
-    let (pooled, direct) = (pooler.url(), postgres::url(&[&node]));
-    let arguments = ["--database-url", &pooled, "--listen-url", &direct];
+    let (through_it, direct) = (pooler.url(), postgres::url(&[&node]));
+    let arguments = ["--database-url", &through_it, "--listen-url", &direct];
     let near = Server::start_in(Room::empty(), &arguments).await;
     let far = Server::start_in(Room::empty(), &arguments).await;
     // Notifications go past the pooler: what one writes is heard by the other without its check.
@@ -140,7 +140,7 @@ async fn by_transactions() {
     match version() {
         Some(version) if version >= (1, 21) => killed_and_restarted("transaction").await,
         Some((major, minor)) => {
-            println!("left out: pgbouncer {major}.{minor} prepares no statements by transactions (1.21)")
+            println!("left out: pgbouncer {major}.{minor} prepares no statements by transactions (1.21)");
         }
         None => println!("left out: pgbouncer is not installed (scripts/setup test)"),
     }
