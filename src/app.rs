@@ -20,7 +20,7 @@ use crate::{
     cli::VERSION,
     clock::Clock,
     config::{Config, DatabaseSource},
-    db::{self, Cluster, ClusterOptions, Database, StartError},
+    db::{self, Cluster, ClusterOptions, Database, Hosts, StartError},
     http::{self, Listening, Sockets, Tls, connections::Connections},
     service::Service,
     telemetry::Telemetry,
@@ -105,8 +105,16 @@ pub struct App {
     connections: Connections,
     shutdown: Shutdown,
     listening: Listening,
+    metrics: Option<Metrics>,
     is_encrypted: bool,
     is_exposed: bool,
+}
+
+/// What answers at `--metrics-listen`, until the very end.
+struct Metrics {
+    address: SocketAddr,
+    listening: Listening,
+    stop: CancellationToken,
 }
 
 impl App {
@@ -116,10 +124,15 @@ impl App {
         let authenticator = authenticator(&config).await?;
         let tls = tls(&config)?;
         let listener = bind(config.http.listen).await?;
+        let metrics = match config.telemetry.metrics_listen {
+            Some(address) => Some(bind(address).await?),
+            None => None,
+        };
         let (cluster, url, setting) = open(&config).await?;
-        let started = Self::start_on(listener, tls, &config, authenticator, telemetry, &url, &setting).await;
+        let started = Box::pin(Self::start_on(listener, tls, &config, authenticator, telemetry, &url, &setting)).await;
         match started {
-            Ok(app) => {
+            Ok(mut app) => {
+                app.metrics = metrics.and_then(|listener| app.tell_metrics(listener, &config));
                 let database_line = database_line(cluster.as_ref(), &setting, &app.database.options);
                 Ok(Self { database_line, cluster, ..app })
             }
@@ -142,10 +155,16 @@ impl App {
         setting: &str,
     ) -> Result<Self, StartError> {
         let address = listener.local_addr().map_err(|error| cannot_listen(config.http.listen, &error))?;
-        db::migrate(&db::connect_options(url, setting)?, setting).await?;
-        let database = db::connect(&config.database, url, setting).await?;
+        let direct = direct(config)?;
+        migrate_at(&direct, url, setting).await?;
+        let database = db::connect(&config.database, url, setting).await?.listening_at(direct);
+        let standbys = match &config.nodes.read_url {
+            Some(url) => db::standbys(&config.database, url).await?,
+            None => Vec::new(),
+        };
         let shutdown = Shutdown::default();
-        let parts = Parts::start(&database, config, authenticator, &telemetry, shutdown.subscriptions.clone());
+        let subscriptions = shutdown.subscriptions.clone();
+        let parts = Parts::start(&database, standbys, config, authenticator, &telemetry, subscriptions);
         let connections = Connections::new(config.socket.clone(), telemetry.clone(), shutdown.subscriptions.clone());
         let registry = connections.clone();
         parts.service.close_by(Box::new(move |user| registry.disconnect(user)));
@@ -165,15 +184,29 @@ impl App {
             connections,
             shutdown,
             listening,
+            metrics: None,
             is_encrypted,
             is_exposed,
         })
+    }
+
+    fn tell_metrics(&self, listener: TcpListener, config: &Config) -> Option<Metrics> {
+        let (address, stop) = (listener.local_addr().ok()?, CancellationToken::new());
+        let router = http::telemetry_router(&self.parts.service, self.shutdown.accepting.clone());
+        let listening = Listening::start(listener, router, &config.listen, None, &self.telemetry, stop.clone());
+        Some(Metrics { address, listening, stop })
     }
 
     /// Where it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it tells its metrics, if that is an address of their own.
+    #[must_use]
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics.as_ref().map(|metrics| metrics.address)
     }
 
     /// Its database.
@@ -216,7 +249,7 @@ impl App {
     /// embedded cluster. Takes 10 s at the most.
     pub async fn stop(self) {
         let begin = Instant::now();
-        let Self { database, cluster, parts, shutdown, listening, .. } = self;
+        let Self { database, cluster, parts, shutdown, listening, metrics, .. } = self;
         shutdown.accepting.cancel();
         parts.hurry();
         let finished = timeout(FINISH, async {
@@ -236,6 +269,10 @@ impl App {
         listening.abort();
         if timeout(GOOD_BYE, parts.end()).await.is_err() {
             tracing::warn!("what runs by itself did not end in time");
+        }
+        if let Some(Metrics { listening, stop, .. }) = metrics {
+            stop.cancel();
+            listening.abort();
         }
         let Some(cluster) = cluster else {
             if let Err(error) = database.close(CLOSE).await {
@@ -257,6 +294,9 @@ impl App {
             .cluster
             .as_ref()
             .map_or_else(String::new, |cluster| format!("\n  psql       {}", cluster.psql_command()));
+        let metrics = self
+            .metrics_address()
+            .map_or_else(String::new, |address| format!("\n  metrics    http://{address}/metrics"));
         // Here too, since a log can be turned down.
         let warning = if self.is_exposed { format!("\n  INSECURE   {INSECURE}") } else { String::new() };
         let pages = if http::has_pages() {
@@ -266,7 +306,7 @@ impl App {
         };
         format!(
             "taskwire {VERSION} is ready{warning}\n  GraphQL    {url} (subscriptions: {socket}://{}/graphql)\n  \
-             pages      {pages}\n  database   {}{psql}\n  \
+             pages      {pages}{metrics}\n  database   {}{psql}\n  \
              try first  curl -s {url} -H 'content-type: application/json' -d '{{\"query\": \"{{ tasks(first: 3) {{ nodes \
              {{ userId taskId status }} }} }}\"}}'",
             self.address, self.database_line
@@ -302,7 +342,7 @@ pub async fn migrate(config: Config) -> Result<Outcome, StartError> {
     let mut signals = Signals::new()?;
     let work = async {
         let (cluster, url, setting) = open(&config).await?;
-        let result = async { db::migrate(&db::connect_options(&url, &setting)?, &setting).await }.await;
+        let result = async { migrate_at(&direct(&config)?, &url, &setting).await }.await;
         if let Some(cluster) = cluster {
             cluster.stop().await;
         }
@@ -367,6 +407,19 @@ async fn open(config: &Config) -> Result<(Option<Cluster>, String, String), Star
             let url = cluster.url(cluster.database());
             Ok((Some(cluster), url, "the embedded PostgreSQL".into()))
         }
+    }
+}
+
+/// Direct ways to the database, where the pool's is none.
+fn direct(config: &Config) -> Result<Vec<Hosts>, StartError> {
+    config.nodes.listen_urls.iter().map(|url| Hosts::parse(url, "--listen-url")).collect()
+}
+
+/// Migrates by the first direct way, or by the pool's.
+async fn migrate_at(direct: &[Hosts], url: &str, setting: &str) -> Result<usize, StartError> {
+    match direct.first() {
+        Some(hosts) => db::migrate(hosts.primary().await?, "--listen-url").await,
+        None => db::migrate(Hosts::parse(url, setting)?.primary().await?, setting).await,
     }
 }
 

@@ -36,9 +36,7 @@ impl Socket {
     /// Connected, acknowledged, and subscribed to the events of `user`, who has one record: with it the server has shown
     /// that the subscription stands. (A pong would not: it comes while the server still reads where the feed stands.)
     pub(crate) async fn subscribed(address: &str, user: &str) -> Result<Self> {
-        let mut socket = Self::opened(TcpStream::connect(address).await?, address).await?;
-        let payload = json!({ "query": EVENTS, "variables": { "user": user } });
-        socket.send(&json!({ "id": "1", "type": "subscribe", "payload": payload })).await?;
+        let mut socket = Self::asking(address, EVENTS, &json!({ "user": user })).await?;
         socket.until("next").await?;
         // What a socket holds while it rests is little.
         socket.buffer = Vec::new();
@@ -46,7 +44,16 @@ impl Socket {
         Ok(socket)
     }
 
-    /// The same after a cursor, with a small buffer for what is not read: what comes next shows that it stands.
+    /// Connected, acknowledged, and asking: whether the subscription stands is not known yet.
+    pub(crate) async fn asking(address: &str, query: &str, variables: &Value) -> Result<Self> {
+        let mut socket = Self::opened(TcpStream::connect(address).await?, address).await?;
+        let payload = json!({ "query": query, "variables": variables });
+        socket.send(&json!({ "id": "1", "type": "subscribe", "payload": payload })).await?;
+        Ok(socket)
+    }
+
+    /// As [`Self::subscribed`], after a cursor and with a small buffer for what is not read: what comes next shows that it
+    /// stands.
     pub(crate) async fn resumed(address: &str, user: &str, after: &str) -> Result<Self> {
         let connection = TcpSocket::new_v4()?;
         connection.set_recv_buffer_size(64 << 10)?;
@@ -104,11 +111,19 @@ impl Socket {
         Ok(self.stream.write_all(&frame).await?)
     }
 
-    /// The payload of the next text frame.
+    /// The payload of the next text frame. A ping is answered: who does not is taken for dead.
     pub(crate) async fn frame(&mut self) -> Result<&[u8]> {
         let (begin, end) = loop {
             if let Some((begin, end)) = frame_in(self.buffer.get(self.used..).unwrap_or_default())? {
-                break (self.used + begin, self.used + end);
+                let (first, begin, end) = (self.used, self.used + begin, self.used + end);
+                if self.buffer.get(first).is_none_or(|first| first & 0x0f != 9) {
+                    break (begin, end);
+                }
+                let mut pong = vec![0x8a, 0x80 | u8::try_from(end - begin)?, 0, 0, 0, 0];
+                pong.extend_from_slice(self.buffer.get(begin..end).unwrap_or_default());
+                self.used = end;
+                self.stream.write_all(&pong).await?;
+                continue;
             }
             if self.used > 0 {
                 self.buffer.drain(..self.used);
@@ -203,7 +218,7 @@ impl Saver {
     }
 
     pub(crate) async fn save(&mut self, record: Value) -> Result<()> {
-        self.ask(&json!({ "query": SAVE, "variables": { "input": record } })).await.map(drop)
+        self.ask(&save(record)).await.map(drop)
     }
 
     pub(crate) async fn save_all(&mut self, records: Vec<Value>) -> Result<()> {
@@ -225,7 +240,8 @@ impl Saver {
         Ok(field(answer.as_bytes(), "cursor").ok_or("no cursor")?.to_owned())
     }
 
-    async fn ask(&mut self, body: &Value) -> Result<String> {
+    /// The answer, where it is a good one.
+    pub(crate) async fn ask(&mut self, body: &Value) -> Result<String> {
         let body = body.to_string();
         let request = format!(
             "POST /graphql HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
@@ -248,6 +264,11 @@ impl Saver {
             }
         }
     }
+}
+
+/// The body of a save.
+pub(crate) fn save(record: Value) -> Value {
+    json!({ "query": SAVE, "variables": { "input": record } })
 }
 
 /// A report whose message says which one it is.

@@ -10,12 +10,16 @@ use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::client::{Saver, field, pace, report};
+use serde_json::Value;
+
+use crate::client::{Saver, Socket, field, pace, report, save};
 use crate::server::Server;
 use crate::{Figure, Result, Sockets, figure, float, idle, percentile};
 
-const USERS: usize = 1_000;
-const RATE: f64 = 1_000.0;
+/// Subscribers, of one user each.
+pub(crate) const USERS: usize = 1_000;
+/// Changes a second.
+pub(crate) const RATE: f64 = 1_000.0;
 /// Connections that send mutations.
 const SAVERS: usize = 64;
 /// Sessions of the baseline.
@@ -26,8 +30,10 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) async fn run(arguments: &Sockets) -> Result<Vec<Figure>> {
     let count = if arguments.quick { 3_000 } else { 30_000 };
     let server = arguments.start(&[]).await?;
-    let (mut base, lost) = baseline(&server, count).await?;
-    let (mut ours, missing) = events(&server, count).await?;
+    let (mut base, lost) = baseline(&server, RATE, count).await?;
+    Saver::connect(&server.address).await?.begin((0..USERS).map(|user| format!("u{user}"))).await?;
+    let sockets = idle::connect_all(&server.address, USERS).await?;
+    let (mut ours, missing) = Watchers::new(&server.address, OURS, sockets).run(RATE, count).await?;
     server.stop().await?;
     let (base_50, base_99) = (percentile(&mut base, 0.5), percentile(&mut base, 0.99));
     let (p50, p99) = (percentile(&mut ours, 0.5), percentile(&mut ours, 0.99));
@@ -46,49 +52,82 @@ pub(crate) async fn run(arguments: &Sockets) -> Result<Vec<Figure>> {
 /// What has arrived: which one, and when.
 type Arrivals = mpsc::UnboundedReceiver<(usize, Instant)>;
 
-async fn events(server: &Server, count: usize) -> Result<(Vec<f64>, usize)> {
-    let (sender, arrivals) = mpsc::unbounded_channel();
-    let mut readers = JoinSet::new();
-    Saver::connect(&server.address).await?.begin((0..USERS).map(|user| format!("u{user}"))).await?;
-    for mut socket in idle::connect_all(&server.address, USERS).await? {
-        let sender = sender.clone();
-        readers.spawn(async move {
-            while let Ok(frame) = socket.frame().await {
-                let at = Instant::now();
-                if let Some(number) = field(frame, "message").and_then(|text| text.strip_prefix('n')?.parse().ok()) {
-                    let _ = sender.send((number, at));
-                }
-            }
-        });
-    }
-    let due = Arc::new(Mutex::new(pace(RATE, count)));
-    let mut savers = JoinSet::new();
-    for _ in 0..SAVERS {
-        let (due, mut saver) = (Arc::clone(&due), Saver::connect(&server.address).await?);
-        savers.spawn(async move {
-            let mut sent = Vec::new();
-            loop {
-                let next = due.lock().await.recv().await;
-                let Some((number, at)) = next else { return Ok::<_, crate::Error>(sent) };
-                sent.push((number, at));
-                saver.save(report(&format!("u{}", number % USERS), number, &serde_json::Value::Null)).await?;
-            }
-        });
-    }
-    let collected = tokio::spawn(collect(arrivals, count));
-    let sent = savers.join_all().await.into_iter().collect::<Result<Vec<_>>>()?.concat();
-    let arrived = collected.await?;
-    readers.abort_all();
-    Ok(latencies(&sent, &arrived, count))
+/// How a system is told of a change, and how its event says which one it was.
+#[derive(Clone, Copy)]
+pub(crate) struct Language {
+    /// The body of the mutation for this change, which is of the user of its number modulo [`USERS`].
+    pub(crate) mutation: fn(usize) -> Value,
+    pub(crate) number: fn(&[u8]) -> Option<usize>,
 }
 
-async fn baseline(server: &Server, count: usize) -> Result<(Vec<f64>, usize)> {
+/// Taskwire's.
+pub(crate) const OURS: Language = Language {
+    mutation: |number| save(report(&format!("u{}", number % USERS), number, &Value::Null)),
+    number: |frame| field(frame, "message")?.strip_prefix('n')?.parse().ok(),
+};
+
+/// Subscribers of a server, who tell what arrives.
+pub(crate) struct Watchers {
+    address: String,
+    language: Language,
+    arrivals: Arrivals,
+    /// Changes sent so far: the next one's number.
+    sent: usize,
+    /// They end with it.
+    _readers: JoinSet<()>,
+}
+
+impl Watchers {
+    pub(crate) fn new(address: &str, language: Language, sockets: Vec<Socket>) -> Self {
+        let (sender, arrivals) = mpsc::unbounded_channel();
+        let mut readers = JoinSet::new();
+        for mut socket in sockets {
+            let sender = sender.clone();
+            readers.spawn(async move {
+                while let Ok(frame) = socket.frame().await {
+                    let at = Instant::now();
+                    if let Some(number) = (language.number)(frame) {
+                        let _ = sender.send((number, at));
+                    }
+                }
+            });
+        }
+        Self { address: address.to_owned(), language, arrivals, sent: 0, _readers: readers }
+    }
+
+    /// Sends so many changes at this rate. Returns how long each took from when it was due until its event was read, in
+    /// milliseconds and in the order in which they came, and how many are missing.
+    pub(crate) async fn run(&mut self, rate: f64, count: usize) -> Result<(Vec<f64>, usize)> {
+        let (first, mutation) = (self.sent, self.language.mutation);
+        self.sent += count;
+        let due = Arc::new(Mutex::new(pace(rate, count)));
+        let mut savers = JoinSet::new();
+        for _ in 0..SAVERS {
+            let (due, mut saver) = (Arc::clone(&due), Saver::connect(&self.address).await?);
+            savers.spawn(async move {
+                let mut sent = Vec::new();
+                loop {
+                    let next = due.lock().await.recv().await;
+                    let Some((number, at)) = next else { return Ok::<_, crate::Error>(sent) };
+                    sent.push((number, at));
+                    saver.ask(&mutation(first + number)).await?;
+                }
+            });
+        }
+        let sending = async { savers.join_all().await.into_iter().collect::<Result<Vec<_>>>() };
+        let (sent, arrived) = tokio::join!(sending, collect(&mut self.arrivals, first, count));
+        Ok(latencies(&sent?.concat(), &arrived, count))
+    }
+}
+
+/// The same of the least that `PostgreSQL` can do.
+pub(crate) async fn baseline(server: &Server, rate: f64, count: usize) -> Result<(Vec<f64>, usize)> {
     let mut session = server.session().await?;
     session.execute("CREATE TABLE IF NOT EXISTS bench_baseline (number bigint PRIMARY KEY, text text)").await?;
     let pool = sqlx::postgres::PgPoolOptions::new().max_connections(1).connect_with(server.database.clone()).await?;
     let mut listener = PgListener::connect_with(&pool).await?;
     listener.listen("bench_baseline").await?;
-    let (sender, arrivals) = mpsc::unbounded_channel();
+    let (sender, mut arrivals) = mpsc::unbounded_channel();
     let reader = tokio::spawn(async move {
         while let Ok(notification) = listener.recv().await {
             let at = Instant::now();
@@ -122,8 +161,8 @@ async fn baseline(server: &Server, count: usize) -> Result<(Vec<f64>, usize)> {
             Ok::<_, crate::Error>(sent)
         });
     }
-    let mut due = pace(RATE, count);
-    let collected = tokio::spawn(collect(arrivals, count));
+    let mut due = pace(rate, count);
+    let collected = tokio::spawn(async move { collect(&mut arrivals, 0, count).await });
     while let Some((number, at)) = due.recv().await {
         if let Some(queue) = queues.get(number % SESSIONS) {
             queue.send((number, at))?;
@@ -137,11 +176,15 @@ async fn baseline(server: &Server, count: usize) -> Result<(Vec<f64>, usize)> {
     Ok(latencies(&sent, &arrived, count))
 }
 
-async fn collect(mut arrivals: Arrivals, count: usize) -> Vec<(usize, Instant)> {
+/// The arrivals of so many changes from this number on, numbered from 0.
+async fn collect(arrivals: &mut Arrivals, first: usize, count: usize) -> Vec<(usize, Instant)> {
     let mut all = Vec::with_capacity(count);
     while all.len() < count {
-        let Ok(Some(arrival)) = timeout(PATIENCE, arrivals.recv()).await else { break };
-        all.push(arrival);
+        let Ok(Some((number, at))) = timeout(PATIENCE, arrivals.recv()).await else { break };
+        // What was late in the run before is counted there, as missing.
+        if let Some(number) = number.checked_sub(first) {
+            all.push((number, at));
+        }
     }
     all
 }

@@ -4,6 +4,7 @@
 //! - `server`: starts the program and reads its memory and CPU · `client`: lean sockets and HTTP, and the pace of sends
 //! - `idle`, `latency`, `fanout`, `slow` (which has two): the parts of `bench sockets`
 //! - `results`: the file of a measurement, and the tables of docs/benchmarks.md, which a test holds to it
+//! - `instructions`: what `examples/instructions.rs` costs under callgrind
 //! - `table`: the parts of `bench table`, which runs the same work on Taskwire and on its peers in turn
 //!
 //! To add a part: a file with a `run`, a variant of [`Part`] (sockets) or of `table::Key`.
@@ -12,6 +13,7 @@
 mod client;
 mod fanout;
 mod idle;
+mod instructions;
 mod latency;
 mod results;
 mod server;
@@ -41,6 +43,8 @@ enum Command {
     Sockets(Sockets),
     /// The same work on Taskwire and on its peers, in turn: saves, batches, reads, lists, start
     Table(table::Table),
+    /// What one save and one status cost in instructions, beside their budget
+    Instructions(instructions::Instructions),
     /// Puts what a file of `bench table` says into a page, between its marks
     Page(Page),
 }
@@ -104,6 +108,7 @@ async fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Sockets(arguments) => sockets(&arguments).await,
         Command::Table(arguments) => table::run(arguments).await,
+        Command::Instructions(arguments) => instructions::run(&arguments).await,
         Command::Page(Page { results, page }) => table::page(&results, &page),
     };
     match outcome {

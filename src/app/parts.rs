@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use sea_orm::DatabaseConnection;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -39,6 +40,7 @@ impl Parts {
     #[must_use]
     pub fn start(
         database: &Database,
+        standbys: Vec<(DatabaseConnection, String)>,
         config: &Config,
         authenticator: Authenticator,
         telemetry: &Telemetry,
@@ -47,7 +49,9 @@ impl Parts {
         let settings =
             StoreSettings { command_timeout: config.database.command_timeout, hold_timeout: config.write.hold_timeout };
         // The feed reads by a store that tells nobody; the one that writes tells the feed.
-        let reader = Store::new(database.connection.clone(), settings, Arc::new(|_| {})).counting(telemetry);
+        let reader = Store::new(database.connection.clone(), settings, Arc::new(|_| {}))
+            .counting(telemetry)
+            .following(&database.primary);
         let backends = Arc::clone(&database.backends);
         let hub = Hub::new(
             reader,
@@ -58,7 +62,9 @@ impl Parts {
         );
         let told = hub.clone();
         let store = Store::new(database.connection.clone(), settings, Arc::new(move |entries| told.committed(entries)))
-            .counting(telemetry);
+            .counting(telemetry)
+            .following(&database.primary)
+            .reading_from(standbys, config.nodes.read_staleness);
         let lane_settings = LaneSettings {
             lanes: config.write.lanes,
             queue_records: config.write.queue_records,
@@ -66,7 +72,8 @@ impl Parts {
         };
         let lanes = Lanes::start(store.clone(), lane_settings, telemetry.clone());
         let (background, tracker) = (CancellationToken::new(), TaskTracker::new());
-        feed::start(&hub, database.options.clone(), &tracker, &background);
+        tracker.spawn(database.clone().follow(background.clone()));
+        feed::start(&hub, database.direct.clone(), &tracker, &background);
         let heart = heart(&hub, telemetry);
         maintenance::start(&store, database, &config.retention, heart.clone(), telemetry, &tracker, &background);
         let (within, reports) = (config.task.report_within_seconds(), background.child_token());

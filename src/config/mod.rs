@@ -16,10 +16,12 @@ mod graphql;
 mod http;
 mod humane;
 mod listen;
+mod nodes;
 mod retention;
 mod secret;
 mod socket;
 mod task;
+mod telemetry;
 mod write;
 
 use clap::Args;
@@ -34,9 +36,11 @@ pub use graphql::{GraphqlConfig, GraphqlFlags, Switch};
 pub use http::{HttpConfig, HttpFlags};
 pub(crate) use humane::duration;
 pub use listen::{ListenConfig, ListenFlags, ProxyHeader, TlsFiles};
+pub use nodes::{NodesConfig, NodesFlags};
 pub use retention::{MOST_DAYS, PartitionBy, RetentionConfig, RetentionFlags, Schedule};
 pub use socket::{SocketConfig, SocketFlags};
 pub use task::{TaskConfig, TaskFlags};
+pub use telemetry::{TelemetryConfig, TelemetryFlags};
 pub use write::{WriteConfig, WriteFlags};
 
 /// A setting that cannot be used. Its text is one line that names the setting and what it may be.
@@ -73,6 +77,9 @@ pub struct Flags {
     /// The database, and the pool of connections to it.
     #[command(flatten)]
     pub database: DatabaseFlags,
+    /// Further ways to the database.
+    #[command(flatten)]
+    pub nodes: NodesFlags,
     /// The data directory.
     #[command(flatten)]
     pub data_dir: DataDirFlags,
@@ -106,6 +113,9 @@ pub struct Flags {
     /// What is removed by its age.
     #[command(flatten)]
     pub retention: RetentionFlags,
+    /// What the server tells of itself.
+    #[command(flatten)]
+    pub telemetry: TelemetryFlags,
 }
 
 /// All settings of a server.
@@ -113,6 +123,8 @@ pub struct Flags {
 pub struct Config {
     /// The database, and the pool of connections to it.
     pub database: DatabaseConfig,
+    /// Further ways to the database.
+    pub nodes: NodesConfig,
     /// The data directory, which holds the embedded cluster.
     pub data_dir: DataDirConfig,
     /// Where it listens, and to whom it answers.
@@ -135,6 +147,8 @@ pub struct Config {
     pub task: TaskConfig,
     /// What is removed by its age.
     pub retention: RetentionConfig,
+    /// What the server tells of itself.
+    pub telemetry: TelemetryConfig,
 }
 
 impl Config {
@@ -151,6 +165,7 @@ impl Config {
         let variable = |name: &str| variable(name).filter(|value| !value.trim().is_empty());
         Ok(Self {
             database: DatabaseConfig::from_flags(flags.database, &variable)?,
+            nodes: NodesConfig::from_flags(flags.nodes),
             data_dir: DataDirConfig::from_flags(flags.data_dir),
             http: HttpConfig::from_flags(flags.http),
             socket: SocketConfig::from_flags(&flags.socket),
@@ -162,6 +177,7 @@ impl Config {
             write: WriteConfig::from_flags(&flags.write),
             task: TaskConfig::from_flags(&flags.task),
             retention: RetentionConfig::from_flags(&flags.retention)?,
+            telemetry: TelemetryConfig::from_flags(flags.telemetry),
         })
     }
 
@@ -175,6 +191,7 @@ impl Config {
     pub fn problems(&self) -> Vec<ConfigError> {
         let checks = [
             self.database.validate(),
+            self.nodes.validate(),
             self.http.validate(),
             self.socket.validate(),
             self.listen.validate(),
@@ -186,6 +203,7 @@ impl Config {
             self.write.validate(),
             self.task.validate(),
             self.retention.validate(),
+            self.telemetry.validate(self.http.listen),
             self.validate_together(),
         ];
         checks.into_iter().filter_map(Result::err).collect()
@@ -197,6 +215,14 @@ impl Config {
             return Err(ConfigError::new(
                 "--handler-timeout",
                 "must be more than --operation-timeout and --maintenance-time: set these lower, or it higher",
+            ));
+        }
+        let is_embedded = matches!(self.database.url, DatabaseSource::Embedded);
+        if is_embedded && (self.nodes.read_url.is_some() || !self.nodes.listen_urls.is_empty()) {
+            let setting = if self.nodes.read_url.is_some() { "--read-url" } else { "--listen-url" };
+            return Err(ConfigError::new(
+                setting,
+                "leads to another database than the embedded one: give --database-url",
             ));
         }
         if self.http.user_body_limit > self.http.body_limit {

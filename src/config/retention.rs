@@ -1,6 +1,7 @@
 //! What is removed by its age, and when; and how the history is partitioned for it.
 
 use std::str::FromStr as _;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use clap::{Args, ValueEnum};
@@ -42,9 +43,9 @@ pub enum PartitionBy {
     Month,
 }
 
-/// Times by a cron expression, in UTC.
+/// Times by a cron expression, in UTC. Shared, for it is large.
 #[derive(Debug, Clone)]
-pub struct Schedule(Cron);
+pub struct Schedule(Arc<Cron>);
 
 impl Schedule {
     /// Every night at two.
@@ -53,7 +54,7 @@ impl Schedule {
     /// Reads minute, hour, day, month and weekday.
     pub fn parse(text: &str) -> Result<Self, String> {
         let parser = CronParser::builder().seconds(Seconds::Disallowed).build();
-        let schedule = parser.parse(text).map(Self).map_err(|error| error.to_string())?;
+        let schedule = parser.parse(text).map(|cron| Self(Arc::new(cron))).map_err(|error| error.to_string())?;
         // As with the 30th of February.
         match schedule.after(Utc::now()) {
             Some(_) => Ok(schedule),
@@ -91,7 +92,12 @@ impl Default for RetentionConfig {
     fn default() -> Self {
         // The text is a constant that a test reads.
         let nightly = Cron::from_str(Schedule::NIGHTLY).unwrap_or_else(|_| unreachable!("a constant"));
-        Self { keep_days: 30, schedule: Schedule(nightly), keep_unfinished: true, partition_by: PartitionBy::Week }
+        Self {
+            keep_days: 30,
+            schedule: Schedule(Arc::new(nightly)),
+            keep_unfinished: true,
+            partition_by: PartitionBy::Week,
+        }
     }
 }
 

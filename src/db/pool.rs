@@ -8,30 +8,52 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use sea_orm::{ConnectOptions, DatabaseConnection, DbErr, FromQueryResult, Statement};
-use sqlx::{ConnectOptions as _, Row, postgres::PgConnectOptions};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, PgConnection, postgres::PgConnectOptions};
+use tokio_util::sync::CancellationToken;
 
 use crate::config::DatabaseConfig;
 
 use super::abandoned;
 use super::error::{StartError, one_line};
+use super::hosts::{Hosts, Met};
+use super::primary::Primary;
 
 /// How long a session may hold a transaction open without saying anything: its snapshot slows everybody's heads down.
 const IDLE_IN_TRANSACTION: &str = "60s";
 /// A connection that was not used for this long is tried before somebody gets it.
 const TRY_AFTER_IDLE: Duration = Duration::from_secs(15);
+/// What a connection to a standby may take: then the primary is read.
+const STANDBY_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A database: the pool, and how to get a connection beside it.
 #[derive(Debug, Clone)]
 pub struct Database {
     /// The pool.
     pub connection: DatabaseConnection,
-    /// For a direct connection beside the pool, as the feed's listener needs it. It has no statement time-out.
+    /// How the pool's first connection was made. It has no statement time-out.
     pub options: PgConnectOptions,
+    /// For direct connections beside the pool, one for each node that notifies: as the feed's listeners need them.
+    pub direct: Vec<Hosts>,
     /// The pool's own backends.
     pub backends: Arc<Backends>,
+    /// Where the pool leads.
+    pub primary: Primary,
+    statement_timeout: Duration,
 }
 
 impl Database {
+    /// Direct connections lead there, not where the pool leads.
+    #[must_use]
+    pub fn listening_at(self, direct: Vec<Hosts>) -> Self {
+        if direct.is_empty() { self } else { Self { direct, ..self } }
+    }
+
+    /// Keeps the pool at the primary, until the token ends it.
+    pub async fn follow(self, token: CancellationToken) {
+        let pool = self.connection.get_postgres_connection_pool();
+        self.primary.follow(pool, |options| pooled(options, self.statement_timeout), &self.backends, token).await;
+    }
+
     /// Closes the pool. What does not end by itself within `patience` is ended in PostgreSQL: it would go on with what it
     /// was told after we are gone, and write what nobody was answered.
     pub async fn close(&self, patience: Duration) -> Result<(), sqlx::Error> {
@@ -43,7 +65,8 @@ impl Database {
             self.backends.with(|known| known.iter().map(|(pid, start)| (pid.cast_signed(), *start)).collect());
         let (pids, starts): (Vec<_>, Vec<_>) = ours.into_iter().unzip();
         let end = async {
-            let mut session = self.options.connect().await?;
+            let direct = self.direct.first().map_or(&self.options, Hosts::current);
+            let mut session = direct.connect().await?;
             let ended = sqlx::query(
                 "SELECT pg_terminate_backend(a.pid) FROM pg_stat_activity a \
                  JOIN unnest($1::int4[], $2::timestamptz[]) o (pid, started) ON a.pid = o.pid AND a.backend_start = o.started",
@@ -111,6 +134,11 @@ impl Backends {
         Ok(())
     }
 
+    /// They were those of another host.
+    pub(super) fn forget(&self) {
+        self.with(HashMap::clear);
+    }
+
     fn add(&self, pid: u32, start: DateTime<Utc>) {
         self.with(|known| known.insert(pid, start));
     }
@@ -143,39 +171,80 @@ pub fn place(options: &PgConnectOptions) -> String {
     )
 }
 
-/// Connects the pool to `url`, which `setting` named. Waits for the first connection, not for all.
-pub async fn connect(config: &DatabaseConfig, url: &str, setting: &str) -> Result<Database, StartError> {
-    let options = connect_options(url, setting)?;
-    let backends = Arc::new(Backends::default());
-    let timeout = config.statement_timeout.unwrap_or(config.command_timeout);
-    let pooled = options.clone().options([("statement_timeout", timeout.as_millis().to_string())]);
+/// Pools of the standbys that `url` names, to read from, each with its place. They need not be there.
+pub async fn standbys(config: &DatabaseConfig, url: &str) -> Result<Vec<(DatabaseConnection, String)>, StartError> {
+    let hosts = Hosts::parse(url, "--read-url")?;
+    let mut pools = Vec::new();
+    for options in hosts.all() {
+        let timeout = config.statement_timeout.unwrap_or(config.command_timeout);
+        let mut settings = pool_settings(config, pooled(options.clone(), timeout));
+        settings.min_connections(0).acquire_timeout(STANDBY_PATIENCE.min(config.acquire_timeout));
+        settings.map_sqlx_postgres_pool_opts(move |pool| {
+            let pool = pool.after_release(|connection, _| Box::pin(async { Ok(abandoned::is_free(connection).await) }));
+            pool.after_connect(move |connection, _| Box::pin(prepare(connection, timeout)))
+        });
+        pools.push((sea_orm::Database::connect(settings).await?, place(options)));
+    }
+    Ok(pools)
+}
 
-    let mut settings = ConnectOptions::new(url);
+fn pool_settings(config: &DatabaseConfig, options: PgConnectOptions) -> ConnectOptions {
+    let mut settings = ConnectOptions::new("postgres://");
     settings
-        .min_connections(config.min_connections)
         .max_connections(config.max_connections)
-        .acquire_timeout(config.acquire_timeout)
         .test_before_acquire(false)
         .test_before_acquire_if_idle_for(TRY_AFTER_IDLE)
         .sqlx_logging(false)
         .record_stmt_in_spans(false)
-        // Connecting would wait as long as a full pool does, and keep the reason to itself: we try by hand below.
+        // Connecting would wait as long as a full pool does, and keep the reason to itself: we try by hand before.
         .connect_lazy(true)
-        .map_sqlx_postgres_opts(move |_| pooled.clone());
-    let known = Arc::clone(&backends);
+        .map_sqlx_postgres_opts(move |_| options.clone());
+    settings
+}
+
+/// What the options of a connection say, too: a pooler ignores them.
+async fn prepare(connection: &mut PgConnection, statement_timeout: Duration) -> Result<(), sqlx::Error> {
+    let sql = format!(
+        "SET search_path = public; SET idle_in_transaction_session_timeout = '{IDLE_IN_TRANSACTION}'; \
+         SET statement_timeout = {}",
+        statement_timeout.as_millis()
+    );
+    sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *connection).await?;
+    abandoned::prepare(connection).await;
+    Ok(())
+}
+
+/// What the pool's sessions have besides.
+fn pooled(options: PgConnectOptions, statement_timeout: Duration) -> PgConnectOptions {
+    options.options([("statement_timeout", statement_timeout.as_millis().to_string())])
+}
+
+/// Connects the pool to `url`, which `setting` named: of several hosts to the primary. Waits for the first connection, not
+/// for all.
+pub async fn connect(config: &DatabaseConfig, url: &str, setting: &str) -> Result<Database, StartError> {
+    let hosts = Hosts::parse(url, setting)?;
+    let options = Box::pin(hosts.primary()).await?.clone();
+    let backends = Arc::new(Backends::default());
+    let primary = Primary::among(hosts.clone());
+    let statement_timeout = config.statement_timeout.unwrap_or(config.command_timeout);
+    let at_first = pooled(options.clone(), statement_timeout);
+
+    let mut settings = pool_settings(config, at_first);
+    settings.min_connections(config.min_connections).acquire_timeout(config.acquire_timeout);
+    let (known, met_by) = (Arc::clone(&backends), primary.clone());
     settings.map_sqlx_postgres_pool_opts(move |pool| {
-        let known = Arc::clone(&known);
-        let pool =
-            pool.after_release(|connection, _| Box::pin(async move { Ok(abandoned::is_free(connection).await) }));
+        let (known, met_by, left) = (Arc::clone(&known), met_by.clone(), met_by.clone());
+        let pool = pool.after_release(move |connection, life| {
+            let has_left = left.has_left(life.age);
+            Box::pin(async move { Ok(!has_left && abandoned::is_free(connection).await) })
+        });
         pool.after_connect(move |connection, _| {
-            let known = Arc::clone(&known);
+            let (known, met_by) = (Arc::clone(&known), met_by.clone());
             Box::pin(async move {
-                abandoned::prepare(connection).await;
-                let row = sqlx::query("SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()")
-                    .fetch_one(connection)
-                    .await?;
-                let pid: i32 = row.try_get(0)?;
-                known.add(pid.cast_unsigned(), row.try_get(1)?);
+                prepare(connection, statement_timeout).await?;
+                let met = Met::at(connection).await?;
+                met_by.meet(&met)?;
+                known.add(met.pid, met.backend_start);
                 Ok(())
             })
         })
@@ -183,7 +252,7 @@ pub async fn connect(config: &DatabaseConfig, url: &str, setting: &str) -> Resul
     reachable(&options, setting).await?;
     let connection = sea_orm::Database::connect(settings).await?;
     connection.ping().await?;
-    Ok(Database { connection, options, backends })
+    Ok(Database { connection, options, direct: vec![hosts], backends, primary, statement_timeout })
 }
 
 /// Connects once, and tells why it does not work.

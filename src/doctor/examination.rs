@@ -72,7 +72,7 @@ async fn within(
     arguments: &DoctorArgs,
     free: Option<u64>,
 ) -> Vec<Finding> {
-    let mut findings = vec![sessions::listen(&way.options, &way.setting).await];
+    let mut findings = listening(way, config).await;
     let fit = timeout(CONNECT, db::look(&way.options)).await;
     findings.push(match &fit {
         Ok(Ok(0)) => Finding::ok("schema", "up to date, and ours"),
@@ -92,6 +92,22 @@ async fn within(
     findings.extend(sessions::look(session, arguments).await);
     if is_made(session).await {
         findings.extend(tables::look(session, arguments, free).await);
+    }
+    findings
+}
+
+/// Whether notifications arrive, by each way that a server would listen.
+async fn listening(way: &Way, config: &Config) -> Vec<Finding> {
+    if config.nodes.listen_urls.is_empty() {
+        return vec![sessions::listen(&way.options, &way.setting).await];
+    }
+    let mut findings = Vec::new();
+    for url in &config.nodes.listen_urls {
+        let primary = async { Ok(db::Hosts::parse(url, "--listen-url")?.primary().await?.clone()) };
+        findings.push(match primary.await {
+            Ok(options) => sessions::listen(&options, "--listen-url").await,
+            Err(error) => unfit(&error),
+        });
     }
     findings
 }
@@ -128,7 +144,8 @@ async fn reach(config: &Config) -> Result<Way, Finding> {
             (url, "the embedded PostgreSQL".to_owned(), cluster, Some(found.path))
         }
     };
-    match db::connect_options(&url, &setting) {
+    let primary = async { Ok(db::Hosts::parse(&url, &setting)?.primary().await?.clone()) };
+    match primary.await {
         Ok(options) => Ok(Way { options, setting, cluster, folder }),
         Err(error) => Err(unfit(&error)),
     }

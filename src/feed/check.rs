@@ -103,7 +103,7 @@ impl Reader {
             self.carry_out().await?;
             inbox.control = false;
         }
-        if inbox.is_renewed {
+        if inbox.is_renewed || self.hub.is_other() {
             self.renew().await?;
             inbox.is_renewed = false;
             inbox.everyone_all = true;
@@ -134,16 +134,19 @@ impl Reader {
         Ok(())
     }
 
-    /// The listener is new: does the record that was known as each user's last still stand? Then what came after it is
-    /// read; else the hub is set to what the table says.
+    /// The listener is new, or the database is: does the record that was known as each user's last still stand? Then what
+    /// came after it is read; else the hub is set to what the table says.
     async fn renew(&mut self) -> Result<(), StoreError> {
+        let tenure = self.hub.inner.store.tenure();
         let mut known = self.hub.watched(false);
         known.extend(self.hub.watched(true));
         let names: Vec<String> = known.iter().map(|(user, _)| user.clone()).collect();
         let now = self.hub.within_time(self.hub.inner.store.changed_heads(&names, "0")).await?;
         let heads: HashMap<String, Head> = now.heads.into_iter().collect();
         let behind = self.compare(&known, &heads).await?;
+        self.hub.renew_everyone(&now.xmin).await?;
         self.hub.checked(&known);
+        self.hub.known_in(tenure);
         self.since = now.xmin;
         self.wal = None;
         self.is_stale = true;
@@ -205,6 +208,11 @@ impl Reader {
             for (done, chunk) in known.chunks(USERS).enumerate() {
                 self.hub.inner.telemetry.feed_reads.inc();
                 match self.hub.within_time(self.hub.inner.store.new_records(chunk, RECORDS)).await {
+                    Ok(_) if self.hub.is_other() => {
+                        users.extend(behind);
+                        users.extend(known[done * USERS..].iter().map(|(user, _)| user.clone()));
+                        return Err(taken_over());
+                    }
                     Ok(pages) => {
                         for (user, page) in pages {
                             if self.hub.extend(&user, page) {
@@ -333,6 +341,9 @@ impl Reader {
         }
         self.hub.inner.telemetry.feed_reads.inc();
         let tasks = self.hub.within_time(self.hub.inner.store.tasks_since(&known, &since, EVERYONE_TASKS)).await?;
+        if self.hub.is_other() {
+            return Err(taken_over());
+        }
         users.clear();
         let is_cut = tasks.len() as u64 >= EVERYONE_TASKS;
         let mut everyone = lock(&self.hub.inner.everyone);
@@ -364,4 +375,9 @@ impl Reader {
         lock(&self.hub.inner.everyone).set_since(changed.xmin);
         Ok(())
     }
+}
+
+/// What was read is of another database than what is known: it is asked for again, once all heads have been.
+fn taken_over() -> StoreError {
+    StoreError::Unavailable("another PostgreSQL has taken over".to_owned())
 }

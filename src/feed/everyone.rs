@@ -4,7 +4,7 @@
 //! wait for it, the latest state of each; who lets it overflow has to read again. No record is read for them, and no ring
 //! kept: a merged state is all they get.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use entity::task;
@@ -12,11 +12,14 @@ use tokio::sync::Notify;
 
 use super::FeedError;
 use super::hub::{Hub, lock};
-use crate::store::Committed;
+use super::tenure::head_of;
+use crate::store::{Committed, Head};
 use crate::telemetry::Telemetry;
 
 /// How many users' positions are remembered. Beyond, all are forgotten: then states may be told twice, never lost.
 const KNOWN_USERS: usize = 100_000;
+/// How many users' last records are remembered: transactions that commit at the same moment may be told in another order.
+const TOLD_LAST: usize = 64;
 
 /// All of them together.
 #[derive(Default)]
@@ -26,6 +29,8 @@ pub(super) struct Everyone {
     known: HashMap<String, i64>,
     /// The snapshot up to which the tasks of all others have been told (`xid8` as text); none before the first read.
     since: Option<String>,
+    /// Where the users stood who were told of last: as long as these records stand, nothing that was told is lost.
+    told_last: VecDeque<(String, Head)>,
 }
 
 impl Everyone {
@@ -52,9 +57,30 @@ impl Everyone {
             .collect()
     }
 
+    /// What they were told last.
+    pub(super) fn told_last(&self) -> Vec<(String, Head)> {
+        self.told_last.iter().cloned().collect()
+    }
+
+    /// What they were told is not so any more.
+    pub(super) fn begin_anew(&mut self) {
+        self.known.clear();
+        self.told_last.clear();
+        self.overflow();
+    }
+
+    pub(super) fn remember<'t>(&mut self, tasks: impl IntoIterator<Item = &'t task::Model>) {
+        for task in tasks {
+            self.told_last.retain(|(user, _)| *user != task.user_id);
+            self.told_last.truncate(TOLD_LAST - 1);
+            self.told_last.push_front((task.user_id.clone(), head_of(task)));
+        }
+    }
+
     /// The user was erased: positions begin anew, and what waits to be told is not there any more.
     pub(super) fn forget(&mut self, user: &str) {
         self.known.remove(user);
+        self.told_last.retain(|(owner, _)| owner != user);
         for watcher in &self.watchers {
             lock(&watcher.tasks).by_key.retain(|(owner, _), _| owner != user);
         }
@@ -69,6 +95,7 @@ impl Everyone {
             let known = self.known.entry(task.user_id.clone()).or_insert(task.position);
             *known = task.position.max(*known);
         }
+        self.remember(tasks.iter().rev().take(TOLD_LAST).rev());
         let tasks: Vec<_> = tasks.into_iter().map(Arc::new).collect();
         for watcher in &self.watchers {
             watcher.push(&tasks);
@@ -77,17 +104,20 @@ impl Everyone {
 
     /// What this server committed. Where it does not continue what is known, another's change may still be on its way: then
     /// nothing is noted, and a state may be told twice.
-    pub(super) fn committed(&mut self, entries: &[Arc<Committed>]) {
+    /// In a database of which nothing is known yet, nothing at all is noted.
+    pub(super) fn committed(&mut self, entries: &[Arc<Committed>], is_other: bool) {
         if !self.is_watched() {
             return;
         }
-        for entry in entries {
+        let known = if is_other { &[] } else { entries };
+        for entry in known {
             if let Some(known) = self.known.get_mut(&entry.record.user_id)
                 && *known + 1 == entry.record.position
             {
                 *known = entry.record.position;
             }
         }
+        self.remember(known.iter().rev().take(TOLD_LAST).rev().map(|entry| entry.task.as_ref()));
         let tasks: Vec<_> = entries.iter().map(|entry| Arc::clone(&entry.task)).collect();
         for watcher in &self.watchers {
             watcher.push(&tasks);
@@ -168,8 +198,13 @@ impl Hub {
         let watch = EveryoneWatch { hub: self.clone(), pending };
         // Read even where another has read it: who comes while the database is away is refused.
         let now = self.within_time(self.inner.store.changed_heads(&[], "0")).await?;
+        let latest = self.within_time(Box::pin(self.inner.store.latest_tasks(1))).await?;
         let mut everyone = lock(&self.inner.everyone);
         everyone.since.get_or_insert(now.xmin);
+        // They have read a list: it is not to be of a tail that gets lost.
+        if everyone.told_last.is_empty() {
+            everyone.remember(&latest);
+        }
         drop(everyone);
         // For what was named before that snapshot was back.
         self.inner.wake.notify_one();
@@ -222,6 +257,7 @@ impl Drop for EveryoneWatch {
         everyone.watchers.retain(|pending| !Arc::ptr_eq(pending, &self.pending));
         if everyone.watchers.is_empty() {
             everyone.known.clear();
+            everyone.told_last.clear();
             everyone.since = None;
         }
     }
@@ -247,7 +283,7 @@ mod tests {
     #[test]
     fn keeps_the_latest_state_of_each_task() {
         let (mut everyone, pending) = watched(10);
-        everyone.committed(&[entry("u", "a", 1), entry("u", "b", 2), entry("u", "a", 3)]);
+        everyone.committed(&[entry("u", "a", 1), entry("u", "b", 2), entry("u", "a", 3)], false);
         everyone.told(vec![(*entry("u", "a", 1).task).clone()]);
         assert_eq!(waiting(&pending), [("a".to_owned(), 3), ("b".to_owned(), 2)]);
     }
@@ -255,10 +291,10 @@ mod tests {
     #[test]
     fn notes_a_commit_only_where_it_continues_what_is_known() {
         let (mut everyone, _) = watched(10);
-        everyone.committed(&[entry("u", "a", 5)]);
+        everyone.committed(&[entry("u", "a", 5)], false);
         assert_eq!(everyone.known(["u".to_owned()]), [("u".to_owned(), None)]);
         everyone.told(vec![(*entry("u", "a", 5).task).clone()]);
-        everyone.committed(&[entry("u", "a", 6), entry("u", "a", 8)]);
+        everyone.committed(&[entry("u", "a", 6), entry("u", "a", 8)], false);
         assert_eq!(everyone.known(["u".to_owned()]), [("u".to_owned(), Some(6))]);
     }
 
@@ -266,7 +302,7 @@ mod tests {
     fn too_many_waiting_tasks_end_it() {
         let (mut everyone, pending) = watched(2);
         for task in ["a", "b", "c", "d"] {
-            everyone.committed(&[entry("u", task, 1)]);
+            everyone.committed(&[entry("u", task, 1)], false);
         }
         let tasks = lock(&pending.tasks);
         assert!(tasks.is_overflown && tasks.by_key.is_empty());

@@ -5,7 +5,7 @@
 //! went back (a lost tail): then the user's `epoch` rises, and each subscription looks whether its own cursor still stands.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -48,7 +48,11 @@ pub(super) struct Inner {
     pub(super) everyone: Mutex<Everyone>,
     pub(super) control: Control,
     is_own: IsOwnBackend,
-    is_connected: AtomicBool,
+    /// Listeners that there are to be, and that hear.
+    pub(super) nodes: AtomicUsize,
+    pub(super) listening: AtomicUsize,
+    /// The tenure of the database in which the heads were last asked for.
+    pub(super) known_in: watch::Sender<u64>,
     users: Mutex<Users>,
     inbox: Mutex<Inbox>,
 }
@@ -98,6 +102,7 @@ impl Hub {
         closed: CancellationToken,
     ) -> Self {
         let rings = Rings::new(settings.ring_bytes);
+        let known_in = watch::Sender::new(store.tenure());
         Self {
             inner: Arc::new(Inner {
                 store,
@@ -108,7 +113,9 @@ impl Hub {
                 everyone: Mutex::default(),
                 control: Control::default(),
                 is_own,
-                is_connected: AtomicBool::new(false),
+                nodes: AtomicUsize::new(1),
+                listening: AtomicUsize::new(0),
+                known_in,
                 users: Mutex::new(Users { watched: HashMap::new(), rings, is_closed: false }),
                 inbox: Mutex::default(),
             }),
@@ -129,8 +136,11 @@ impl Hub {
     pub fn committed(&self, entries: Vec<Committed>) {
         let entries: Vec<Arc<Committed>> = entries.into_iter().map(Arc::new).collect();
         let (mut torn, mut news) = (Vec::new(), Vec::new());
+        let is_other;
         {
             let mut users = lock(&self.inner.users);
+            // Under the lock: what is known of them may be of a database that is gone.
+            is_other = self.is_other();
             for entry in &entries {
                 let user = entry.record.user_id.as_str();
                 let users = &mut *users;
@@ -138,6 +148,7 @@ impl Hub {
                 let key = Arc::clone(key);
                 let Some(watched) = users.watched.get_mut(user) else { continue };
                 match watched.known {
+                    _ if is_other => torn.push(user.to_owned()),
                     Some(known) if entry.record.position <= known.position => {}
                     Some(known) if entry.record.position == known.position + 1 => {
                         users.rings.push(&key, Arc::clone(entry));
@@ -164,7 +175,7 @@ impl Hub {
             self.inner.wake.notify_one();
         }
         drop(inbox);
-        lock(&self.inner.everyone).committed(&entries);
+        lock(&self.inner.everyone).committed(&entries, is_other);
     }
 
     /// What the feed counts.
@@ -189,16 +200,6 @@ impl Hub {
     #[must_use]
     pub fn has_disconnected(&self, user: &str, since: DateTime<Utc>) -> bool {
         self.inner.control.has_disconnected(user, since)
-    }
-
-    /// Whether the listener hears notifications now.
-    #[must_use]
-    pub fn is_connected(&self) -> bool {
-        self.inner.is_connected.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn set_connected(&self, is_connected: bool) {
-        self.inner.is_connected.store(is_connected, Ordering::Relaxed);
     }
 
     /// The listener is new: whatever was sent before may be lost.

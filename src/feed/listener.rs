@@ -1,15 +1,16 @@
-//! The one connection that hears notifications. It does nothing but mark who has news: reading is `check`'s.
+//! The one connection to a node that hears notifications. It does nothing but mark who has news: reading is `check`'s.
 //!
 //! Whatever goes wrong, a new listener is built, and everything sent meanwhile counts as lost. It is tried every few
 //! seconds, because a connection whose other end has silently gone says nothing.
 
 use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgListener, PgNotification, PgPoolOptions};
+use sqlx::postgres::{PgListener, PgNotification, PgPoolOptions};
 use tokio_util::sync::CancellationToken;
 
 use super::error::Backoff;
 use super::hub::Hub;
+use crate::store::Hosts;
 
 /// Users that have news, as a JSON array.
 const FEED: &str = "taskwire_feed";
@@ -19,20 +20,24 @@ const CONTROL: &str = "taskwire_control";
 const CONNECT: Duration = Duration::from_secs(10);
 
 /// Listens until the token ends it.
-pub(super) async fn run(hub: Hub, options: PgConnectOptions, token: CancellationToken) {
+pub(super) async fn run(hub: Hub, node: Hosts, token: CancellationToken) {
     let mut backoff = Backoff::new();
+    let mut moves = hub.inner.store.moves();
     loop {
         let lost = tokio::select! {
             () = token.cancelled() => return,
-            lost = session(&hub, options.clone(), &mut backoff) => lost,
+            lost = session(&hub, &node, &mut backoff) => lost,
         };
-        hub.set_connected(false);
+        // The first to notice that a primary is gone.
+        hub.inner.store.doubt();
         hub.inner.telemetry.listener_reconnects.inc();
         let wait = backoff.wait();
         tracing::warn!(error = %lost, ?wait, "the feed's listener lost its connection; it builds a new one");
         tokio::select! {
             () = token.cancelled() => return,
             () = tokio::time::sleep(wait) => {}
+            // Never an error: the store has the other end.
+            _ = moves.changed() => {}
         }
     }
 }
@@ -46,17 +51,21 @@ enum Lost {
     Connection,
     #[error("the database did not answer in time")]
     Silent,
+    #[error("another host is the primary now")]
+    Moved,
 }
 
-async fn session(hub: &Hub, options: PgConnectOptions, backoff: &mut Backoff) -> Lost {
-    match listen(hub, options, backoff).await {
+async fn session(hub: &Hub, node: &Hosts, backoff: &mut Backoff) -> Lost {
+    match listen(hub, node, backoff).await {
         Ok(never) => match never {},
         Err(lost) => lost,
     }
 }
 
-async fn listen(hub: &Hub, options: PgConnectOptions, backoff: &mut Backoff) -> Result<std::convert::Infallible, Lost> {
+async fn listen(hub: &Hub, node: &Hosts, backoff: &mut Backoff) -> Result<std::convert::Infallible, Lost> {
+    let mut moves = hub.inner.store.moves();
     let connect = async {
+        let options = node.located().await?.clone();
         let pool = PgPoolOptions::new()
             .max_connections(1)
             .acquire_timeout(CONNECT)
@@ -70,11 +79,14 @@ async fn listen(hub: &Hub, options: PgConnectOptions, backoff: &mut Backoff) -> 
         listener.listen_all([FEED, CONTROL]).await?;
         Ok::<_, sqlx::Error>(listener)
     };
-    let mut listener = tokio::time::timeout(CONNECT, connect).await.map_err(|_| Lost::Silent)??;
+    let mut listener = tokio::select! {
+        connected = tokio::time::timeout(CONNECT, connect) => connected.map_err(|_| Lost::Silent)??,
+        _ = moves.changed() => return Err(Lost::Moved),
+    };
     backoff.reset();
     // Whatever ended the last session may have ended those of the pool.
     hub.inner.store.weed();
-    hub.set_connected(true);
+    let _connected = hub.connected();
     hub.renewed();
 
     let settings = &hub.inner.settings;
@@ -87,6 +99,8 @@ async fn listen(hub: &Hub, options: PgConnectOptions, backoff: &mut Backoff) -> 
                 Some(notification) => hear(hub, &notification),
                 None => return Err(Lost::Connection),
             },
+            // Never an error: the store has the other end.
+            _ = moves.changed() => return Err(Lost::Moved),
             _ = ping.tick() => {
                 let answer = sqlx::query("SELECT 1").execute(&mut listener);
                 tokio::time::timeout(settings.io_timeout, answer).await.map_err(|_| Lost::Silent)??;

@@ -6,7 +6,8 @@
 //! - [`hub`]: who is watched, `watched`, how far each is known, and `ring`, the recent entries that all subscribers share
 //! - [`watch`]: one subscription to one user: wait until the head passes the cursor, read the next page
 //! - `everyone`: the same for those who watch all users
-//! - `listener`: the one connection that hears notifications · `check`: the one task that reads what is new
+//! - `listener`: the one connection to a node that hears notifications · `check`: the one task that reads what is new
+//! - `tenure`: which run of the database all that is known from
 //! - `control`: what an admin has every server do about a user
 //! - [`mod@error`]: why a subscription ends
 //!
@@ -23,11 +24,11 @@ mod control;
 mod everyone;
 mod listener;
 mod ring;
+mod tenure;
 mod watched;
 
 use std::time::Duration;
 
-use sqlx::postgres::PgConnectOptions;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -39,6 +40,7 @@ pub use hub::Hub;
 pub use watch::{Changed, Changes, Page, Watch};
 
 use crate::config::FeedConfig;
+use crate::store::Hosts;
 
 /// How the feed goes about it.
 #[derive(Clone, Debug)]
@@ -73,10 +75,13 @@ impl From<&FeedConfig> for FeedSettings {
     }
 }
 
-/// Starts the listener and the reader; both end with the token. `options` lead straight to the primary, never through a
-/// pooler that shares connections between transactions.
-pub fn start(hub: &Hub, options: PgConnectOptions, tracker: &TaskTracker, token: &CancellationToken) {
-    tracker.spawn(listener::run(hub.clone(), options, token.clone()));
+/// Starts the listeners and the reader; all end with the token. Each of `nodes` leads straight to a primary that notifies
+/// (as a rule there is one), never through a pooler that shares connections between transactions.
+pub fn start(hub: &Hub, nodes: Vec<Hosts>, tracker: &TaskTracker, token: &CancellationToken) {
+    hub.listens_to(nodes.len());
+    for node in nodes {
+        tracker.spawn(listener::run(hub.clone(), node, token.clone()));
+    }
     tracker.spawn(check::run(hub.clone(), token.clone()));
     let (hub, token) = (hub.clone(), token.clone());
     tracker.spawn(async move {

@@ -106,7 +106,9 @@ impl Watch {
     /// The place a client's cursor stands on: the very record, or before the first. Else it has expired.
     pub async fn resume(&self, cursor: &FeedCursor) -> Result<Head, FeedError> {
         if cursor.is_of(&self.user) {
-            let known = [Some(Head::START), Some(self.start), self.ring_at(cursor.position())];
+            // The ring may be of a database that is gone.
+            let ring = if self.hub.is_other() { None } else { self.ring_at(cursor.position()) };
+            let known = [Some(Head::START), Some(self.start), ring];
             if let Some(head) = known.into_iter().flatten().find(|head| cursor.stands_on(head)) {
                 return Ok(head);
             }
@@ -167,6 +169,7 @@ impl Watch {
         let hub = self.hub.clone();
         hub.inner.telemetry.catch_ups.inc();
         let read = hub.patiently(|| hub.inner.store.feed_page(&self.user, None, after, PAGE as u64)).await?;
+        self.stood(after).await?;
         let mut end = after;
         for entry in &read.entries {
             if entry.record.position != end.position + 1 {
@@ -196,6 +199,7 @@ impl Watch {
         let read = hub.patiently(|| store.feed_page(&self.user, Some(task_id), after, PAGE as u64)).await?;
         // After the page: what was removed before or while it was read shows now.
         let oldest = hub.patiently(|| store.oldest_position(&self.user)).await?;
+        self.stood(after).await?;
         let reaches = oldest.map_or(read.head.position <= after.position, |oldest| oldest <= after.position + 1);
         if !reaches || read.is_cut && read.entries.is_empty() {
             return Err(FeedError::Expired { oldest_position: oldest });
@@ -228,6 +232,7 @@ impl Watch {
         let hub = self.hub.clone();
         hub.inner.telemetry.catch_ups.inc();
         let read = hub.patiently(|| hub.inner.store.tasks_changed(&self.user, after.position, PAGE as u64)).await?;
+        self.stood(after).await?;
         let end = match read.tasks.last() {
             Some(last) if read.tasks.len() >= PAGE => {
                 Head { position: last.position, recorded_at: last.updated_at, record_id: last.record_id }
@@ -254,6 +259,7 @@ impl Watch {
         }
         self.hub.inner.telemetry.catch_ups.inc();
         let (task, head) = self.task_now(task_id).await?;
+        self.stood(after).await?;
         Ok((
             task.filter(|task| task.position > after.position).map(|task| Changed::Read(Arc::new(task))),
             if head.position > after.position { head } else { after },
@@ -303,6 +309,13 @@ impl Watch {
         }
         self.epoch = epoch;
         Ok(())
+    }
+
+    /// After a read of the table: was it of the database in which that place is known? If another one has taken over
+    /// meanwhile, the place is looked for there.
+    async fn stood(&mut self, place: Head) -> Result<(), FeedError> {
+        self.hub.settled().await?;
+        self.still_stands(place).await
     }
 
     /// Begins anew where the feed stands now: for whoever reads the whole state after this and needs no record before it.

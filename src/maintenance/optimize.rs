@@ -59,7 +59,8 @@ async fn analyze(store: &Store, lease: &mut Lease, until: Instant, done: &mut Op
 async fn rebuild(store: &Store, lease: &mut Lease, until: Instant, done: &mut Optimized) -> Result<(), StoreError> {
     let patience = || PATIENCE.min(until.saturating_duration_since(Instant::now()));
     if let Err(blockers) = lease.drop_unfinished_indexes(patience()).await? {
-        return Ok(give_way(done, &blockers));
+        give_way(done, &blockers);
+        return Ok(());
     }
     for index in store.reindexable().await? {
         if Instant::now() >= until {
@@ -68,7 +69,10 @@ async fn rebuild(store: &Store, lease: &mut Lease, until: Instant, done: &mut Op
         }
         match lease.reindex(&index, patience()).await? {
             Ok(()) => done.reindexed.push(index.name),
-            Err(blockers) => return Ok(give_way(done, &blockers)),
+            Err(blockers) => {
+                give_way(done, &blockers);
+                return Ok(());
+            }
         }
     }
     lease.reindexed_all().await

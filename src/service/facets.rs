@@ -3,7 +3,7 @@
 use super::scope::readable_scope;
 use super::{Service, ServiceError, input, limits};
 use crate::auth::Viewer;
-use crate::store::TaskFacets;
+use crate::store::{Store, TaskFacets};
 
 impl Service {
     /// Which names, tags and error codes the latest 10,000 tasks have that the viewer may see: of each kind the `first` most
@@ -20,6 +20,8 @@ impl Service {
         input::characters("prefix", &prefix, limits::NAME_CHARACTERS)?;
         input::between("first", first.into(), 0, self.limits().page_size.into())?;
         let Some(scope) = scope else { return Ok(TaskFacets::default()) };
-        Ok(self.store.task_facets(&scope, &prefix, u64::try_from(first).unwrap_or(0)).await?)
+        let (of, prefix, first) = (&scope, &prefix, u64::try_from(first).unwrap_or(0));
+        let read = |store: Store| async move { store.task_facets(of, prefix, first).await };
+        Ok(self.store.near(scope.user_id(), read, |_| true).await?)
     }
 }

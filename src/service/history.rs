@@ -10,7 +10,7 @@ use super::scope::{may_read, readable_user};
 use super::{Page, PageArgs, Service, ServiceError, input};
 use crate::auth::Viewer;
 use crate::feed::FeedCursor;
-use crate::store::{Head, HistoryQuery};
+use crate::store::{Head, HistoryQuery, Rows, Store};
 
 pub use crate::store::StepSummary as TaskStep;
 
@@ -43,7 +43,10 @@ impl Service {
             return Ok(asked.page(Vec::new(), false, None, Some(feed_cursor), position));
         };
         let query = HistoryQuery { user_id, task_id };
-        let (found, head) = self.store.history(&query, &asked.keyset).await?;
+        let (of, page, least) = (&query, &asked.keyset, asked.shown_up_to());
+        let read = |store: Store| async move { store.history(of, page).await };
+        let reaches = |found: &(Rows<_>, Head)| found.1.position >= least;
+        let (found, head) = self.store.near(Some(&query.user_id), read, reaches).await?;
         let feed_cursor =
             asked.feed_cursor.clone().unwrap_or_else(|| FeedCursor::new(&query.user_id, &head).to_string());
         Ok(asked.page(found.rows, found.has_more, None, Some(feed_cursor), position))
@@ -72,7 +75,9 @@ impl Service {
         if !may_read(viewer, &task.user_id) {
             return Ok(asked.page(Vec::new(), false, None, None, number));
         }
-        let found = self.store.steps(task, &asked.keyset).await?;
+        let page = &asked.keyset;
+        let read = |store: Store| async move { store.steps(task, page).await };
+        let found = self.store.near(Some(&task.user_id), read, |_| true).await?;
         Ok(asked.page(found.rows, found.has_more, None, None, number))
     }
 

@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::{Limits, ServiceError, input, limits};
+use crate::feed::FeedCursor;
 use crate::store::Keyset;
 
 /// The four arguments of a connection.
@@ -96,6 +97,12 @@ impl<K: Serialize + DeserializeOwned> Asked<K> {
         let keyset =
             Keyset { after: after.map(|cursor| cursor.key), before: before.map(|cursor| cursor.key), limit, backward };
         Ok(Self { keyset, feed_cursor, list })
+    }
+
+    /// The position before which nothing may be missing: the first page of this walk has shown what there was up to it.
+    pub(super) fn shown_up_to(&self) -> i64 {
+        let cursor = self.feed_cursor.as_deref().and_then(|cursor| cursor.parse::<FeedCursor>().ok());
+        cursor.map_or(0, |cursor| cursor.position())
     }
 
     /// Puts a page together. `ended_at` is where the look ended before the page was full, if it did.

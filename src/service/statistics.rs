@@ -10,7 +10,7 @@ use entity::TaskStatus;
 use super::scope::readable_scope;
 use super::{Service, ServiceError, input, limits};
 use crate::auth::Viewer;
-use crate::store::{Durations, Scope, TaskCounts, Window};
+use crate::store::{Durations, Scope, Store, TaskCounts, Window};
 
 /// How old an answer may be that somebody else has asked for.
 pub(super) const KEPT_FOR: Duration = Duration::from_secs(limits::STATISTICS_KEPT_SECONDS);
@@ -110,7 +110,9 @@ impl Service {
         let find_out = async || {
             let now = if let Some(until) = query.until { until } else { self.store.now().await? };
             let window = window(&query, now)?;
-            let counts = self.store.count_by_status(&scope, name.as_deref(), &window).await?;
+            let (of, name, within) = (&scope, name.as_deref(), &window);
+            let read = |store: Store| async move { store.count_by_status(of, name, within).await };
+            let counts = self.store.near(scope.user_id(), read, |_| true).await?;
             Ok(Arc::new(TaskStatistics::of(&window, &counts)))
         };
         let is_long = scope == Scope::Everyone;

@@ -8,7 +8,7 @@ use super::scope::{readable_scope, readable_user};
 use super::{BoundedCount, Page, PageArgs, Service, ServiceError, TaskFilter, TaskOrder, input, limits};
 use crate::auth::Viewer;
 use crate::feed::{FeedCursor, recorded_at};
-use crate::store::{Head, Keyset, Scope, TaskKey};
+use crate::store::{Head, Keyset, Scope, Store, TaskKey, TaskRows};
 
 /// A list of tasks.
 #[derive(Clone, Debug, Default)]
@@ -82,7 +82,10 @@ impl Service {
             limit: asked.keyset.limit,
             backward: asked.keyset.backward,
         };
-        let found = self.store.list_tasks(&scope, &query.filter, query.order, &keyset).await?;
+        let (list, page, least) = (&scope, &keyset, asked.shown_up_to());
+        let read = |store: Store| async move { store.list_tasks(list, &query.filter, query.order, page).await };
+        let reaches = |found: &TaskRows| found.head.is_none_or(|head| head.position >= least);
+        let found = self.store.near(scope.user_id(), read, reaches).await?;
         let feed_cursor = match (&scope, found.head) {
             (Scope::User(user_id), Some(head)) => {
                 Some(asked.feed_cursor.clone().unwrap_or_else(|| FeedCursor::new(user_id, &head).to_string()))
@@ -106,7 +109,9 @@ impl Service {
             return Ok(BoundedCount { value: 0, is_exact: true });
         };
         let limit = u64::try_from(limit).unwrap_or(0);
-        let (count, is_exact) = self.store.count_tasks(&scope, &query.filter, limit).await?;
+        let list = &scope;
+        let read = |store: Store| async move { store.count_tasks(list, &query.filter, limit).await };
+        let (count, is_exact) = self.store.near(scope.user_id(), read, |_| true).await?;
         Ok(BoundedCount { value: i64::try_from(count).unwrap_or(i64::MAX), is_exact })
     }
 }

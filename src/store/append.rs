@@ -121,6 +121,9 @@ impl Store {
             })
             .collect();
         if !committed.is_empty() {
+            if let Some(standbys) = &self.standbys {
+                standbys.wrote(&committed);
+            }
             (self.on_commit)(committed);
         }
     }

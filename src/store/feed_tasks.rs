@@ -3,9 +3,9 @@
 
 use std::sync::LazyLock;
 
-use entity::task;
+use entity::{task, task_order};
 use sea_orm::prelude::DateTimeUtc;
-use sea_orm::{ConnectionTrait, FromQueryResult, QueryResult, Value};
+use sea_orm::{ConnectionTrait, EntityTrait, FromQueryResult, QueryOrder, QueryResult, QuerySelect, Value};
 
 use super::columns::{HEAD_COLUMNS, TASK_COLUMNS};
 use super::feed::{Head, no_row, statement};
@@ -98,6 +98,15 @@ impl Store {
         let rows = self.db.query_all_raw(statement(&TASKS_CHANGED, values)).await?;
         let head = Head::from_row(rows.first().ok_or_else(no_row)?)?;
         Ok(TasksPage { tasks: tasks_from(&rows)?, head })
+    }
+
+    /// The tasks of all users that changed last, the latest first.
+    pub async fn latest_tasks(&self, limit: u64) -> Result<Vec<task::Model>, StoreError> {
+        let order = task_order::Entity::find().order_by_desc(task_order::Column::UpdatedAt);
+        let latest = order.order_by_desc(task_order::Column::UserId).order_by_desc(task_order::Column::TaskId);
+        let places = latest.limit(limit).all(&self.db).await?;
+        let keys: Vec<_> = places.into_iter().map(|place| (place.user_id, place.task_id)).collect();
+        self.tasks_by_key(&keys).await
     }
 
     /// One task, if it is there, and the user's head in the same statement.

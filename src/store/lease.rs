@@ -105,11 +105,11 @@ impl Lease {
 
     /// Changes something in one transaction with the proof that the lease is still ours, and waits for no lock longer than
     /// `lock_timeout`. Returns the rows of the last statement.
-    pub(super) async fn step<'q>(
+    pub(super) async fn step(
         &mut self,
         lock_timeout: Duration,
         before: Option<String>,
-        query: Query<'q, Postgres, PgArguments>,
+        query: Query<'_, Postgres, PgArguments>,
     ) -> Result<Vec<PgRow>, StoreError> {
         let (term, patience) = (self.term, self.store.settings.command_timeout);
         let session = &mut self.session;

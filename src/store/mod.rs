@@ -5,8 +5,9 @@
 //! - [`record`]: what a writer hands in and gets back · `append`, `state`: the prepared statement and its rows · [`lanes`], `queue`: group
 //!   commit · `batch`: many records together · `cancel`: cancelling and acknowledging · `reports`: those that are due, and signs of life · `erase`: all of a user · `write`, `retry`,
 //!   `turn`: on which connection, what is tried again, and who waits for whom
-//! - `tasks`, `history`, `users`, `facets`, `statistics`: reads · `servers`, `storage`, `slow_queries`, `plans`: for operators · [`filter`], [`page`]: what a list asks for · `feed`, `feed_tasks`: what
+//! - `tasks`, `history`, `users`, `facets`, `statistics`: reads · `servers`, `storage`, `slow_queries`, `plans`, `measure`: for operators · [`filter`], [`page`]: what a list asks for · `feed`, `feed_tasks`: what
 //!   the feed reads
+//! - `standby`: reading from standbys what may be a little old
 //! - `control`: what every server must do about a user · `outage`: whether the database is away · `partitions`: dividing `task_record` ahead ·
 //!   `lease`: what one server at a time may do · `retention`, `upkeep`: the steps of it
 //!
@@ -27,6 +28,7 @@ pub mod filter;
 mod history;
 pub mod lanes;
 mod lease;
+mod measure;
 mod outage;
 pub mod page;
 mod partitions;
@@ -38,6 +40,7 @@ mod retention;
 mod retry;
 mod servers;
 mod slow_queries;
+mod standby;
 mod state;
 mod statistics;
 mod storage;
@@ -52,6 +55,7 @@ use std::time::{Duration, Instant};
 
 use sea_orm::DatabaseConnection;
 
+pub use crate::db::Hosts;
 pub use cancel::{AcknowledgeOutcome, CancelOutcome, CancelTerms, Cancelled, NewAcknowledgement, NewCancellation};
 pub use control::Disconnections;
 pub use erase::ErasedStep;
@@ -74,10 +78,11 @@ pub use servers::{HealthState, SLOW_ANSWER, Server, ServerStatus};
 pub use slow_queries::{SLOW_QUERY_CHARACTERS, SlowQuery};
 pub use statistics::{Durations, TaskCounts, Window};
 pub use storage::{GROWTH_DAYS, Partition, Storage};
-pub use tasks::{LOOKED_AT, Scope, TaskKey, TaskOrder, UNFINISHED};
+pub use tasks::{LOOKED_AT, Scope, TaskKey, TaskOrder, TaskRows, UNFINISHED};
 pub use upkeep::Relation;
 pub use users::UserHead;
 
+use crate::db::Primary;
 use crate::telemetry::Telemetry;
 
 /// Told of everything that this server has just committed, before the callers are.
@@ -93,6 +98,8 @@ pub struct Store {
     seats: Arc<tokio::sync::Semaphore>,
     batches: batch::Batches,
     telemetry: Telemetry,
+    primary: Primary,
+    standbys: Option<Arc<standby::Standbys>>,
 }
 
 /// Times that the store keeps.
@@ -145,7 +152,32 @@ impl Store {
             seats: turn::seats(),
             batches: batch::Batches::default(),
             telemetry: Telemetry::new(),
+            primary: Primary::default(),
+            standbys: None,
         }
+    }
+
+    /// The same, which knows where its pool leads, and whom it meets there.
+    #[must_use]
+    pub fn following(self, primary: &Primary) -> Self {
+        Self { primary: primary.clone(), ..self }
+    }
+
+    /// Which run of `PostgreSQL` the pool leads to; another one may have come up without the last of what was committed.
+    #[must_use]
+    pub fn tenure(&self) -> u64 {
+        self.primary.tenure()
+    }
+
+    /// The primary may not be where it was.
+    pub fn doubt(&self) {
+        self.primary.doubt();
+    }
+
+    /// Changes whenever the pool is pointed at another host.
+    #[must_use]
+    pub fn moves(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.primary.moves()
     }
 
     /// The same, which counts there what it asks the database.

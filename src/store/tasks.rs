@@ -28,6 +28,17 @@ pub enum Scope {
     Everyone,
 }
 
+impl Scope {
+    /// Of the one user whose tasks they are.
+    #[must_use]
+    pub fn user_id(&self) -> Option<&str> {
+        match self {
+            Self::User(user_id) => Some(user_id),
+            Self::Everyone => None,
+        }
+    }
+}
+
 /// The order of a list of tasks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum TaskOrder {

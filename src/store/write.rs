@@ -18,7 +18,14 @@ const KEPT_FOR: Duration = Duration::from_mins(1);
 /// A connection of the pool that a writer keeps from one write to the next while it is busy. The pool lends them in turn,
 /// and each `PostgreSQL` process would have to get warm for itself: with twenty of them, a tenth fewer saves.
 #[derive(Default)]
-pub(super) struct Kept(Option<(PoolConnection<Postgres>, Instant)>);
+pub(super) struct Kept(Option<Lent>);
+
+/// A connection, since when it is kept, and in which tenure it was lent.
+struct Lent {
+    connection: PoolConnection<Postgres>,
+    since: Instant,
+    tenure: u64,
+}
 
 impl Kept {
     /// Gives the connection back.
@@ -26,8 +33,8 @@ impl Kept {
         self.0 = None;
     }
 
-    fn take(&mut self) -> Option<(PoolConnection<Postgres>, Instant)> {
-        self.0.take().filter(|(_, since)| since.elapsed() < KEPT_FOR)
+    fn take(&mut self, tenure: u64) -> Option<Lent> {
+        self.0.take().filter(|lent| lent.tenure == tenure && lent.since.elapsed() < KEPT_FOR)
     }
 }
 
@@ -42,24 +49,38 @@ impl Store {
     pub(super) async fn write_on(&self, kept: &mut Kept, query: Query<'_>) -> Result<Vec<PgRow>, StoreError> {
         let pool = self.db.get_postgres_connection_pool();
         let call = async {
-            let (mut connection, since) = match kept.take() {
+            let tenure = self.tenure();
+            let mut lent = match kept.take(tenure) {
                 Some(kept) => kept,
-                None => (pool.acquire().await?, Instant::now()),
+                None => Lent { connection: self.lend().await?, since: Instant::now(), tenure },
             };
             let begun = Instant::now();
-            let done = query.fetch_all(&mut *connection).await;
+            let done = query.fetch_all(&mut *lent.connection).await;
             self.telemetry.queried(begun.elapsed(), done.is_err());
             if done.as_ref().is_err_and(error::is_of_the_connection) {
-                connection.close_on_drop();
+                lent.connection.close_on_drop();
                 close_idle(pool);
             } else if done.is_ok() {
-                kept.0 = Some((connection, since));
+                kept.0 = Some(lent);
             }
             done
         };
         let rows = self.within_time(call).await??;
         self.outage.is_over();
         Ok(rows)
+    }
+
+    /// A connection of the pool. Its pauses grow while nobody answers: who waits when another host becomes the primary asks
+    /// anew.
+    async fn lend(&self) -> Result<PoolConnection<Postgres>, sqlx::Error> {
+        let mut moves = self.moves();
+        loop {
+            tokio::select! {
+                lent = self.db.get_postgres_connection_pool().acquire() => return lent,
+                // Never an error: we hold the other end.
+                _ = moves.changed() => {}
+            }
+        }
     }
 }
 

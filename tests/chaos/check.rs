@@ -63,7 +63,12 @@ pub(crate) fn received(user: &str, seen: &Seen, stored: &[Record]) {
 /// Everything, once the load has finished: a record is stored exactly if it was acknowledged, since every worker repeats
 /// until it is. Returns how many there are, and what each subscriber saw.
 pub(crate) async fn run(server: &Server, outcome: &Outcome, subscribers: &mut [Subscriber]) -> Vec<Seen> {
-    let stored = stored(&mut server.psql().await).await;
+    over(&mut server.psql().await, outcome, subscribers).await
+}
+
+/// The same over any database.
+pub(crate) async fn over(session: &mut PgConnection, outcome: &Outcome, subscribers: &mut [Subscriber]) -> Vec<Seen> {
+    let stored = stored(session).await;
     dense(&stored);
     let mut acknowledged: BTreeMap<&str, Vec<&Record>> = BTreeMap::new();
     for record in &outcome.acknowledged {

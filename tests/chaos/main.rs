@@ -3,7 +3,7 @@
 //!
 //! The harness: `room.rs` is a test's folder, and what ends everything when the test ends, however it ends · `server.rs`
 //! starts, kills and restarts servers and finds their postmasters · `client.rs` asks and saves as a worker does ·
-//! `load.rs` is many such workers · `socket.rs` is a subscriber that resumes by its cursor · `check.rs` counts.
+//! `postgres.rs` is a PostgreSQL of an operator's, with standbys · `load.rs` is many such workers · `socket.rs` is a subscriber that resumes by its cursor · `check.rs` counts.
 //!
 //! To add a fault: a file beside these with its tests, and a `mod` line here. It starts a `Load` and `Subscriber`s, does
 //! its harm whenever the load has gone on a little (never after a sleep), and ends with `check::run`.
@@ -13,15 +13,21 @@
 mod check;
 mod client;
 mod load;
+mod postgres;
 mod room;
 mod server;
 mod socket;
 
+mod failover;
 mod kill_server;
+mod lost_tail;
 mod outage;
+mod pooler;
 mod reports;
 mod retention;
 mod shutdown;
+mod standby_reads;
+mod three_servers;
 mod two_servers;
 
 use std::time::Duration;

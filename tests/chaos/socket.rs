@@ -52,6 +52,12 @@ pub(crate) struct Socket {
 impl Socket {
     /// Subscribes to a user: after a cursor, or from the oldest record on.
     pub(crate) async fn open(address: SocketAddr, user: &str, after: Option<&str>) -> Result<Self, String> {
+        let variables = json!({ "user": user, "after": after, "fromStart": after.is_none() });
+        Box::pin(Self::subscribe(address, SUBSCRIBE, &variables)).await
+    }
+
+    /// Subscribes to whatever is asked.
+    pub(crate) async fn subscribe(address: SocketAddr, query: &str, variables: &Value) -> Result<Self, String> {
         let mut request = format!("ws://{address}/graphql").into_client_request().unwrap();
         request.headers_mut().insert("sec-websocket-protocol", "graphql-transport-ws".parse().unwrap());
         let text = |error: &dyn std::fmt::Display| error.to_string();
@@ -64,8 +70,7 @@ impl Socket {
             Some(Ok(Message::Text(answer))) if answer.contains("connection_ack") => {}
             other => return Err(format!("no connection_ack: {other:?}")),
         }
-        let variables = json!({ "user": user, "after": after, "fromStart": after.is_none() });
-        let payload = json!({ "query": SUBSCRIBE, "variables": variables });
+        let payload = json!({ "query": query, "variables": variables });
         socket.send(&json!({ "type": "subscribe", "id": "1", "payload": payload })).await?;
         Ok(socket)
     }
@@ -89,23 +94,39 @@ impl Socket {
         self.stream.send(Message::text(message.to_string())).await.map_err(|error| error.to_string())
     }
 
-    /// The next thing that happens.
+    /// The next thing that happens, where `taskEvents` was asked for.
     pub(crate) async fn next(&mut self) -> Heard {
+        match self.message().await {
+            Ok(data) => Heard::Event(Box::new(Event::read(&data["taskEvents"]))),
+            Err(heard) => heard,
+        }
+    }
+
+    /// The `data` of the next event, or the code of the error.
+    pub(crate) async fn data(&mut self) -> Result<Value, String> {
+        match self.message().await {
+            Ok(data) => Ok(data),
+            Err(Heard::Refused(code)) => Err(code),
+            Err(other) => panic!("neither an event nor an error: {other:?}"),
+        }
+    }
+
+    async fn message(&mut self) -> Result<Value, Heard> {
         loop {
             let text = match self.stream.next().await {
                 Some(Ok(Message::Text(text))) => text,
-                Some(Ok(Message::Close(frame))) => return Heard::Closed(frame.map(|frame| frame.code.into())),
+                Some(Ok(Message::Close(frame))) => return Err(Heard::Closed(frame.map(|frame| frame.code.into()))),
                 Some(Ok(_)) => continue,
-                Some(Err(error)) => return Heard::Lost(error.to_string()),
-                None => return Heard::Lost("the stream has ended".to_owned()),
+                Some(Err(error)) => return Err(Heard::Lost(error.to_string())),
+                None => return Err(Heard::Lost("the stream has ended".to_owned())),
             };
             let message: Value = serde_json::from_str(&text).unwrap();
             let payload = &message["payload"];
             match message["type"].as_str().unwrap() {
-                "next" if payload["errors"].is_array() => return Heard::Refused(code(&payload["errors"][0])),
-                "next" => return Heard::Event(Box::new(Event::read(&payload["data"]["taskEvents"]))),
-                "error" => return Heard::Refused(code(&payload[0])),
-                "complete" => return Heard::Complete,
+                "next" if payload["errors"].is_array() => return Err(Heard::Refused(code(&payload["errors"][0]))),
+                "next" => return Ok(payload["data"].clone()),
+                "error" => return Err(Heard::Refused(code(&payload[0]))),
+                "complete" => return Err(Heard::Complete),
                 "ping" => drop(self.send(&json!({ "type": "pong" })).await),
                 other => panic!("an unexpected message: {other}: {message}"),
             }

@@ -423,12 +423,14 @@ async fn without_a_due_report_nothing_is_written() {
     let rows: i64 = session.fetch_one("SELECT count(*) FROM report_clock").await.unwrap().get(0);
     assert_eq!(rows, 0);
     store.save_batch(vec![due_in("t", 60)]).await.unwrap();
+    // However many servers ask, it is written once in a while.
+    let (begun, mut written) = (std::time::Instant::now(), std::collections::BTreeSet::new());
     for _ in 0..20 {
         assert!(store.report_clock(Some(Utc::now()), Duration::ZERO).await.unwrap().has_due);
+        written.insert(session.fetch_one("SELECT seen_at::text FROM report_clock").await.unwrap().get::<String, _>(0));
     }
-    // However many servers ask, it is written once in a while: the row is still the first.
-    let updated: String = session.fetch_one("SELECT ctid::text FROM report_clock").await.unwrap().get(0);
-    assert_eq!(updated, "(0,1)");
+    let most = 1 + begun.elapsed().as_millis() / 700;
+    assert!(u128::try_from(written.len()).unwrap() <= most, "{written:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -7,7 +7,7 @@ use super::report::{Bound, Claim, Round};
 use super::saves::is_all;
 use super::taskwire::Taskwire;
 use super::{Bench, Key, Row};
-use crate::Result;
+use crate::{Result, float};
 
 const CLIENTS: usize = 4;
 const RECORDS: usize = 500;
@@ -33,7 +33,9 @@ pub(super) async fn run(bench: &mut Bench, key: Key) -> Result<Row> {
         over: Some("COPY".into()),
         bound: Bound::AtLeast(0.6, Some(0.35)),
     }];
-    let notes = vec!["COPY takes 500 rows a transaction, on one connection; rates are of records.".to_owned()];
+    let notes = vec![
+        "COPY and multi-row INSERT take 500 rows a transaction, on one connection; rates are of records.".to_owned(),
+    ];
     Ok(Row { title: "Batches of 500, four clients".into(), notes, rounds, claims })
 }
 
@@ -45,23 +47,36 @@ struct Systems {
 impl Systems {
     async fn round(&mut self, bench: &Bench, key: Key, number: usize) -> Result<Round> {
         let mut round = Round::default();
-        bench.tell(key, number, "taskwire");
+        bench.tell(key, number, "taskwire")?;
         bench.cluster.checkpoint().await?;
-        let before = self.taskwire.records(&bench.cluster).await?;
-        let sources = (0..CLIENTS).map(|client| source(Tasks::new(format!("r{number}_{client}"), LIVE))).collect();
-        let good = format!("\"savedCount\":{RECORDS}");
-        let measured = self.taskwire.drive(good, RECORDS, bench.span, sources, &mut round).await?;
-        let stored = self.taskwire.records(&bench.cluster).await? - before;
-        is_all("taskwire", measured.answers * RECORDS, stored)?;
+        drive(bench, &self.taskwire, number, &mut round).await?;
 
-        bench.tell(key, number, "COPY");
+        bench.tell(key, number, "COPY")?;
         bench.cluster.checkpoint().await?;
         let before = self.old_table.records().await?;
         let tasks = Tasks::new(format!("r{number}"), LIVE);
         let copied = self.old_table.copy_batches(bench.span, tasks, RECORDS, &mut round).await?;
         is_all("COPY", copied, self.old_table.records().await? - before)?;
+
+        bench.tell(key, number, "multi-row INSERT")?;
+        bench.cluster.checkpoint().await?;
+        let before = self.old_table.records().await?;
+        let tasks = Tasks::new(format!("i{number}"), LIVE);
+        let inserted = self.old_table.insert_batches(bench.span, tasks, RECORDS, &mut round).await?;
+        is_all("multi-row INSERT", inserted, self.old_table.records().await? - before)?;
         Ok(round)
     }
+}
+
+/// A round of batches, with its figures. Returns the records a second.
+pub(super) async fn drive(bench: &Bench, taskwire: &Taskwire, number: usize, round: &mut Round) -> Result<f64> {
+    let before = taskwire.records(&bench.cluster).await?;
+    let sources = (0..CLIENTS).map(|client| source(Tasks::new(format!("r{number}_{client}"), LIVE))).collect();
+    let good = format!("\"savedCount\":{RECORDS}");
+    let measured = taskwire.drive(good, RECORDS, bench.span, sources, round).await?;
+    let stored = taskwire.records(&bench.cluster).await? - before;
+    is_all("taskwire", measured.answers * RECORDS, stored)?;
+    Ok(measured.a_second * float(RECORDS))
 }
 
 fn source(mut tasks: Tasks) -> Bodies {

@@ -117,6 +117,18 @@ impl Cluster {
         Ok(())
     }
 
+    /// Without the databases of a row that is over: the next one may need the room.
+    pub(crate) async fn clear(&self) -> Result<()> {
+        let mut session = self.session("postgres").await?;
+        let rows = session
+            .fetch_all("SELECT datname::text FROM pg_database WHERE NOT datistemplate AND datname <> 'postgres'");
+        for row in rows.await? {
+            let name: String = row.try_get(0)?;
+            session.execute(AssertSqlSafe(format!("DROP DATABASE \"{name}\" WITH (FORCE)"))).await?;
+        }
+        Ok(())
+    }
+
     /// So that no round pays for the pages of the one before.
     pub(crate) async fn checkpoint(&self) -> Result<()> {
         self.session("postgres").await?.execute("CHECKPOINT").await?;

@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 /// The text in each result.
 const TEXT: usize = 200;
-const USERS: usize = 100;
+pub(crate) const USERS: usize = 100;
 /// Steps of a task.
 pub(crate) const STEPS: u32 = 10;
 
@@ -116,8 +116,8 @@ pub(crate) fn row(
     );
 }
 
-/// Into the old table, from such lines.
-pub(crate) const COPY: &str = "COPY task_history (user_id, task_id, step, result, timestamp, status) FROM STDIN";
+/// The old table, and what such a line has of it.
+pub(crate) const COLUMNS: &str = "task_history (user_id, task_id, step, result, timestamp, status)";
 
 #[cfg(test)]
 mod tests {

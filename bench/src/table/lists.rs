@@ -150,7 +150,7 @@ impl Lists {
         for page in &self.pages {
             let size = page.size;
             let user = json!({ "u": name(size) });
-            bench.tell(key, number, &format!("taskwire, {size} tasks"));
+            bench.tell(key, number, &format!("taskwire, {size} tasks"))?;
             let mut asked = vec![("first page", FIRST, user.clone(), "\"taskId\":")];
             if let Some(cursor) = &page.cursor {
                 asked.extend([
@@ -169,12 +169,20 @@ impl Lists {
             }
         }
         for size in self.sizes.iter().filter(|size| **size <= MANY) {
-            bench.tell(key, number, &format!("aiecs, {size} tasks"));
+            bench.tell(key, number, &format!("aiecs, {size} tasks"))?;
             let called = self.aiecs.call("list", 1, bench.span, json!({ "user": name(*size) })).await?;
             round.add(format!("aiecs' list of {size}"), called.p50, "ms");
         }
         Ok(round)
     }
+}
+
+/// The first page of one of so many users that the reads know, at random.
+pub(super) fn first_pages(users: usize) -> Bodies {
+    let mut random = fastrand::Rng::new();
+    Box::new(move |into| {
+        into.extend_from_slice(&body(FIRST, &json!({ "u": format!("user_{}", random.usize(..users)) })));
+    })
 }
 
 fn name(size: usize) -> String {

@@ -3,21 +3,32 @@
 //!
 //! - `cluster`: that PostgreSQL · `load`: the load generator · `data`: the records · `seed`: those that reads look for
 //! - `taskwire`, `aiecs`, `old_table`, `peers`: the systems, and the old table by COPY
-//! - `saves`, `batches`, `reads`, `lists`, `start`: the rows · `report`: the file, and the page made from it
+//! - `saves`, `batches`, `duties`, `reads`, `lists`, `live`, `servers`, `grown`, `start`: the rows · `steady`: load at a
+//!   constant rate · `grow`: millions of records in minutes
+//! - `report`: the file · `page`, `plot`: what is made from it · `progress`: what is seen meanwhile
 
 mod aiecs;
 mod batches;
 mod cluster;
 mod data;
+mod duties;
+mod grow;
+mod grown;
 mod lists;
+mod live;
 mod load;
 mod old_table;
+mod page;
 mod peers;
+mod plot;
+mod progress;
 mod reads;
 mod report;
 mod saves;
 mod seed;
+mod servers;
 mod start;
+mod steady;
 mod taskwire;
 
 use std::collections::BTreeMap;
@@ -27,8 +38,10 @@ use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 
-use self::cluster::Cluster;
+pub(crate) use self::cluster::Cluster;
 use self::load::Span;
+use self::page::Notes;
+use self::progress::Progress;
 use self::report::{Claim, Results, Round, RowResult};
 use crate::{Error, Result};
 
@@ -63,7 +76,7 @@ pub(crate) struct Table {
     #[arg(long)]
     out: Option<PathBuf>,
     /// Puts what the file then says into this page
-    #[arg(long, requires = "out")]
+    #[arg(long, requires = "out", conflicts_with = "quick")]
     page: Option<PathBuf>,
 }
 
@@ -75,9 +88,13 @@ enum Key {
     #[value(name = "save-20")]
     Save20,
     Batch,
+    Duties,
     Status,
     History,
     List,
+    Live,
+    Servers,
+    Grown,
     Start,
 }
 
@@ -88,6 +105,7 @@ struct Bench {
     span: Span,
     rounds: usize,
     versions: BTreeMap<String, String>,
+    progress: Progress,
 }
 
 /// What a row has come to.
@@ -100,8 +118,8 @@ struct Row {
 
 impl Bench {
     /// Tells what is going on, for it takes long.
-    fn tell(&self, key: Key, round: usize, system: &str) {
-        println!("  {}: round {} of {}: {system}", key.name(), round + 1, self.rounds);
+    fn tell(&self, key: Key, round: usize, system: &str) -> Result<()> {
+        self.progress.step(&format!("{}: round {} of {}: {system}", key.name(), round + 1, self.rounds))
     }
 
     fn note_versions(&mut self, versions: &serde_json::Value) {
@@ -121,8 +139,12 @@ impl Key {
             Self::Save256 => saves::run(bench, self, 256).await,
             Self::Save20 => saves::run(bench, self, 20).await,
             Self::Batch => batches::run(bench, self).await,
+            Self::Duties => duties::run(bench, self).await,
             Self::Status | Self::History => reads::run(bench, self).await,
             Self::List => lists::run(bench, self).await,
+            Self::Live => live::run(bench, self).await,
+            Self::Servers => servers::run(bench, self).await,
+            Self::Grown => grown::run(bench, self).await,
             Self::Start => start::run(bench, self).await,
         }
     }
@@ -142,7 +164,7 @@ async fn measure(arguments: Table) -> Result<()> {
         warm_up: Duration::try_from_secs_f64(arguments.warm_up.unwrap_or(warm_up))?,
         measured: Duration::try_from_secs_f64(arguments.seconds.unwrap_or(measured))?,
     };
-    let mut results = arguments.out.as_deref().map_or_else(|| Ok(Results::default()), Results::read)?;
+    let mut results = begin(&arguments)?;
     let cluster = Cluster::start().await?;
     results.postgresql = cluster.settings().await?;
     results.machine = machine()?;
@@ -152,19 +174,34 @@ async fn measure(arguments: Table) -> Result<()> {
     let (commit, dirty) = commit()?;
     println!("commit: {commit}{}", if dirty { ", with changes" } else { "" });
     let rounds = arguments.rounds.unwrap_or(rounds).max(1);
-    let mut bench = Bench { arguments, cluster, span, rounds, versions: BTreeMap::new() };
+    let keys: Vec<(usize, &Key)> = Key::value_variants()
+        .iter()
+        .enumerate()
+        .filter(|(_, key)| arguments.only.is_empty() || arguments.only.contains(key))
+        .collect();
+    let (notes, progress) = (Notes::read()?, Progress::new(keys.len())?);
+    let mut bench = Bench { arguments, cluster, span, rounds, versions: BTreeMap::new(), progress };
+    let mut failures = Vec::new();
     let told = version(&bench.arguments.server)?;
     bench.versions.insert("taskwire".into(), told.trim_start_matches("taskwire ").to_owned());
-    for (place, key) in Key::value_variants().iter().enumerate() {
-        if !bench.arguments.only.is_empty() && !bench.arguments.only.contains(key) {
-            continue;
-        }
-        println!("{}", key.name());
+    for (place, key) in keys {
+        bench.progress.row(&key.name());
         let begin = Instant::now();
-        let row = key.run(&mut bench).await?;
+        let row = match key.run(&mut bench).await {
+            Ok(row) => row,
+            // The others have their turn all the same.
+            Err(error) => {
+                let failure = format!("{}: {error}", key.name());
+                bench.progress.print(&format!("FAILED: {failure}"));
+                failures.push(failure);
+                bench.cluster.clear().await?;
+                continue;
+            }
+        };
         let row = RowResult {
             place,
             title: row.title,
+            date: results.machine.get("date").cloned().unwrap_or_default(),
             commit: commit.clone(),
             dirty,
             quick: bench.arguments.quick,
@@ -174,22 +211,33 @@ async fn measure(arguments: Table) -> Result<()> {
             claims: report::judge(&row.claims, &row.rounds),
             rounds: row.rounds,
         };
-        println!("\n{}: {:.0} s\n\n{}", row.title, begin.elapsed().as_secs_f64(), row.told(&key.name()));
+        let told = row.told(&key.name(), &notes);
+        bench.progress.print(&format!("\n{}: {:.0} s\n\n{told}", row.title, begin.elapsed().as_secs_f64()));
         results.rows.insert(key.name(), row);
         results.versions.append(&mut bench.versions);
         if let Some(out) = &bench.arguments.out {
             results.write(out)?;
         }
+        bench.cluster.clear().await?;
     }
-    match (&bench.arguments.out, &bench.arguments.page) {
-        (Some(out), Some(page)) => self::page(out, page),
-        _ => Ok(()),
+    bench.progress.end();
+    println!("{}", results.verdicts());
+    if let (Some(out), Some(page)) = (&bench.arguments.out, &bench.arguments.page) {
+        self::page(out, page)?;
     }
+    if failures.is_empty() { Ok(()) } else { Err(failures.join("; ").into()) }
+}
+
+/// What the file has already; where only some rows are measured on a new day, the others as they were.
+fn begin(arguments: &Table) -> Result<Results> {
+    let Some(out) = arguments.out.as_deref().filter(|_| !arguments.quick) else { return Ok(Results::default()) };
+    let before = if arguments.only.is_empty() { None } else { out.parent().and_then(page::newest) };
+    Results::read(before.as_deref().filter(|_| !out.exists()).unwrap_or(out))
 }
 
 /// Makes the section of the page from the file.
 pub(crate) fn page(results: &Path, page: &Path) -> Result<()> {
-    Results::read(results)?.put_into(page)
+    Results::read(results)?.put_into(page, &Notes::read()?)
 }
 
 /// What it ran on.
@@ -217,7 +265,16 @@ fn commit() -> Result<(String, bool)> {
         let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
         if output.status.success() { Ok(text) } else { Err(Error::from("not a git repository")) }
     };
-    let changes = git(&["status", "--porcelain", "--", "..", ":!results", ":!../docs/benchmarks.md"])?;
+    let changes = git(&[
+        "status",
+        "--porcelain",
+        "--",
+        "..",
+        ":!results",
+        ":!notes.md",
+        ":!../docs/benchmarks.md",
+        ":!../docs/growth.svg",
+    ])?;
     Ok((git(&["rev-parse", "--short=12", "HEAD"])?, !changes.is_empty()))
 }
 

@@ -87,7 +87,7 @@ impl Kind {
 
 pub(crate) struct Peer {
     pub(crate) kind: Kind,
-    address: String,
+    pub(crate) address: String,
     pub(crate) versions: Value,
     pub(crate) old_table: OldTable,
     _child: Child,
@@ -159,6 +159,7 @@ impl Peer {
         round.add(name, measured.a_second, "/s");
         round.add(format!("{name} p50"), measured.p50, "ms");
         round.add(format!("{name} p99"), measured.p99, "ms");
+        round.add(format!("the load generator's CPU for {name}"), measured.own_cpu, "cores");
         Ok(measured)
     }
 }

@@ -3,9 +3,9 @@
 use serde_json::json;
 
 use super::aiecs::Aiecs;
-use super::data::STEPS;
+use super::data::{STEPS, USERS};
 use super::load::Bodies;
-use super::old_table::OldTable;
+use super::old_table::{self, OldTable};
 use super::peers::{self, Kind, Peer};
 use super::report::{Bound, Claim, Round};
 use super::seed::{self, Seed};
@@ -14,21 +14,20 @@ use super::{Bench, Key, Row};
 use crate::Result;
 
 const CALLERS: usize = 20;
-const USERS: usize = 100;
 
 /// What a read of this row asks for.
-struct Work {
-    clients: usize,
+pub(super) struct Work {
+    pub(super) clients: usize,
     title: &'static str,
     /// What aiecs' driver calls it.
     name: &'static str,
     query: &'static str,
-    good: String,
+    pub(super) good: String,
     claims: Vec<Claim>,
 }
 
 impl Work {
-    fn of(key: Key) -> Self {
+    pub(super) fn of(key: Key) -> Self {
         let times = |what, over: &str, target, floor| Claim {
             what,
             of: "taskwire".into(),
@@ -58,20 +57,20 @@ impl Work {
         }
     }
 
-    fn source(&self, tasks: usize) -> Bodies {
+    pub(super) fn source(&self, tasks: usize, users: usize) -> Bodies {
         let mut random = fastrand::Rng::new();
         let query = self.query;
         Box::new(move |body| {
-            let text = format!(r#"{{"query":"{query}","variables":{}}}"#, variables(&mut random, tasks));
+            let text = format!(r#"{{"query":"{query}","variables":{}}}"#, variables(&mut random, tasks, users));
             body.extend_from_slice(text.as_bytes());
         })
     }
 }
 
 /// One of so many seeds.
-fn variables(random: &mut fastrand::Rng, tasks: usize) -> String {
+fn variables(random: &mut fastrand::Rng, tasks: usize, users: usize) -> String {
     let task = random.usize(..tasks);
-    format!(r#"{{"u":"user_{}","t":"seed_{task}"}}"#, task % USERS)
+    format!(r#"{{"u":"user_{}","t":"seed_{task}"}}"#, task % users)
 }
 
 pub(super) async fn run(bench: &mut Bench, key: Key) -> Result<Row> {
@@ -98,8 +97,8 @@ pub(super) async fn run(bench: &mut Bench, key: Key) -> Result<Row> {
         for kind in peers::KINDS {
             let mut peer = Peer::start(kind, &bench.arguments.strawberry, &bench.cluster).await?;
             bench.note_versions(&peer.versions);
-            println!("  {}: the same into {}'s", key.name(), kind.name());
-            seed::copy(&mut peer.old_table, &seeds).await?;
+            seed::copy(bench, &format!("{}: the same into {}'s", key.name(), kind.name()), &mut peer.old_table, &seeds)
+                .await?;
             systems.peers.push(peer);
         }
     }
@@ -108,7 +107,13 @@ pub(super) async fn run(bench: &mut Bench, key: Key) -> Result<Row> {
         rounds.push(Round::of(systems.round(bench, key, &work, number).await));
     }
     systems.taskwire.stop().await?;
-    let notes = vec![format!("{} records of {tasks} tasks of {USERS} users in each.", seeds.len() * STEPS as usize)];
+    let mut notes =
+        vec![format!("{} records of {tasks} tasks of {USERS} users in each.", seeds.len() * STEPS as usize)];
+    if key == Key::Status {
+        notes.push(format!(
+            "SELECT by key: PostgreSQL itself, aiecs' question to the old table on {CALLERS} connections."
+        ));
+    }
     Ok(Row { title: work.title.to_owned(), notes, rounds, claims: work.claims })
 }
 
@@ -122,18 +127,24 @@ struct Systems {
 impl Systems {
     async fn round(&mut self, bench: &Bench, key: Key, work: &Work, number: usize) -> Result<Round> {
         let mut round = Round::default();
-        bench.tell(key, number, "taskwire");
+        bench.tell(key, number, "taskwire")?;
         bench.cluster.checkpoint().await?;
-        let sources = (0..work.clients).map(|_| work.source(self.tasks)).collect();
+        let sources = (0..work.clients).map(|_| work.source(self.tasks, USERS)).collect();
         self.taskwire.drive(work.good.clone(), 1, bench.span, sources, &mut round).await?;
-        bench.tell(key, number, "aiecs");
+        bench.tell(key, number, "aiecs")?;
         bench.cluster.checkpoint().await?;
         let called = self.aiecs.call(work.name, CALLERS, bench.span, json!({ "tasks": self.tasks })).await?;
         called.add_to(&mut round);
         let tasks = self.tasks;
+        if key == Key::Status {
+            bench.tell(key, number, "SELECT by key")?;
+            bench.cluster.checkpoint().await?;
+            old_table::select(&bench.cluster, "aiecs", CALLERS, bench.span, tasks, &mut round).await?;
+        }
         for peer in &self.peers {
-            bench.tell(key, number, peer.kind.name());
-            peer.status(bench.span, work.clients, move |random| variables(random, tasks), &mut round).await?;
+            bench.tell(key, number, peer.kind.name())?;
+            bench.cluster.checkpoint().await?;
+            peer.status(bench.span, work.clients, move |random| variables(random, tasks, USERS), &mut round).await?;
         }
         Ok(round)
     }

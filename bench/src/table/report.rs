@@ -1,16 +1,11 @@
-//! What came of a measurement: the file in `bench/results/`, and the section of docs/benchmarks.md made from it.
+//! What came of a measurement: rounds and their medians, what must come out of them, and the file in `bench/results/`.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
-
-/// Between these the section stands in docs/benchmarks.md.
-const BEGIN: &str = "<!-- made by `bench table`: begin -->\n";
-const END: &str = "<!-- made by `bench table`: end -->\n";
 
 /// The file.
 #[derive(Serialize, Deserialize, Default)]
@@ -22,11 +17,14 @@ pub(crate) struct Results {
     pub(crate) rows: BTreeMap<String, RowResult>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, Default)]
 pub(crate) struct RowResult {
     /// Its place in the table.
     pub(crate) place: usize,
     pub(crate) title: String,
+    /// Of its measurement, where that is known: rows of a file may be of several days.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) date: String,
     pub(crate) commit: String,
     /// Whether the sources differed from the commit.
     pub(crate) dirty: bool,
@@ -89,18 +87,18 @@ pub(crate) enum Bound {
 /// A claim, and what was measured.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Judged {
-    what: String,
+    pub(crate) what: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    value: Option<f64>,
-    target: String,
+    pub(crate) value: Option<f64>,
+    pub(crate) target: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    floor: Option<String>,
-    verdict: Verdict,
+    pub(crate) floor: Option<String>,
+    pub(crate) verdict: Verdict,
 }
 
 #[derive(Serialize, Deserialize, PartialEq, Eq, Debug, Clone, Copy)]
 #[serde(rename_all = "snake_case")]
-enum Verdict {
+pub(crate) enum Verdict {
     Reached,
     /// The floor, not the target.
     FloorOnly,
@@ -110,7 +108,7 @@ enum Verdict {
 }
 
 impl Verdict {
-    fn words(self) -> &'static str {
+    pub(crate) fn words(self) -> &'static str {
         match self {
             Self::Reached => "yes",
             Self::FloorOnly => "**floor only**",
@@ -136,7 +134,7 @@ pub(crate) fn medians(rounds: &[Round]) -> Vec<Figure> {
     first.iter().map(median).collect()
 }
 
-fn find<'a>(figures: &'a [Figure], name: &str) -> Option<&'a Figure> {
+pub(crate) fn find<'a>(figures: &'a [Figure], name: &str) -> Option<&'a Figure> {
     figures.iter().find(|figure| figure.name == name)
 }
 
@@ -192,96 +190,10 @@ impl Results {
         }
         Ok(std::fs::write(file, format!("{}\n", serde_json::to_string_pretty(self)?))?)
     }
-
-    /// The whole section, without its marks.
-    pub(crate) fn section(&self) -> String {
-        let mut text = String::new();
-        let list = |map: &BTreeMap<String, String>| {
-            map.iter().map(|(name, value)| format!("{name} {value}")).collect::<Vec<_>>().join(" · ")
-        };
-        let mut rows: Vec<(&String, &RowResult)> = self.rows.iter().collect();
-        rows.sort_by_key(|(_, row)| row.place);
-        let mut write = |line: String| {
-            text.push_str(&line);
-            text.push('\n');
-        };
-        write(format!("Machine: {}.\n", list(&self.machine)));
-        write(format!("PostgreSQL: {}.\n", list(&self.postgresql)));
-        write(format!("Versions: {}.\n", list(&self.versions)));
-        write("| Work | What | Measured | Target | Floor | Reached |\n| --- | --- | --- | --- | --- | --- |".into());
-        for (_, row) in &rows {
-            for claim in &row.claims {
-                write(format!("| {} | {}", row.title, claim.cells()));
-            }
-        }
-        for (key, row) in rows {
-            write(format!("\n### {}\n\n{}", row.title, row.table(key).trim_end()));
-        }
-        text
-    }
-
-    /// Puts the section into the page, between its marks.
-    pub(crate) fn put_into(&self, page: &Path) -> Result<()> {
-        let text = std::fs::read_to_string(page)?;
-        let (before, rest) = text.split_once(BEGIN).ok_or_else(|| format!("no line {BEGIN:?} in the page"))?;
-        let (_, after) = rest.split_once(END).ok_or_else(|| format!("no line {END:?} in the page"))?;
-        Ok(std::fs::write(page, format!("{before}{BEGIN}{}{END}{after}", self.section()))?)
-    }
-}
-
-impl Judged {
-    fn cells(&self) -> String {
-        let value = self.value.map_or_else(|| "–".to_owned(), |value| value.to_string());
-        let floor = self.floor.as_deref().unwrap_or("–");
-        format!("{} | {value} | {} | {floor} | {} |", self.what, self.target, self.verdict.words())
-    }
-}
-
-impl RowResult {
-    /// For who waits at a terminal.
-    pub(crate) fn told(&self, key: &str) -> String {
-        let head = "| What | Measured | Target | Floor | Reached |\n| --- | --- | --- | --- | --- |\n";
-        let claims: Vec<String> = self.claims.iter().map(|claim| format!("| {}\n", claim.cells())).collect();
-        format!("{}\n{head}{}", self.table(key), claims.concat())
-    }
-
-    /// The row's figures of every round, and how it was measured.
-    pub(crate) fn table(&self, key: &str) -> String {
-        let mut text = String::new();
-        let quick = if self.quick { "**A quick run, not for figures.** " } else { "" };
-        let dirty = if self.dirty { " with changes" } else { "" };
-        let _ = writeln!(
-            text,
-            "{quick}`--only {key}`, commit {}{dirty}; each round {} s after {} s of warm-up.",
-            self.commit, self.measured_seconds, self.warm_up_seconds
-        );
-        for note in &self.notes {
-            let _ = writeln!(text, "{note}");
-        }
-        for (number, round) in (1..).zip(&self.rounds) {
-            if let Some(void) = &round.void {
-                let _ = writeln!(text, "\n**Round {number} is void:** {}", void.replace('\n', " "));
-            }
-        }
-        let numbers: Vec<String> = (1..=self.rounds.len()).map(|number| format!(" Round {number} |")).collect();
-        let numbers = numbers.concat();
-        let _ = writeln!(text, "\n| Figure |{numbers} Median |\n| --- |{} --- |", " --- |".repeat(self.rounds.len()));
-        for median in medians(&self.rounds) {
-            let values = self.rounds.iter().map(|round| match find(&round.figures, &median.name) {
-                Some(figure) if round.void.is_none() => format!(" {} |", figure.value),
-                _ => " void |".to_owned(),
-            });
-            let values = values.collect::<String>();
-            let _ = writeln!(text, "| {} |{values} {} {} |", median.name, median.value, median.unit);
-        }
-        text
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-
     use super::*;
 
     fn round(ours: f64, theirs: f64) -> Round {
@@ -318,20 +230,5 @@ mod tests {
     fn a_value_just_below_a_target_is_not_rounded_up_to_it() {
         assert_eq!(verdict(Bound::AtLeast(3.0, None), &[round(299.9, 100.0)]), Verdict::Missed);
         assert_eq!(verdict(Bound::AtLeast(3.0, None), &[round(299_999.9, 100_000.0)]), Verdict::Missed);
-    }
-
-    #[test]
-    fn the_page_has_the_section_of_the_newest_measurement() {
-        let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-        let page = std::fs::read_to_string(here.join("../docs/benchmarks.md")).unwrap();
-        let section = page.split_once(BEGIN).and_then(|(_, rest)| Some(rest.split_once(END)?.0)).unwrap();
-        let files = std::fs::read_dir(here.join("results")).unwrap().map(|entry| entry.unwrap().path());
-        match files.filter(|file| file.to_string_lossy().ends_with("-table.json")).max() {
-            Some(newest) => {
-                let results = Results::read(&newest).unwrap();
-                assert_eq!(section, results.section(), "run: bench page --results {}", newest.display());
-            }
-            None => assert_eq!(section, "", "a section without a measurement"),
-        }
     }
 }

@@ -15,7 +15,7 @@ use crate::Result;
 const CALLERS: usize = 20;
 const BEFORE: &str = r#"{"query":"mutation($i:SaveTaskHistoryInput!){saveTaskHistory(input:$i){record{position} task{status}}}","variables":{"i":"#;
 const AFTER: &[u8] = b"}}";
-const GOOD: &str = "\"position\":";
+pub(super) const GOOD: &str = "\"position\":";
 
 pub(super) async fn run(bench: &mut Bench, key: Key, clients: usize) -> Result<Row> {
     let mut systems = Systems {
@@ -57,7 +57,7 @@ struct Systems {
 impl Systems {
     async fn round(&mut self, bench: &Bench, key: Key, clients: usize, number: usize) -> Result<Round> {
         let mut round = Round::default();
-        bench.tell(key, number, "taskwire");
+        bench.tell(key, number, "taskwire")?;
         bench.cluster.checkpoint().await?;
         let before = self.taskwire.records(&bench.cluster).await?;
         let sources = (0..clients).map(|client| source(Tasks::new(format!("r{number}_{client}"), 1))).collect();
@@ -65,7 +65,7 @@ impl Systems {
         let stored = self.taskwire.records(&bench.cluster).await? - before;
         is_all("taskwire", measured.answers, stored)?;
 
-        bench.tell(key, number, "aiecs");
+        bench.tell(key, number, "aiecs")?;
         bench.cluster.checkpoint().await?;
         let before = self.aiecs.records(&bench.cluster).await?;
         let prefix = json!({ "prefix": format!("r{number}") });
@@ -74,7 +74,7 @@ impl Systems {
         called.add_to(&mut round);
         for peer in &mut self.peers {
             let name = peer.kind.name();
-            bench.tell(key, number, name);
+            bench.tell(key, number, name)?;
             bench.cluster.checkpoint().await?;
             let before = peer.old_table.records().await?;
             let measured = peer.save(bench.span, clients, &format!("r{number}"), &mut round).await?;
@@ -85,7 +85,7 @@ impl Systems {
 }
 
 /// The saves of a worker.
-fn source(mut tasks: Tasks) -> Bodies {
+pub(super) fn source(mut tasks: Tasks) -> Bodies {
     Box::new(move |body| {
         let step = tasks.next();
         body.extend_from_slice(BEFORE.as_bytes());

@@ -36,7 +36,7 @@ async fn round(bench: &Bench, key: Key, number: usize) -> Result<Round> {
     let mut round = Round::default();
     bench.cluster.database(DATABASE).await?;
     for name in ["empty database", "tables are there"] {
-        bench.tell(key, number, name);
+        bench.tell(key, number, name)?;
         bench.cluster.checkpoint().await?;
         let begin = Instant::now();
         let mut child = Command::new(&bench.arguments.server)

@@ -35,6 +35,15 @@ impl Taskwire {
         Ok(Self { server, database })
     }
 
+    /// One more server, over the database of another one.
+    pub(crate) async fn beside(program: &Path, cluster: &Cluster, database: &'static str) -> Result<Self> {
+        Ok(Self { server: Server::start(program, Some(&cluster.url(database)), &[]).await?, database })
+    }
+
+    pub(crate) fn server(&self) -> &Server {
+        &self.server
+    }
+
     /// What stands in a good answer is what the row looks for.
     pub(crate) fn request(&self, good: impl Into<String>) -> Request {
         Request { address: self.server.address.clone(), path: "/graphql", good: good.into() }

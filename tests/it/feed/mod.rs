@@ -64,17 +64,18 @@ impl Server {
         let telemetry = Telemetry::new();
         let token = CancellationToken::new();
         let connection = database.connection.clone();
-        let reads = Store::new(connection.clone(), StoreSettings::default(), Arc::new(|_| {}));
+        let reads =
+            Store::new(connection.clone(), StoreSettings::default(), Arc::new(|_| {})).following(&database.primary);
         let backends = Arc::clone(&database.backends);
         let settings = FeedSettings { check_interval, io_timeout: Duration::from_secs(2), ..FeedSettings::default() };
         let is_own = Arc::new(move |pid| backends.contains(pid));
         let hub = Hub::new(reads, settings, telemetry.clone(), is_own, token.clone());
         let committed = hub.clone();
         let on_commit = Arc::new(move |entries| committed.committed(entries));
-        let store = Store::new(connection, StoreSettings::default(), on_commit);
+        let store = Store::new(connection, StoreSettings::default(), on_commit).following(&database.primary);
         let lanes = Lanes::start(store.clone(), LaneSettings::default(), telemetry.clone());
         let service = Service::new(Arc::new(this_server()), store.clone(), lanes, hub.clone(), Duration::from_mins(5));
-        feed::start(&hub, database.options.clone(), &TaskTracker::new(), &token);
+        feed::start(&hub, database.direct.clone(), &TaskTracker::new(), &token);
         eventually("the listener hears", async || hub.is_connected().then_some(())).await;
         Self { database, store, hub, service, telemetry, token }
     }

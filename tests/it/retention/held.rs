@@ -43,7 +43,7 @@ async fn a_partition_that_somebody_reads_is_given_up_reported_and_finished_the_n
     psql.execute("BEGIN; SELECT count(*) FROM task_record").await.unwrap();
     let before = Utc::now();
     let cleanup = older_than(30, 3);
-    let (done, slowest) = save_meanwhile(&store, clean(&store, "test", &cleanup)).await;
+    let (done, slowest) = Box::pin(save_meanwhile(&store, clean(&store, "test", &cleanup))).await;
     let done = done.unwrap();
     assert!(done.has_more && done.partitions.is_empty(), "{done:?}");
     let held = done.held.unwrap();
@@ -79,7 +79,7 @@ async fn a_locked_record_is_waited_for_and_nothing_behind_it_goes() {
     let lock = "BEGIN; SELECT 1 FROM task_record WHERE user_id = 'u2' AND position = 10 FOR UPDATE";
     psql.execute(lock).await.unwrap();
     let cleanup = older_than(30, 2);
-    let (done, slowest) = save_meanwhile(&store, clean(&store, "test", &cleanup)).await;
+    let (done, slowest) = Box::pin(save_meanwhile(&store, clean(&store, "test", &cleanup))).await;
     let done = done.unwrap();
     assert!(done.has_more, "{done:?}");
     assert!(slowest < Duration::from_millis(250), "a save waited {slowest:?}");

@@ -1,0 +1,174 @@
+//! Saving, status, history and the feed stay with their user: over copies of the tables that are hash-partitioned by
+//! `user_id`, no statement visits more than one partition of a table. What a statement visits is what auto_explain says,
+//! statements inside functions included. (docs/scaling.md, stage 6)
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+
+use serde_json::Value;
+use sqlx::{AssertSqlSafe, Executor as _};
+use taskwire::config::{DatabaseConfig, DatabaseSource};
+use taskwire::db;
+use taskwire::store::{
+    Head, HistoryQuery, Keyset, LaneSettings, Lanes, Scope, Store, StoreSettings, TaskFilter, TaskOrder,
+};
+use taskwire::telemetry::Telemetry;
+
+use super::support::{TestDatabase, cluster::cluster, record};
+
+const TABLES: &str = include_str!("../../migration/sql/tables.sql");
+const STATUS_RULES: &str = include_str!("../../migration/sql/status_rules.sql");
+const APPEND: &str = include_str!("../../migration/sql/append.sql");
+const CANCEL: &str = include_str!("../../migration/sql/cancel.sql");
+const USERS: usize = 300;
+
+/// The tables divided by their user instead.
+const DIVIDED: [(&str, &str); 4] = [
+    (") WITH (fillfactor = 50);", ") PARTITION BY HASH (user_id);"),
+    (") WITH (fillfactor = 85);", ") PARTITION BY HASH (user_id);"),
+    (
+        "finished_at timestamptz\n);\nCREATE INDEX task_order_by_status",
+        "finished_at timestamptz\n) PARTITION BY HASH (user_id);\nCREATE INDEX task_order_by_status",
+    ),
+    (") PARTITION BY RANGE (recorded_at);", ") PARTITION BY HASH (user_id);"),
+];
+
+/// What the append has to say differently there: see docs/scaling.md.
+const NAMED: [(&str, &str); 3] = [
+    (
+        "SELECT user_id, recorded_at FROM feed_head WHERE user_id = ANY (p_users) ORDER BY user_id FOR NO KEY UPDATE",
+        "SELECT l.user_id, l.recorded_at FROM (SELECT DISTINCT u COLLATE \"C\" AS u FROM unnest(p_users) u ORDER BY 1) a \
+         CROSS JOIN LATERAL (SELECT h.user_id, h.recorded_at FROM feed_head h WHERE h.user_id = a.u FOR NO KEY UPDATE) l",
+    ),
+    ("d.user_id || '' = i.user_id", "d.user_id = i.user_id"),
+    ("t.ctid = f.stored_at\n", "t.ctid = f.stored_at AND t.user_id = f.user_id AND t.task_id = f.task_id\n"),
+];
+
+fn replaced(sql: &str, all: &[(&str, &str)]) -> String {
+    all.iter().fold(sql.to_owned(), |sql, (from, to)| {
+        assert_eq!(sql.matches(from).count(), 1, "not once there any more: {from}");
+        sql.replace(from, to)
+    })
+}
+
+fn page<K>() -> Keyset<K> {
+    Keyset { after: None, before: None, limit: 20, backward: false }
+}
+
+/// What auto_explain has said since: of each statement, which partitions of which table it has visited.
+fn visited(log: &str) -> Vec<(String, BTreeMap<String, BTreeSet<String>>)> {
+    let mut all = Vec::new();
+    for entry in log.split(" plan:\n").skip(1) {
+        let mut plans = serde_json::Deserializer::from_str(entry).into_iter::<Value>();
+        let Some(Ok(plan)) = plans.next() else { continue };
+        let mut tables = BTreeMap::new();
+        walk(&plan["Plan"], &mut tables);
+        all.push((plan["Query Text"].as_str().unwrap_or_default().to_owned(), tables));
+    }
+    all
+}
+
+fn walk(node: &Value, tables: &mut BTreeMap<String, BTreeSet<String>>) {
+    let is_visited = node["Actual Loops"].as_f64().is_some_and(|loops| loops > 0.0);
+    if let Some((table, shard)) = node["Relation Name"].as_str().and_then(|name| name.rsplit_once("_shard")) {
+        if is_visited && node["Node Type"] != "ModifyTable" {
+            tables.entry(table.to_owned()).or_default().insert(shard.to_owned());
+        }
+    }
+    for child in node["Plans"].as_array().into_iter().flatten() {
+        walk(child, tables);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_statement_of_one_user_visits_another_ones_partition() {
+    let database = TestDatabase::empty().await;
+    let mut session = database.session().await;
+    session.execute(AssertSqlSafe(replaced(TABLES, &DIVIDED))).await.unwrap();
+    for table in ["feed_head", "task", "task_order", "task_record"] {
+        for shard in 0..4 {
+            let sql = format!(
+                "CREATE TABLE {table}_shard{shard} PARTITION OF {table} FOR VALUES WITH (MODULUS 4, REMAINDER {shard})"
+            );
+            session.execute(AssertSqlSafe(sql)).await.unwrap();
+        }
+    }
+    let append = replaced(APPEND, &NAMED);
+    for sql in [STATUS_RULES, &append, CANCEL] {
+        session.execute(AssertSqlSafe(sql.to_owned())).await.unwrap();
+    }
+
+    let config = DatabaseConfig {
+        url: DatabaseSource::Url { url: database.url.clone(), setting: "the test".into() },
+        min_connections: 1,
+        ..DatabaseConfig::default()
+    };
+    let filling = db::connect(&config, &database.url, "the test").await.unwrap();
+    let store = Store::new(filling.connection.clone(), StoreSettings::default(), std::sync::Arc::new(|_| ()));
+    for step in 0..4 {
+        let records = (0..USERS).flat_map(|user| ["a", "b"].map(|task| record(&format!("u{user}"), task, step)));
+        store.save_batch(records.collect::<Vec<_>>()).await.unwrap();
+    }
+    session.execute("ANALYZE").await.unwrap();
+
+    // From here on every statement of this database is explained.
+    for setting in [
+        "session_preload_libraries = 'auto_explain'",
+        "auto_explain.log_min_duration = 0",
+        "auto_explain.log_analyze = on",
+        "auto_explain.log_nested_statements = on",
+        "auto_explain.log_format = 'json'",
+    ] {
+        let sql = format!("ALTER DATABASE {} SET {setting}", database.name);
+        session.execute(AssertSqlSafe(sql)).await.unwrap();
+    }
+    let log = cluster().cluster.data_dir().join("postgres.log");
+    let before = fs::read_to_string(&log).unwrap().len();
+    let explained = db::connect(&config, &database.url, "the test").await.unwrap();
+    let store = Store::new(explained.connection.clone(), StoreSettings::default(), std::sync::Arc::new(|_| ()));
+    let lanes = Lanes::start(store.clone(), LaneSettings::default(), Telemetry::new());
+    let user = "u7".to_owned();
+    // Often enough that a plan for any user would be taken.
+    for step in 4..12 {
+        store.save_batch(vec![record(&user, "a", step)]).await.unwrap();
+        lanes.save(record(&user, "a", step)).await.unwrap();
+        let task = store.task(&user, "a").await.unwrap().unwrap();
+        store.tasks_by_key(&[(user.clone(), "a".to_owned())]).await.unwrap();
+        let scope = Scope::User(user.clone());
+        store.list_tasks(&scope, &TaskFilter::default(), TaskOrder::UpdatedDesc, &page()).await.unwrap();
+        let query = HistoryQuery { user_id: user.clone(), task_id: "a".to_owned() };
+        store.history(&query, &page()).await.unwrap();
+        store.steps(&task, &page()).await.unwrap();
+        let head = store.heads(&[user.clone()]).await.unwrap()[&user];
+        store.feed_page(&user, None, Head::START, 50).await.unwrap();
+        store.feed_page(&user, Some("a"), Head::START, 50).await.unwrap();
+        store.new_records(&[(user.clone(), Head { position: 1, ..head })], 50).await.unwrap();
+        store.changed_heads(&[user.clone()], "0").await.unwrap();
+        store.tasks_changed(&user, 2, 50).await.unwrap();
+        store.task_and_head(&user, "a").await.unwrap();
+        store.record_at(&user, head.position, head.recorded_at).await.unwrap();
+        store.standing(&[(user.clone(), head)]).await.unwrap();
+        store.oldest_record(&user).await.unwrap();
+    }
+    lanes.close().await;
+    explained.connection.close_by_ref().await.unwrap();
+
+    let said = fs::read_to_string(&log).unwrap();
+    let statements = visited(&said[before..]);
+    let of_ours = statements.iter().filter(|(_, tables)| !tables.is_empty()).count();
+    assert!(of_ours > 100, "only {of_ours} of {} statements were seen to read our tables", statements.len());
+    let wide: BTreeSet<String> = statements
+        .iter()
+        .filter(|(_, tables)| tables.values().any(|shards| shards.len() > 1))
+        .map(|(text, tables)| format!("{tables:?}: {text}"))
+        .collect();
+    assert!(
+        wide.is_empty(),
+        "more than one partition for one user:\n{}",
+        wide.into_iter().collect::<Vec<_>>().join("\n")
+    );
+    // The measure itself: a statement that names no user.
+    let shards =
+        sqlx::query_scalar::<_, i64>("SELECT count(DISTINCT tableoid) FROM task").fetch_one(&mut session).await;
+    assert_eq!(shards.unwrap(), 4);
+}
