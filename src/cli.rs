@@ -194,13 +194,13 @@ fn dispatch(cli: Cli, given: Given) -> ExitCode {
 
 fn serve(arguments: ServeArgs, given: Given) -> ExitCode {
     match settle(arguments.flags, given) {
-        Ok(config) => run(serve_and_tell(config, arguments.log)),
+        Ok(config) => run(serve_and_tell(config, arguments.log, given)),
         Err(error) => fail(&error.to_string()),
     }
 }
 
 /// Serves, with a log and, where there is a collector, with traces.
-async fn serve_and_tell(config: Config, log: LogArgs) -> Result<Outcome, String> {
+async fn serve_and_tell(config: Config, log: LogArgs, given: Given<'_>) -> Result<Outcome, String> {
     let TelemetryConfig { otlp_service, otlp_sample, .. } = &config.telemetry;
     let settings = config.telemetry.otlp_url()?.map(|url| TraceSettings {
         url,
@@ -209,6 +209,7 @@ async fn serve_and_tell(config: Config, log: LogArgs) -> Result<Outcome, String>
     });
     let traces = settings.as_ref().map(Traces::start).transpose()?;
     telemetry::init_logging(&log.log, log.log_format, traces.as_ref());
+    given.say_file();
     let outcome = app::run(config, Telemetry::new()).await;
     if let Some(traces) = traces {
         traces.end().await;
@@ -219,6 +220,7 @@ async fn serve_and_tell(config: Config, log: LogArgs) -> Result<Outcome, String>
 fn migrate(arguments: MigrateArgs, given: Given) -> ExitCode {
     let MigrateArgs { database, nodes, data_dir, log, .. } = arguments;
     log.begin();
+    given.say_file();
     let flags = Flags { database, nodes, data_dir, ..Flags::default() };
     match settle(flags, given) {
         Ok(config) => run(async move { app::migrate(config).await }),
@@ -252,9 +254,6 @@ fn token(arguments: TokenArgs, given: Given) -> ExitCode {
 /// Makes settings of the flags, the environment and the file.
 fn settle(mut flags: Flags, given: Given) -> Result<Config, ConfigError> {
     given.mark(&mut flags);
-    if let Some(path) = given.file().path() {
-        tracing::info!(file = %path.display(), "settings read");
-    }
     Config::load(flags, |name| std::env::var(name).ok()).map_err(|error| given.file().locate(error))
 }
 

@@ -114,6 +114,7 @@ fn sample(key: &str, meaning: &str, arg: &Arg) -> String {
     let kind = arg.get_value_names().and_then(|names| names.first()).map_or("", |name| name.as_str());
     match kind {
         "FILE" => format!("/etc/taskwire/{}", key.trim_end_matches("-file")),
+        "ADDRESS:PORT" => "127.0.0.1:9000".into(),
         "FOLDER" => "/var/lib/taskwire".into(),
         "DURATION" => "60s".into(),
         "SIZE" => "1MiB".into(),

@@ -32,6 +32,13 @@ impl<'a> Given<'a> {
         self.file
     }
 
+    /// Says in the log which settings file was read.
+    pub(super) fn say_file(&self) {
+        if let Some(path) = self.file.path() {
+            tracing::info!(file = %path.display(), "settings read");
+        }
+    }
+
     /// Writes into the flags where those came from that contradict each other.
     pub(super) fn mark(&self, flags: &mut Flags) {
         flags.database.database_url_origin = self.origin("database_url");

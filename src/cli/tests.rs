@@ -82,9 +82,8 @@ fn the_example_has_every_setting_with_a_value_that_counts() {
     let settings: BTreeSet<&str> = config::settings(&command).map(|(key, _, _)| key).collect();
     assert_eq!(keys, settings);
     assert_eq!(keys.len(), text.lines().count(), "a setting stands there twice");
-    // A sample that its own option refuses wants an "as in …" in its help.
     let file = File::parse(Path::new(FILE), &text, &command).map_err(|errors| errors[0].to_string());
-    assert!(file.is_ok(), "{file:?}");
+    assert!(file.is_ok(), "{file:?}: give the option's help an example, as in \"as in 10.0.0.0/8\"");
 }
 
 #[test]

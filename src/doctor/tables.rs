@@ -92,7 +92,7 @@ fn divided(partitions: &[Partition], now: DateTime<Utc>) -> Vec<Finding> {
         findings.push(Finding::warning(
             "partitions.many",
             format!("{} partitions: each makes every plan dearer, {MANY} are well", partitions.len()),
-            "keep the history for a shorter time, or let wider partitions come after these",
+            "keep the history for a shorter time (--keep-days), or let wider partitions come after these (--partition-by)",
         ));
     }
     if findings.is_empty() {
@@ -119,7 +119,7 @@ fn growth(partitions: &[Partition], now: DateTime<Utc>, ahead: Duration, free: O
     };
     let told = format!("{told}; {} are free", size(free));
     let wanted = a_day.saturating_mul(ahead.as_secs() / 86_400);
-    let remedy = "make room on the disk, or keep the history for a shorter time";
+    let remedy = "make room on the disk, or keep the history for a shorter time (--keep-days)";
     if free < FREE {
         Finding::error("disk", told, remedy)
     } else if free < wanted {

@@ -41,8 +41,11 @@ fn passes(program: impl AsRef<Path>, arguments: &[&str]) -> String {
 
 /// One of the tools that `scripts/deploy-tools` installs.
 fn tool(name: &str) -> PathBuf {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    target.join("tools/deploy/bin").join(name)
+    tools().join("deploy/bin").join(name)
+}
+
+fn tools() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from).join("tools")
 }
 
 /// The number behind a word, as in `TimeoutStopSec=30`.
@@ -115,6 +118,18 @@ async fn the_compose_file_is_sound_and_its_variables_are_settings() {
     for path in mounted {
         assert!(root().join(path.unwrap()).exists(), "{path:?} is mounted");
     }
+}
+
+#[test]
+fn prometheus_finds_the_server_of_the_compose_file() {
+    // As scripts/prometheus gets it, where the system has none.
+    let ours = tools().join("prometheus/promtool");
+    let promtool = if ours.exists() { ours } else { "promtool".into() };
+    let said = passes(promtool, &["check", "config", "deploy/prometheus/prometheus.yml"]);
+    assert!(said.contains("1 rule files found"), "{said}");
+    let config = text("deploy/prometheus/prometheus.yml");
+    let port = number(&text("compose.yaml"), "TASKWIRE_METRICS_LISTEN: 0.0.0.0:");
+    assert!(config.contains(&format!("\"taskwire:{port}\"")), "{config}");
 }
 
 #[tokio::test]
