@@ -105,8 +105,16 @@ pub struct App {
     connections: Connections,
     shutdown: Shutdown,
     listening: Listening,
+    metrics: Option<Metrics>,
     is_encrypted: bool,
     is_exposed: bool,
+}
+
+/// What answers at `--metrics-listen`, until the very end.
+struct Metrics {
+    address: SocketAddr,
+    listening: Listening,
+    stop: CancellationToken,
 }
 
 impl App {
@@ -116,10 +124,15 @@ impl App {
         let authenticator = authenticator(&config).await?;
         let tls = tls(&config)?;
         let listener = bind(config.http.listen).await?;
+        let metrics = match config.telemetry.metrics_listen {
+            Some(address) => Some(bind(address).await?),
+            None => None,
+        };
         let (cluster, url, setting) = open(&config).await?;
-        let started = Self::start_on(listener, tls, &config, authenticator, telemetry, &url, &setting).await;
+        let started = Box::pin(Self::start_on(listener, tls, &config, authenticator, telemetry, &url, &setting)).await;
         match started {
-            Ok(app) => {
+            Ok(mut app) => {
+                app.metrics = metrics.and_then(|listener| app.tell_metrics(listener, &config));
                 let database_line = database_line(cluster.as_ref(), &setting, &app.database.options);
                 Ok(Self { database_line, cluster, ..app })
             }
@@ -171,15 +184,29 @@ impl App {
             connections,
             shutdown,
             listening,
+            metrics: None,
             is_encrypted,
             is_exposed,
         })
+    }
+
+    fn tell_metrics(&self, listener: TcpListener, config: &Config) -> Option<Metrics> {
+        let (address, stop) = (listener.local_addr().ok()?, CancellationToken::new());
+        let router = http::telemetry_router(&self.parts.service, self.shutdown.accepting.clone());
+        let listening = Listening::start(listener, router, &config.listen, None, &self.telemetry, stop.clone());
+        Some(Metrics { address, listening, stop })
     }
 
     /// Where it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it tells its metrics, if that is an address of their own.
+    #[must_use]
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics.as_ref().map(|metrics| metrics.address)
     }
 
     /// Its database.
@@ -222,7 +249,7 @@ impl App {
     /// embedded cluster. Takes 10 s at the most.
     pub async fn stop(self) {
         let begin = Instant::now();
-        let Self { database, cluster, parts, shutdown, listening, .. } = self;
+        let Self { database, cluster, parts, shutdown, listening, metrics, .. } = self;
         shutdown.accepting.cancel();
         parts.hurry();
         let finished = timeout(FINISH, async {
@@ -242,6 +269,10 @@ impl App {
         listening.abort();
         if timeout(GOOD_BYE, parts.end()).await.is_err() {
             tracing::warn!("what runs by itself did not end in time");
+        }
+        if let Some(Metrics { listening, stop, .. }) = metrics {
+            stop.cancel();
+            listening.abort();
         }
         let Some(cluster) = cluster else {
             if let Err(error) = database.close(CLOSE).await {
@@ -263,6 +294,9 @@ impl App {
             .cluster
             .as_ref()
             .map_or_else(String::new, |cluster| format!("\n  psql       {}", cluster.psql_command()));
+        let metrics = self
+            .metrics_address()
+            .map_or_else(String::new, |address| format!("\n  metrics    http://{address}/metrics"));
         // Here too, since a log can be turned down.
         let warning = if self.is_exposed { format!("\n  INSECURE   {INSECURE}") } else { String::new() };
         let pages = if http::has_pages() {
@@ -272,7 +306,7 @@ impl App {
         };
         format!(
             "taskwire {VERSION} is ready{warning}\n  GraphQL    {url} (subscriptions: {socket}://{}/graphql)\n  \
-             pages      {pages}\n  database   {}{psql}\n  \
+             pages      {pages}{metrics}\n  database   {}{psql}\n  \
              try first  curl -s {url} -H 'content-type: application/json' -d '{{\"query\": \"{{ tasks(first: 3) {{ nodes \
              {{ userId taskId status }} }} }}\"}}'",
             self.address, self.database_line

@@ -14,11 +14,11 @@ use crate::{
     app::{self, Outcome},
     auth::{self, NewToken, Role},
     clock::Clock,
-    config::{self, AuthFlags, Config, ConfigError, DataDirFlags, DatabaseFlags, Flags, NodesFlags},
+    config::{self, AuthFlags, Config, ConfigError, DataDirFlags, DatabaseFlags, Flags, NodesFlags, TelemetryConfig},
     demo::{self, DemoArgs},
     doctor::{self, DoctorArgs},
     graphql,
-    telemetry::{self, Telemetry},
+    telemetry::{self, LogFormat, Telemetry, TraceSettings, Traces},
 };
 
 mod example;
@@ -141,8 +141,11 @@ struct TokenArgs {
 #[derive(Debug, Args)]
 struct LogArgs {
     /// What to log to standard error: error, warn, info, debug, trace, or one for a module as in `taskwire=debug,info`
-    #[arg(long, env = "TASKWIRE_LOG", value_name = "FILTER", default_value = "info")]
+    #[arg(long, env = "TASKWIRE_LOG", value_name = "FILTER", default_value = "info", value_parser = telemetry::check_filter)]
     log: String,
+    /// How: `text` for people, `json` for programs, `auto`: text on a terminal, else JSON
+    #[arg(long, env = "TASKWIRE_LOG_FORMAT", value_name = "FORMAT", value_enum, default_value_t)]
+    log_format: LogFormat,
 }
 
 /// Does what the command line says.
@@ -183,15 +186,31 @@ fn dispatch(cli: Cli, given: Given) -> ExitCode {
 }
 
 fn serve(arguments: ServeArgs, given: Given) -> ExitCode {
-    telemetry::init_logging(&arguments.log.log);
     match settle(arguments.flags, given) {
-        Ok(config) => run(async move { app::run(config, Telemetry::new()).await }),
+        Ok(config) => run(serve_and_tell(config, arguments.log)),
         Err(error) => fail(&error.to_string()),
     }
 }
 
+/// Serves, with a log and, where there is a collector, with traces.
+async fn serve_and_tell(config: Config, log: LogArgs) -> Result<Outcome, String> {
+    let TelemetryConfig { otlp_service, otlp_sample, .. } = &config.telemetry;
+    let settings = config.telemetry.otlp_url()?.map(|url| TraceSettings {
+        url,
+        service: otlp_service.clone(),
+        sample: *otlp_sample,
+    });
+    let traces = settings.as_ref().map(Traces::start).transpose()?;
+    telemetry::init_logging(&log.log, log.log_format, traces.as_ref());
+    let outcome = app::run(config, Telemetry::new()).await;
+    if let Some(traces) = traces {
+        traces.end().await;
+    }
+    outcome.map_err(|error| error.to_string())
+}
+
 fn migrate(arguments: MigrateArgs, given: Given) -> ExitCode {
-    telemetry::init_logging(&arguments.log.log);
+    telemetry::init_logging(&arguments.log.log, arguments.log.log_format, None);
     let MigrateArgs { database, nodes, data_dir, .. } = arguments;
     let flags = Flags { database, nodes, data_dir, ..Flags::default() };
     match settle(flags, given) {
@@ -202,7 +221,7 @@ fn migrate(arguments: MigrateArgs, given: Given) -> ExitCode {
 
 fn diagnose(arguments: DoctorCommand, given: Given) -> ExitCode {
     let DoctorCommand { doctor: wanted, serve } = arguments;
-    telemetry::init_logging(&serve.log.log);
+    telemetry::init_logging(&serve.log.log, serve.log.log_format, None);
     let secrets = given.secrets(&serve.flags);
     let report = match settle(serve.flags, given) {
         Ok(config) => block_on(async { doctor::examine(&config, &secrets, &Clock::system(), &wanted).await }),

@@ -40,7 +40,7 @@ pub(super) struct PartitionsArgs {
 
 pub(super) fn cleanup(arguments: CleanupArgs, given: Given) -> ExitCode {
     let CleanupArgs { days, dry_run, keep_unfinished, database, data_dir, log } = arguments;
-    telemetry::init_logging(&log.log);
+    telemetry::init_logging(&log.log, log.log_format, None);
     let retention = RetentionFlags { keep_unfinished, ..RetentionFlags::default() };
     match settle(Flags { database, data_dir, retention, ..Flags::default() }, given) {
         Ok(config) => run(async move { upkeep::cleanup(config, days, dry_run).await }),
@@ -50,7 +50,7 @@ pub(super) fn cleanup(arguments: CleanupArgs, given: Given) -> ExitCode {
 
 pub(super) fn partitions(arguments: PartitionsArgs, given: Given) -> ExitCode {
     let PartitionsArgs { database, data_dir, log } = arguments;
-    telemetry::init_logging(&log.log);
+    telemetry::init_logging(&log.log, log.log_format, None);
     match settle(Flags { database, data_dir, ..Flags::default() }, given) {
         Ok(config) => run(async move { upkeep::partitions(config).await }),
         Err(error) => fail(&error.to_string()),

@@ -55,6 +55,9 @@ pub struct GraphqlFlags {
     /// The same for maintenance: cleaning up, optimising, erasing a user [default: 10min]
     #[arg(long, env = "TASKWIRE_MAINTENANCE_TIME", value_name = "DURATION", value_parser = humane::duration, help_heading = "Operations")]
     pub maintenance_time: Option<Duration>,
+    /// A query or mutation that takes longer is logged as a warning, with its document; 0s: none is [default: 1s]
+    #[arg(long, env = "TASKWIRE_SLOW_OPERATION", value_name = "DURATION", value_parser = humane::duration, help_heading = "Operations")]
+    pub slow_operation: Option<Duration>,
     /// Queries and mutations at work at the same time; beyond it they are refused as OVERLOADED [default: 4096]
     #[arg(long, env = "TASKWIRE_MAX_CONCURRENT_OPERATIONS", value_name = "NUMBER", help_heading = "Operations")]
     pub max_concurrent_operations: Option<u32>,
@@ -114,6 +117,8 @@ pub struct GraphqlConfig {
     pub operation_timeout: Duration,
     /// How long maintenance may take.
     pub maintenance_time: Duration,
+    /// A query or mutation that takes longer is slow; none: nothing is.
+    pub slow_operation: Option<Duration>,
     /// Queries and mutations at the same time.
     pub max_concurrent_operations: u32,
     /// Operations of one viewer in a second.
@@ -144,6 +149,7 @@ impl Default for GraphqlConfig {
             introspection: true,
             operation_timeout: Duration::from_secs(30),
             maintenance_time: Duration::from_mins(10),
+            slow_operation: Some(Duration::from_secs(1)),
             max_concurrent_operations: 4_096,
             max_operations_per_second: None,
             max_cost_per_second: None,
@@ -172,6 +178,7 @@ impl GraphqlConfig {
             introspection: flags.introspection.map_or(default.introspection, |switch| switch == Switch::On),
             operation_timeout: flags.operation_timeout.unwrap_or(default.operation_timeout),
             maintenance_time: flags.maintenance_time.unwrap_or(default.maintenance_time),
+            slow_operation: flags.slow_operation.or(default.slow_operation).filter(|limit| !limit.is_zero()),
             max_concurrent_operations: flags.max_concurrent_operations.unwrap_or(default.max_concurrent_operations),
             max_operations_per_second: flags.max_operations_per_second,
             max_cost_per_second: flags.max_cost_per_second,

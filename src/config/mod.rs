@@ -21,6 +21,7 @@ mod retention;
 mod secret;
 mod socket;
 mod task;
+mod telemetry;
 mod write;
 
 use clap::Args;
@@ -39,6 +40,7 @@ pub use nodes::{NodesConfig, NodesFlags};
 pub use retention::{MOST_DAYS, PartitionBy, RetentionConfig, RetentionFlags, Schedule};
 pub use socket::{SocketConfig, SocketFlags};
 pub use task::{TaskConfig, TaskFlags};
+pub use telemetry::{TelemetryConfig, TelemetryFlags};
 pub use write::{WriteConfig, WriteFlags};
 
 /// A setting that cannot be used. Its text is one line that names the setting and what it may be.
@@ -111,6 +113,9 @@ pub struct Flags {
     /// What is removed by its age.
     #[command(flatten)]
     pub retention: RetentionFlags,
+    /// What the server tells of itself.
+    #[command(flatten)]
+    pub telemetry: TelemetryFlags,
 }
 
 /// All settings of a server.
@@ -142,6 +147,8 @@ pub struct Config {
     pub task: TaskConfig,
     /// What is removed by its age.
     pub retention: RetentionConfig,
+    /// What the server tells of itself.
+    pub telemetry: TelemetryConfig,
 }
 
 impl Config {
@@ -170,6 +177,7 @@ impl Config {
             write: WriteConfig::from_flags(&flags.write),
             task: TaskConfig::from_flags(&flags.task),
             retention: RetentionConfig::from_flags(&flags.retention)?,
+            telemetry: TelemetryConfig::from_flags(flags.telemetry),
         })
     }
 
@@ -195,6 +203,7 @@ impl Config {
             self.write.validate(),
             self.task.validate(),
             self.retention.validate(),
+            self.telemetry.validate(self.http.listen),
             self.validate_together(),
         ];
         checks.into_iter().filter_map(Result::err).collect()

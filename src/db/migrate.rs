@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use migration::{Migrator, MigratorTrait};
-use sea_orm::{ConnectOptions, DatabaseConnection, FromQueryResult, Statement};
+use sea_orm::{ConnectOptions, DatabaseConnection, DbErr, FromQueryResult, Statement};
 use sqlx::postgres::PgConnectOptions;
 
 use super::{error::StartError, pool::reachable};
@@ -95,6 +95,14 @@ pub async fn down(options: &PgConnectOptions, steps: Option<u32>) -> Result<(), 
     .await;
     close(session).await;
     result
+}
+
+/// Whether all steps of this build have been taken there. What a newer one has taken beside them does not count.
+pub async fn is_migrated(connection: &DatabaseConnection) -> Result<bool, DbErr> {
+    let sql = "SELECT version FROM public.taskwire_migration";
+    let statement = Statement::from_string(connection.get_database_backend(), sql);
+    let taken = Step::find_by_statement(statement).all(connection).await?;
+    Ok(Migrator::migrations().iter().all(|step| taken.iter().any(|taken| taken.version == step.name())))
 }
 
 async fn up_under_lock(session: &DatabaseConnection) -> Result<usize, StartError> {

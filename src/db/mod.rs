@@ -14,6 +14,6 @@ pub use abandoned::Call;
 pub use cluster::{Cluster, ClusterOptions};
 pub use error::StartError;
 pub use hosts::Hosts;
-pub use migrate::{down, look, migrate};
+pub use migrate::{down, is_migrated, look, migrate};
 pub use pool::{Backends, Database, connect, connect_options, place, standbys};
 pub use primary::Primary;

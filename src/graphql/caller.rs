@@ -17,10 +17,12 @@ use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::sync::Semaphore;
 use tokio::task::JoinError;
 use tokio::time::{Instant, timeout_at};
+use tracing::Instrument as _;
 
 use super::document::{Document, Documents, SharedRoot, Types};
 use super::errors::{code_library_error, introspection_disabled, whole_request};
 use super::limits::OperationLimits;
+use super::observed::Observed;
 use super::session::Session;
 use super::shared::{Answer, Event, Relay, Rendered, Shape, SharedAnswers, bytes_of, lock};
 use super::{Schema, schema};
@@ -31,6 +33,7 @@ use crate::service::limits::FRAGMENT_LEVELS;
 use crate::service::rate::Rates;
 use crate::service::watch::{Events, TaskChange, TaskEvent};
 use crate::service::{Service, ServiceError};
+use crate::telemetry::{RemoteSpan, spans};
 
 /// When somebody is to try again who came while everything was busy.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -52,6 +55,7 @@ struct Shared {
     introspection: bool,
     operation_timeout: Duration,
     maintenance_time: Duration,
+    slow_operation: Option<Duration>,
     rates: Rates,
     running: Semaphore,
     service: Service,
@@ -77,6 +81,7 @@ impl Api {
             introspection: config.introspection,
             operation_timeout: config.operation_timeout,
             maintenance_time: config.maintenance_time,
+            slow_operation: config.slow_operation,
             rates: Rates::new(config),
             running: Semaphore::new(running.min(Semaphore::MAX_PERMITS)),
             service,
@@ -93,7 +98,7 @@ impl Api {
     #[must_use]
     pub fn caller(&self, viewer: Viewer) -> Caller {
         let session = Session::new(self.0.service.clone(), viewer);
-        Caller { shared: Arc::clone(&self.0), session, is_admitted: false }
+        Caller { shared: Arc::clone(&self.0), session, is_admitted: false, remote: None }
     }
 
     /// What sort of operation a request asks for; none where it names one that its document does not have.
@@ -157,6 +162,8 @@ pub struct Caller {
     session: Session,
     /// Its next operation has been counted.
     is_admitted: bool,
+    /// Whose trace its operations belong to, where that is not the span around them.
+    remote: Option<RemoteSpan>,
 }
 
 /// A request that may be executed.
@@ -178,8 +185,14 @@ impl Caller {
         Ok(Self { is_admitted: true, ..self })
     }
 
+    /// The same, whose operations belong to this trace.
+    #[must_use]
+    pub fn within(self, remote: Option<RemoteSpan>) -> Self {
+        Self { remote, ..self }
+    }
+
     /// The request within its limits, with its document and its session; or why it is refused.
-    fn prepare(&self, mut request: Request) -> Result<Prepared, ServerError> {
+    fn prepare(&self, mut request: Request, observed: &mut Observed) -> Result<Prepared, ServerError> {
         let shared = &*self.shared;
         if !self.is_admitted {
             shared.rates.admit_operation(&self.session.viewer).map_err(whole_request)?;
@@ -188,6 +201,7 @@ impl Caller {
         let document = shared.documents.get(&request.query, &shared.limits)?;
         // One that is not there is the library's to refuse.
         let operation = document.operation(request.operation_name.as_deref());
+        observed.is(operation, std::mem::take(&mut request.query));
         if operation.is_some_and(|operation| operation.measure.introspects) && !shared.introspection {
             return Err(introspection_disabled());
         }
@@ -220,13 +234,25 @@ impl Caller {
         Ok(coded(answer))
     }
 
+    /// What will be told of an operation that begins now.
+    fn observed(&self) -> Observed {
+        let telemetry = self.shared.service.telemetry().clone();
+        let span = spans::operation(self.remote.as_ref());
+        Observed::new(telemetry, self.session.viewer.clone(), self.shared.slow_operation, span)
+    }
+
     /// What comes of a request, one after the other; what many get alike, as bytes.
     #[must_use]
     pub fn answers(&self, request: Request) -> BoxStream<'static, Answer> {
-        let prepared = match self.prepare(request) {
-            Ok(prepared) => prepared,
-            Err(error) => return stream::iter([own(refused(error))]).boxed(),
+        let mut observed = self.observed();
+        let answers = match self.prepare(request, &mut observed) {
+            Ok(prepared) => self.prepared_answers(prepared),
+            Err(error) => stream::iter([own(refused(error))]).boxed(),
         };
+        observed.watch(answers)
+    }
+
+    fn prepared_answers(&self, prepared: Prepared) -> BoxStream<'static, Answer> {
         let operation = prepared.document.operation(prepared.request.operation_name.as_deref());
         match operation.and_then(|operation| operation.shares.as_ref()).map(|shares| shares.root) {
             Some(SharedRoot::TaskEvents) => self.shared_answers::<TaskEvent>(prepared),
@@ -270,15 +296,18 @@ impl Caller {
 
 impl Executor for Caller {
     async fn execute(&self, request: Request) -> Response {
-        let answer = match self.prepare(request) {
-            Ok(prepared) => self.answer(prepared).await,
+        let mut observed = self.observed();
+        let answer = match self.prepare(request, &mut observed) {
+            Ok(prepared) => self.answer(prepared).instrument(observed.span().clone()).await,
             Err(refused) => Err(refused),
         };
-        answer.unwrap_or_else(refused)
+        let answer = answer.unwrap_or_else(refused);
+        observed.answered(&answer.errors);
+        answer
     }
 
     fn execute_stream(&self, request: Request, session_data: Option<Arc<Data>>) -> BoxStream<'static, Response> {
-        match self.prepare(request) {
+        match self.prepare(request, &mut self.observed()) {
             Ok(prepared) => self.responses(prepared, session_data.unwrap_or_default()),
             Err(error) => stream::iter([refused(error)]).boxed(),
         }

@@ -160,6 +160,35 @@ pub(crate) fn whole_request(error: ServiceError) -> ServerError {
     error
 }
 
+/// Every code that there is.
+const CODES: [&str; 16] = [
+    "BAD_USER_INPUT",
+    "CURSOR_EXPIRED",
+    "DATABASE_UNAVAILABLE",
+    "FORBIDDEN",
+    "GRAPHQL_PARSE_FAILED",
+    "GRAPHQL_VALIDATION_FAILED",
+    "INTERNAL_SERVER_ERROR",
+    "INTROSPECTION_DISABLED",
+    "LIMIT_EXCEEDED",
+    "OPERATION_RESOLUTION_FAILURE",
+    "OVERLOADED",
+    "PERSISTED_QUERY_NOT_FOUND",
+    "RATE_LIMITED",
+    "SLOW_QUERIES_UNAVAILABLE",
+    "TIMEOUT",
+    "UNAUTHENTICATED",
+];
+
+/// An error's code, as a label of metrics and in the log.
+pub(crate) fn code_of(error: &ServerError) -> &'static str {
+    let code = match error.extensions.as_ref().and_then(|extensions| extensions.get("code")) {
+        Some(Value::String(code)) => CODES.into_iter().find(|known| known == code),
+        _ => None,
+    };
+    code.unwrap_or("OTHER")
+}
+
 /// Gives the library's own refusals a code. The library tells them apart by their text alone: a test holds these texts.
 pub(crate) fn code_library_error(error: &mut ServerError) {
     if error.extensions.as_ref().is_some_and(|extensions| extensions.get("code").is_some()) {

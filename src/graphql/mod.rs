@@ -3,6 +3,7 @@
 //! - [`Api`], [`Caller`]: the one door, for HTTP and sockets · `session`: who is asking
 //! - `shared`: an event that many get alike is executed and written once
 //! - `query`, `mutation/`, `subscription`: the three roots · `types/`: what they give · `filter`: what they take
+//! - `observed`: what is told of each operation when it is over
 //! - `scalars`, `node` (global ids), `errors` (codes), `loader` (many look-ups, one read), `defaults` (of arguments),
 //!   `document/` (read once, measured, each key asked for once), `limits` (what one operation may ask for)
 //!
@@ -20,6 +21,7 @@ mod limits;
 mod loader;
 mod mutation;
 mod node;
+mod observed;
 mod query;
 mod scalars;
 mod session;

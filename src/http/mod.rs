@@ -1,10 +1,10 @@
-//! HTTP and WebSocket: `/graphql` and who may ask there, `/health`, and the pages.
+//! HTTP and WebSocket: `/graphql` and who may ask there, `/health` and `/metrics`, and the pages.
 //!
 //! - [`router`]: the routes · `guard`: what a web page could send is refused, as long as nobody has to sign in
 //! - `viewer`: who is calling, by the token that comes along
 //! - `request`: a request's query string or body becomes GraphQL's request, `persisted` has the documents that it may ask
 //!   for by name · `answer`: what goes back, in the media type that `negotiation` finds
-//! - `pages/`: the dashboard and GraphiQL
+//! - `pages/`: the dashboard and GraphiQL · `health`: for who starts and stops servers · `metrics`: for Prometheus
 //! - `stream/`: results one by one, as server-sent events or multipart
 //! - `request_id`, `compression`, `cors`: what is around both · [`Peer`]: the client's address, an extension of each request
 //! - [`connections`]: every open connection with live updates, counted and ended · `socket`: subscriptions over WebSocket
@@ -17,7 +17,9 @@ mod compression;
 pub mod connections;
 mod cors;
 mod guard;
+mod health;
 mod listen;
+mod metrics;
 mod negotiation;
 mod pages;
 mod peer;
@@ -42,15 +44,19 @@ use async_graphql::parser::types::OperationType;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::header::UPGRADE;
-use axum::http::{HeaderMap, Method, StatusCode};
+use axum::http::{HeaderMap, Method, Uri};
 use axum::middleware;
 use axum::response::Response;
 use axum::routing::{any, get};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
 
 use crate::auth::{Authenticator, Viewer};
 use crate::config::Config;
 use crate::graphql::Api;
+use crate::service::Service;
+use crate::telemetry::{RemoteSpan, spans};
 use answer::Refusal;
 use connections::Connections;
 use guard::Guard;
@@ -79,27 +85,47 @@ struct Shared {
     has_graphiql: bool,
 }
 
-/// The routes: `/graphql` for queries, mutations and, over WebSocket, subscriptions; `/health`; the pages.
+/// The routes: `/graphql` for queries, mutations and, over WebSocket, subscriptions; `/health…`; `/metrics`; the pages.
 pub fn router(api: Api, authenticator: Authenticator, config: &Config, sockets: Sockets) -> Router {
     let guard = Arc::new(Guard::new(&config.http));
     let persisted = Arc::new(Persisted::new(&config.documents, api.clone()));
     let has_graphiql = config.graphql.introspection;
     let shared = Shared { api, authenticator, guard, persisted, sockets, has_graphiql };
-    let routes = Router::new().route("/graphql", any(graphql)).route("/health", get(health));
-    let routes = routes.merge(pages::routes(has_graphiql)).with_state(shared);
+    let mut routes = Router::new().route("/graphql", any(graphql));
+    if config.telemetry.metrics_listen.is_none() {
+        routes = routes.route("/metrics", get(metrics));
+    }
+    let health = health::routes(shared.api.service().clone(), CancellationToken::new());
+    let routes = routes.merge(pages::routes(has_graphiql)).with_state(shared).merge(health);
     routes.layer(compression::layer()).layer(middleware::from_fn(request_id::attach))
 }
 
-/// For load balancers and scripts: tells nothing of anybody, so whoever asks is answered.
-async fn health(State(shared): State<Shared>) -> (StatusCode, &'static str) {
-    if shared.api.service().is_healthy().await {
-        (StatusCode::OK, "ok")
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "no database")
-    }
+/// The routes of `--metrics-listen`: whoever reaches that address may know all that they tell. `stop` ends the server.
+pub fn telemetry_router(service: &Service, stop: CancellationToken) -> Router {
+    metrics::routes(service.clone()).merge(health::routes(service.clone(), stop))
+}
+
+/// At the main address: for admins, as `system` is.
+async fn metrics(State(shared): State<Shared>, method: Method, uri: Uri, headers: HeaderMap) -> Response {
+    // Who has to bring a token is no foreign page; without one, a page could have its own name point here.
+    let guarded = if shared.authenticator.is_open() { shared.guard.check(&uri, &headers).map(drop) } else { Ok(()) };
+    let told = async {
+        guarded?;
+        let viewer = viewer::of_request(&shared.authenticator, &method, &uri, &headers).await;
+        metrics::tell(shared.api.service(), &viewer.map_err(SignInError::refusal)?)
+    };
+    told.await.unwrap_or_else(|refusal| refusal.respond(&headers))
 }
 
 async fn graphql(State(shared): State<Shared>, request: Request) -> Response {
+    let remote = RemoteSpan::of(|name| request.headers().get(name)?.to_str().ok());
+    let span = spans::request(request.method().as_str(), remote.as_ref());
+    let response = answer(shared, request).instrument(span.clone()).await;
+    spans::answered(&span, response.status().as_u16());
+    response
+}
+
+async fn answer(shared: Shared, request: Request) -> Response {
     let headers = request.headers().clone();
     let origin = match shared.guard.check(request.uri(), &headers) {
         Ok(origin) => origin,

@@ -35,7 +35,8 @@ pub(super) async fn attach(mut request: Request, next: Next) -> Response {
 /// What the log's lines about a request name: its id, and whose it is.
 pub(super) fn span(headers: &HeaderMap, peer: Peer) -> Span {
     let id = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default();
-    tracing::info_span!("request", id, peer = %peer.0)
+    // As high as the lines that want it: those of slow operations and of refusals.
+    tracing::warn_span!(parent: None, "request", id, peer = %peer.0)
 }
 
 /// Writes the request's id into errors.

@@ -1,6 +1,6 @@
 //! What a server does by the clock, beside its callers: dividing partitions ahead, removing what is too old, giving a sign
-//! of life, noticing reports that are overdue, forgetting ended backends, giving memory back, looking how far the
-//! standbys are.
+//! of life, noticing reports that are overdue, forgetting ended backends, giving memory back, measuring how large the
+//! tables have become, looking how far the standbys are.
 //!
 //! One duty a file, each a loop that ends with the token. To add a duty: its file, its `spawn` in [`start`]. What admins can
 //! ask for as well is apart from the loop: [`cleanup`], [`optimize`], [`erase`].
@@ -9,6 +9,7 @@ mod backends;
 pub mod cleanup;
 pub mod erase;
 mod heartbeat;
+mod measure;
 mod memory;
 pub mod optimize;
 mod overdue;
@@ -49,6 +50,7 @@ pub fn start(
     tracker.spawn(heartbeat::run(store.clone(), heart, token.clone()));
     tracker.spawn(standbys::run(store.clone(), token.clone()));
     tracker.spawn(memory::run(token.clone()));
+    tracker.spawn(measure::run(store.clone(), token.clone()));
 }
 
 /// Starts to notice reports that are overdue. It ends with a token of its own: who takes no more reports misses none.

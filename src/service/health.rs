@@ -50,7 +50,34 @@ impl Health {
     }
 }
 
+/// Why requests are better sent to another server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotReady {
+    /// It has been told to end.
+    #[error("the server ends")]
+    Ending,
+    /// No answer within two seconds.
+    #[error("no database")]
+    NoDatabase,
+    /// It is not the one that this server has started on, or somebody has taken it back.
+    #[error("the database lacks a migration: restart the server, or run taskwire migrate")]
+    NotMigrated,
+    /// Subscriptions hear of changes a little late.
+    #[error("the feed's listener is not connected")]
+    NotListening,
+}
+
 impl Service {
+    /// Whether it can do all of its work.
+    pub async fn readiness(&self) -> Result<(), NotReady> {
+        match tokio::time::timeout(PATIENCE, self.store.is_migrated()).await {
+            Ok(Ok(true)) if self.hub.is_connected() => Ok(()),
+            Ok(Ok(true)) => Err(NotReady::NotListening),
+            Ok(Ok(false)) => Err(NotReady::NotMigrated),
+            _ => Err(NotReady::NoDatabase),
+        }
+    }
+
     /// Whether the database answers, soon.
     pub async fn is_healthy(&self) -> bool {
         self.round_trip().await.is_some()

@@ -1,7 +1,7 @@
 //! The verbs, and the only place that decides who may. Every verb takes the viewer first.
 //!
 //! - `tasks`, `history`, `feed`, `users`, `facets`, `statistics`: reads (`recent`: shared answers)
-//! - `system`, `health`: for operators · `maintenance`: cleaning up, optimising · `save`, `alive`, `cancel`, `erase`: writes
+//! - `system`, `health`, `metrics`: for operators · `maintenance`: cleaning up, optimising · `save`, `alive`, `cancel`, `erase`: writes
 //! - [`watch`]: streams · `control`: closing a user's sockets
 //! - [`rate`]: how often a viewer may ask · [`limits`]: every limit, in one table · `input`: checks of what came in
 //! - `batches`: what batches may hold together · [`error`]: what a caller is told
@@ -21,6 +21,7 @@ mod history;
 mod input;
 pub mod limits;
 mod maintenance;
+mod metrics;
 pub mod page;
 pub mod rate;
 mod recent;
@@ -40,7 +41,7 @@ pub use cancel::{AcknowledgeOutcome, CancelManyInput, CancelledMany};
 pub use erase::Erased;
 pub use error::ServiceError;
 pub use feed::{FeedPosition, feed_cursor_of};
-pub use health::Health;
+pub use health::{Health, NotReady};
 pub use history::{RecordKey, TaskStep};
 pub use limits::Limits;
 pub use maintenance::{CleanedUp, RetentionStatus};

@@ -133,7 +133,7 @@ impl Service {
         Ok(System { server: Arc::clone(&self.server), pool: self.pool_status(), feed, database })
     }
 
-    fn pool_status(&self) -> PoolStatus {
+    pub(super) fn pool_status(&self) -> PoolStatus {
         let pool = self.store.connection().get_postgres_connection_pool();
         let whole = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         let (size, max) = (pool.size(), pool.options().get_max_connections());

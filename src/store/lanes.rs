@@ -17,13 +17,14 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::{Instrument as _, Span};
 
 use super::append::{Placed, Wait};
 use super::queue::Queue;
 use super::record::{NewRecord, Saved};
 use super::write::Kept;
 use super::{Store, StoreError};
-use crate::telemetry::Telemetry;
+use crate::telemetry::{Telemetry, spans};
 
 /// How many lanes there are, and how much may wait in them.
 #[derive(Clone, Copy, Debug)]
@@ -61,6 +62,7 @@ const HELD_PAUSE: Duration = Duration::from_millis(20);
 pub(super) struct Pending {
     pub(super) record: NewRecord,
     since: Instant,
+    span: Span,
     answer: oneshot::Sender<Result<Saved, StoreError>>,
     // Given back when the save is settled, however that happens.
     _room: Room,
@@ -137,13 +139,14 @@ impl Lanes {
     pub async fn save(&self, record: NewRecord) -> Result<Saved, StoreError> {
         let (answer, settled) = oneshot::channel();
         let room = self.inner.make_room(record.bytes())?;
+        let span = spans::here();
         {
             let mut queue = self.inner.lock();
             // Under the queue's lock: what is taken before the end is written before it.
             if self.inner.closing.is_cancelled() {
                 return Err(StoreError::Unavailable("the server is shutting down".to_owned()));
             }
-            let pending = Pending { record, since: Instant::now(), answer, _room: room };
+            let pending = Pending { record, since: Instant::now(), span, answer, _room: room };
             if queue.push(pending) {
                 self.inner.held_arrived.notify_one();
             } else {
@@ -151,6 +154,13 @@ impl Lanes {
             }
         }
         settled.await.unwrap_or_else(|_| Err(StoreError::Unavailable("the save was given up".to_owned())))
+    }
+
+    /// How many saves wait or are being written, and what they hold.
+    #[must_use]
+    pub fn queued(&self) -> (usize, usize) {
+        let room = &self.inner.room;
+        (room.records.load(Ordering::Relaxed), room.bytes.load(Ordering::Relaxed))
     }
 
     /// The server will end: from now on nobody is held for long.
@@ -212,6 +222,9 @@ impl Inner {
                 }
                 self.rest(lane, &mut kept).await;
                 continue;
+            }
+            for pending in &batch {
+                self.telemetry.commit_wait_seconds.observe(pending.since.elapsed().as_secs_f64());
             }
             let users: Vec<String> = batch.iter().map(|pending| pending.record.user_id.clone()).collect();
             let held = self.write(&mut kept, batch, Wait::Skip).await;
@@ -297,13 +310,15 @@ impl Inner {
                 continue;
             }
             let records: Vec<&NewRecord> = piece.iter().map(|pending| &pending.record).collect();
-            match self.store.append_until_known(kept, &records, wait).await {
+            let begun = Instant::now();
+            let span = spans::commit(piece.iter().map(|pending| &pending.span), piece.len());
+            match self.store.append_until_known(kept, &records, wait).instrument(span).await {
                 Ok(placed) if placed.iter().any(|placed| matches!(placed, Placed::Conflict)) => {
                     pieces.push(refuse_conflicts(piece, &placed));
                 }
                 Ok(placed) => {
                     self.store.tell(&placed);
-                    self.count(&placed);
+                    self.count(&placed, begun.elapsed());
                     held.extend(self.answer(piece, placed).await);
                 }
                 // A short wait that was not enough: nothing is written, all go on waiting.
@@ -354,10 +369,12 @@ impl Inner {
         held
     }
 
-    fn count(&self, placed: &[Placed]) {
+    fn count(&self, placed: &[Placed], took: Duration) {
         let of =
             |is: fn(&Placed) -> bool| u64::try_from(placed.iter().filter(|placed| is(placed)).count()).unwrap_or(0);
         self.telemetry.commits.inc();
+        self.telemetry.commit_records.observe_many(placed.len());
+        self.telemetry.commit_seconds.observe(took.as_secs_f64());
         self.telemetry.saved_records.inc_by(of(|placed| matches!(placed, Placed::Saved(_))));
         self.telemetry.duplicate_records.inc_by(of(|placed| matches!(placed, Placed::Duplicate(_))));
     }

@@ -6,12 +6,14 @@ use std::time::Duration;
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use sea_orm::{ConnectionTrait, DbBackend, QueryResult, Statement};
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use super::append::{Placed, States, Terms, Wait};
 use super::record::NewRecord;
 use super::write::Kept;
 use super::{Store, StoreError, error};
 use crate::db::Call;
+use crate::telemetry::spans;
 
 /// The attempts of one write: about four seconds in all, and one alone in an outage that has lasted as long.
 pub(super) struct Attempts {
@@ -69,7 +71,7 @@ impl Store {
     /// Bounds a call to the database, and gives it up where the database is away; the outcome is unknown then.
     pub(super) async fn within_time<F: Future>(&self, call: F) -> Result<F::Output, StoreError> {
         let calling = self.calling();
-        let mut call = std::pin::pin!(call);
+        let mut call = std::pin::pin!(call.instrument(spans::database()));
         // Dropped before the call is: the pool looks at the connection as soon as that has let it go.
         let way = Call::begin();
         let done = tokio::select! {

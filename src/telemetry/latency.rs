@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use prometheus_client::metrics::histogram::Histogram;
+use super::Histogram;
 
 /// Cells of an octave: neighbours differ by 4.4 %.
 const OF_AN_OCTAVE: u32 = 16;

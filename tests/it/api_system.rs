@@ -231,6 +231,9 @@ async fn the_growth_of_a_large_partition_is_estimated() {
 #[tokio::test]
 async fn a_call_that_was_given_up_has_failed() {
     let server = ApiServer::configured(|config| config.database.command_timeout = Duration::from_millis(300)).await;
+    // The tables are measured when a server begins, and who measures waits for the lock, too.
+    let telemetry = server.app.telemetry();
+    eventually("the tables to be measured", async || (telemetry.partitions.get() > 0).then_some(())).await;
     let figures = async || system(&server, "database { failedQueries queryMs { max } }").await["database"].take();
     assert_eq!(figures().await["failedQueries"], 0);
     let mut psql = server.database.session().await;

@@ -3,7 +3,7 @@
 //!
 //! - [`Documents`]: the cache · [`Document`]: one document, and whether it has passed validation · `merge`: each key once
 //! - `measure`, `cost`: how large it is · `tokens`: how long, before it is read · `variables`: what may differ each time
-//! - `types`: what all of this has to know of the schema
+//! - `shown`: what the log shows of one · `types`: what all of this has to know of the schema
 //!
 //! A kept document behaves like a fresh one: what validation says depends on the document alone, but for the variables,
 //! and these are looked at each time. To add a measure: a field of [`Measure`], and its limit in `graphql/limits.rs`.
@@ -11,10 +11,12 @@
 mod cost;
 mod measure;
 pub(super) mod merge;
+mod shown;
 mod tokens;
 mod types;
 mod variables;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -27,10 +29,12 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
 pub(crate) use measure::Measure;
+pub(crate) use shown::shown;
 pub(crate) use types::Types;
 
 use super::errors::{code_parse_error, several_subscriptions, too_deep, too_many_selections};
 use super::limits::OperationLimits;
+use crate::telemetry::{self, Name as Label, Root};
 use measure::{Measurer, TooDeep, root_names};
 use merge::{MOST_SELECTIONS, Stop};
 use variables::Place;
@@ -61,14 +65,16 @@ impl Weighter<String, Arc<Document>> for ByText {
 /// A document that can be read and is not too large.
 pub(crate) struct Document {
     merged: ExecutableDocument,
-    operations: Vec<Operation>,
+    operations: Vec<Arc<Operation>>,
     places: Vec<Place>,
     is_valid: AtomicBool,
 }
 
 /// One of a document's operations.
 pub(crate) struct Operation {
-    name: Option<String>,
+    pub(crate) name: Option<String>,
+    /// What metrics call it.
+    pub(crate) label: telemetry::Operation,
     pub(crate) ty: OperationType,
     pub(crate) measure: Measure,
     /// Maintenance and nothing else, which may take its time.
@@ -153,6 +159,7 @@ impl Document {
         let operations = parsed.operations.iter().zip(&measures).map(|((name, operation), measure)| {
             let mut operation = Operation {
                 name: name.map(ToString::to_string),
+                label: label(&parsed, &operation.node, types),
                 ty: operation.node.ty,
                 measure: *measure,
                 is_maintenance: is_maintenance(&parsed, &operation.node),
@@ -165,14 +172,14 @@ impl Document {
                 let none = Variables::default();
                 operation.cost = definition.map(|definition| cost::of(definition, &merged.fragments, types, &none));
             }
-            operation
+            Arc::new(operation)
         });
         let operations = operations.collect();
         Ok(Self { operations, places, merged, is_valid: AtomicBool::new(false) })
     }
 
     /// The operation that is meant; none where the library will say that there is no such one.
-    pub(crate) fn operation(&self, name: Option<&str>) -> Option<&Operation> {
+    pub(crate) fn operation(&self, name: Option<&str>) -> Option<&Arc<Operation>> {
         match (name, self.operations.as_slice()) {
             (None, [only]) => Some(only),
             (None, _) => None,
@@ -212,6 +219,24 @@ fn check_subscriptions(merged: &ExecutableDocument) -> Result<(), ServerError> {
         }
     }
     Ok(())
+}
+
+/// The field at the root, if there is one alone and it is the schema's: metrics must not have a label of a client's making.
+fn label(document: &ExecutableDocument, operation: &OperationDefinition, types: &Types) -> telemetry::Operation {
+    let names: HashSet<&str> = root_names(document, operation).into_iter().collect();
+    let mut names = names.into_iter();
+    let field = match (names.next(), names.next()) {
+        (Some(name), None) if name.starts_with("__") => "introspection",
+        (Some(name), None) if types.field(Some(types::root(operation.ty)), name).is_some() => name,
+        (Some(_), Some(_)) => "several",
+        _ => "unknown",
+    };
+    let kind = match operation.ty {
+        OperationType::Query => Root::Query,
+        OperationType::Mutation => Root::Mutation,
+        OperationType::Subscription => Root::Subscription,
+    };
+    telemetry::Operation { kind, field: Label::new(field) }
 }
 
 fn is_maintenance(document: &ExecutableDocument, operation: &OperationDefinition) -> bool {
@@ -275,6 +300,24 @@ mod tests {
             "mutation { eraseUser ...F } fragment F on Mutation { cancelTasks }",
         ] {
             assert!(!is_maintenance(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn metrics_name_a_field_of_the_schema_or_none() {
+        let label = |text: &str| {
+            let telemetry::Operation { kind, field } = read(text).unwrap().operation(None).unwrap().label.clone();
+            format!("{} {}", kind.as_str(), field.as_str())
+        };
+        for (text, wanted) in [
+            ("{ a }", "query a"),
+            ("{ x: a ...F } fragment F on Query { y: a }", "query a"),
+            ("mutation { a b }", "mutation several"),
+            ("mutation { made_up_by_somebody }", "mutation unknown"),
+            ("{ __schema { types { name } } }", "query introspection"),
+            ("subscription { b }", "subscription b"),
+        ] {
+            assert_eq!(label(text), wanted, "{text}");
         }
     }
 

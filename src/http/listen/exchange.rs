@@ -6,13 +6,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::http::header::{CONNECTION, CONTENT_TYPE};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, Version};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use axum::response::Response;
 use http_body::{Frame, SizeHint};
 use hyper::body::{Buf, Incoming};
@@ -28,6 +28,7 @@ use crate::http::answer::Refusal;
 use crate::http::cors::{self, Allowed};
 use crate::http::peer::Peer;
 use crate::http::request_id::{self, REQUEST_ID};
+use crate::telemetry::Exchange;
 
 /// Answers a request that came over the connection of `socket`.
 pub(super) async fn answer(
@@ -39,6 +40,7 @@ pub(super) async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<Answered>, Infallible> {
     let mut running = Running::new(activity, &common);
+    let (begun, route, method) = (Instant::now(), route(request.uri().path()), method(request.method()));
     let (mut request, body_end) = with_body_end(request);
     let peer = common.proxies.peer(socket, request.headers());
     request.extensions_mut().insert(peer);
@@ -48,6 +50,8 @@ pub(super) async fn answer(
     let version = request.version();
     let response = run(&common, router, request, body_end).await;
     let response = response.unwrap_or_else(|refused| cors::allow(refused.respond(version), allowed.origin()));
+    let status = response.status().as_u16();
+    common.telemetry.exchanged(Exchange { route, method, status }, begun.elapsed());
     if is_stream(response.headers()) {
         // It ends with the subscriptions, which nobody waits for before. `stream` sees to clients that do not read.
         waited.release();
@@ -56,6 +60,26 @@ pub(super) async fn answer(
         running.is_taken();
     }
     Ok(response.map(|body| Answered { body, running: Arc::new(running) }))
+}
+
+/// What metrics call a part of the server: paths are somebody's, and there are many.
+fn route(path: &str) -> &'static str {
+    match path {
+        "/graphql" => "graphql",
+        "/metrics" => "metrics",
+        _ if path.starts_with("/health") => "health",
+        _ => "pages",
+    }
+}
+
+fn method(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::HEAD => "HEAD",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
 }
 
 /// The answer, unless the client or the handler takes too long for it.

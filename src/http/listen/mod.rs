@@ -2,7 +2,7 @@
 //! what was begun. (axum's own has no time-outs, and forgets sockets at the end.)
 //!
 //! - [`Listening`]: accepts, and ends · `connection`: one of them, with TLS, HTTP/1.1 or HTTP/2
-//! - `exchange`: one request · `io`: what a connection's bytes tell
+//! - `exchange`: one request, counted · `io`: what a connection's bytes tell
 //!
 //! To add a time-out on something that a client does: a variant of `connection::Waiting`, or a race in `exchange`.
 
@@ -45,6 +45,7 @@ struct Common {
     handler_timeout: Duration,
     stall_timeout: Duration,
     idle_timeout: Duration,
+    telemetry: Telemetry,
     /// No new requests.
     stop: CancellationToken,
     /// The end of all patience.
@@ -87,6 +88,7 @@ impl Listening {
             handler_timeout: config.handler_timeout,
             stall_timeout: config.answer_stall_timeout,
             idle_timeout: config.idle_timeout,
+            telemetry: telemetry.clone(),
             stop,
             abort: CancellationToken::new(),
             busy: TaskTracker::new(),

@@ -25,6 +25,7 @@ use crate::http::answer::Refusal;
 use crate::http::connections::{Connections, Ending, Seat};
 use crate::http::request_id;
 use crate::http::viewer::{self, SignInError};
+use crate::telemetry::RemoteSpan;
 
 /// Messages that wait until the client reads. While there are as many, nothing more is read from it.
 const QUEUE: usize = 32;
@@ -57,6 +58,8 @@ pub(super) struct Handshake {
     pub(super) authorization: Option<String>,
     /// What errors name.
     pub(super) request_id: Option<HeaderValue>,
+    /// The trace of its operations; `connection_init` may name another one.
+    pub(super) remote: Option<RemoteSpan>,
 }
 
 /// A message that waits until the client reads, and whose operation's it is.
@@ -256,6 +259,7 @@ impl<'a> Conversation<'a> {
 
     /// Looks at the token of `connection_init`, or, where it brings none, at that of the handshake.
     fn begin_sign_in(&mut self, mut payload: Value) {
+        self.handshake.remote = RemoteSpan::of(|name| payload.get(name)?.as_str()).or(self.handshake.remote.take());
         if let Some(authorization) = self.handshake.authorization.take()
             && !viewer::has_token(&payload)
         {
@@ -373,7 +377,7 @@ impl<'a> Conversation<'a> {
         for _ in 0..renewals {
             self.say(protocol::pong());
         }
-        let caller = self.shared.api.caller(viewer.clone());
+        let caller = self.shared.api.caller(viewer.clone()).within(self.handshake.remote.clone());
         self.member = Some(Member { viewer, caller });
     }
 

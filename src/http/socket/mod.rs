@@ -35,9 +35,10 @@ use tracing::Instrument as _;
 
 use super::answer::Refusal;
 use super::connections::{Connections, Seat};
-use super::request_id::REQUEST_ID;
+use super::request_id::{self, REQUEST_ID};
 use super::{Peer, Shared};
 use crate::config::SocketConfig;
+use crate::telemetry::RemoteSpan;
 use close::{Close, End};
 use conversation::{Conversation, Handshake};
 use line::Line;
@@ -54,9 +55,12 @@ pub(super) async fn upgrade(shared: &Shared, request: Request) -> Result<Respons
     let protocol = Protocol::offered(&parts.headers);
     let peer = Some(Peer::of(&parts.extensions).0);
     let authorization = parts.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let handshake = Handshake { authorization, request_id: parts.headers.get(REQUEST_ID).cloned() };
+    let remote = RemoteSpan::of(|name| parts.headers.get(name)?.to_str().ok());
+    let handshake = Handshake { authorization, request_id: parts.headers.get(REQUEST_ID).cloned(), remote };
 
-    let task = serve(shared.clone(), upgrade, protocol, peer, handshake).in_current_span();
+    // A span of its own: that of the request is over when the socket begins.
+    let span = request_id::span(&parts.headers, Peer::of(&parts.extensions));
+    let task = serve(shared.clone(), upgrade, protocol, peer, handshake).instrument(span);
     tokio::spawn(shared.sockets.open.track_future(task));
 
     let mut response = Response::new(Body::empty());

@@ -21,6 +21,7 @@ use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
 use futures_util::StreamExt as _;
 use tokio::sync::mpsc;
+use tracing::Instrument as _;
 
 pub(super) use accept::{chosen, refused};
 
@@ -126,7 +127,7 @@ pub(super) fn open(format: Format, operation: Operation, seat: Seat, sockets: &S
     let answers = answers.boxed();
     let (pieces, body) = mpsc::channel(1);
     let pump = Pump { format, is_subscription, remaining, pieces, seat };
-    sockets.open.spawn(pump.run(answers));
+    sockets.open.spawn(pump.run(answers).in_current_span());
     respond(format, pump::body(body))
 }
 
