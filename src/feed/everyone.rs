@@ -31,6 +31,8 @@ pub(super) struct Everyone {
     since: Option<String>,
     /// Where the users stood who were told of last: as long as these records stand, nothing that was told is lost.
     told_last: VecDeque<(String, Head)>,
+    /// The same of another run of the database, of which nothing is known yet.
+    told_since: VecDeque<(String, Head)>,
 }
 
 impl Everyone {
@@ -57,30 +59,31 @@ impl Everyone {
             .collect()
     }
 
-    /// What they were told last.
-    pub(super) fn told_last(&self) -> Vec<(String, Head)> {
-        self.told_last.iter().cloned().collect()
+    /// What they were told last, and since the database is another one: each user once in either.
+    pub(super) fn told_last(&self) -> [Vec<(String, Head)>; 2] {
+        [&self.told_last, &self.told_since].map(|told| told.iter().cloned().collect())
+    }
+
+    /// All of that stands.
+    pub(super) fn stood(&mut self) {
+        for told in std::mem::take(&mut self.told_since).into_iter().rev() {
+            remember(&mut self.told_last, told);
+        }
     }
 
     /// What they were told is not so any more.
     pub(super) fn begin_anew(&mut self) {
         self.known.clear();
         self.told_last.clear();
+        self.told_since.clear();
         self.overflow();
-    }
-
-    pub(super) fn remember<'t>(&mut self, tasks: impl IntoIterator<Item = &'t task::Model>) {
-        for task in tasks {
-            self.told_last.retain(|(user, _)| *user != task.user_id);
-            self.told_last.truncate(TOLD_LAST - 1);
-            self.told_last.push_front((task.user_id.clone(), head_of(task)));
-        }
     }
 
     /// The user was erased: positions begin anew, and what waits to be told is not there any more.
     pub(super) fn forget(&mut self, user: &str) {
         self.known.remove(user);
         self.told_last.retain(|(owner, _)| owner != user);
+        self.told_since.retain(|(owner, _)| owner != user);
         for watcher in &self.watchers {
             lock(&watcher.tasks).by_key.retain(|(owner, _), _| owner != user);
         }
@@ -95,7 +98,9 @@ impl Everyone {
             let known = self.known.entry(task.user_id.clone()).or_insert(task.position);
             *known = task.position.max(*known);
         }
-        self.remember(tasks.iter().rev().take(TOLD_LAST).rev());
+        for task in tasks.iter().rev().take(TOLD_LAST).rev() {
+            remember(&mut self.told_last, (task.user_id.clone(), head_of(task)));
+        }
         let tasks: Vec<_> = tasks.into_iter().map(Arc::new).collect();
         for watcher in &self.watchers {
             watcher.push(&tasks);
@@ -104,7 +109,7 @@ impl Everyone {
 
     /// What this server committed. Where it does not continue what is known, another's change may still be on its way: then
     /// nothing is noted, and a state may be told twice.
-    /// In a database of which nothing is known yet, nothing at all is noted.
+    /// In a database of which nothing is known yet, no position is noted.
     pub(super) fn committed(&mut self, entries: &[Arc<Committed>], is_other: bool) {
         if !self.is_watched() {
             return;
@@ -117,7 +122,10 @@ impl Everyone {
                 *known = entry.record.position;
             }
         }
-        self.remember(known.iter().rev().take(TOLD_LAST).rev().map(|entry| entry.task.as_ref()));
+        let told = if is_other { &mut self.told_since } else { &mut self.told_last };
+        for entry in entries.iter().rev().take(TOLD_LAST).rev() {
+            remember(told, (entry.task.user_id.clone(), head_of(&entry.task)));
+        }
         let tasks: Vec<_> = entries.iter().map(|entry| Arc::clone(&entry.task)).collect();
         for watcher in &self.watchers {
             watcher.push(&tasks);
@@ -130,6 +138,13 @@ impl Everyone {
             watcher.overflow();
         }
     }
+}
+
+/// The latest first, and each user once.
+fn remember(told: &mut VecDeque<(String, Head)>, last: (String, Head)) {
+    told.retain(|(user, _)| *user != last.0);
+    told.truncate(TOLD_LAST - 1);
+    told.push_front(last);
 }
 
 /// What waits for one of them.
@@ -203,7 +218,7 @@ impl Hub {
         everyone.since.get_or_insert(now.xmin);
         // They have read a list: it is not to be of a tail that gets lost.
         if everyone.told_last.is_empty() {
-            everyone.remember(&latest);
+            everyone.told_last.extend(latest.iter().map(|task| (task.user_id.clone(), head_of(task))));
         }
         drop(everyone);
         // For what was named before that snapshot was back.
@@ -258,6 +273,7 @@ impl Drop for EveryoneWatch {
         if everyone.watchers.is_empty() {
             everyone.known.clear();
             everyone.told_last.clear();
+            everyone.told_since.clear();
             everyone.since = None;
         }
     }

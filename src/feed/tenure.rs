@@ -44,12 +44,14 @@ impl Hub {
     pub(super) async fn renew_everyone(&self, xmin: &str) -> Result<(), StoreError> {
         let told = lock(&self.inner.everyone).told_last();
         let mut stands = true;
-        if !told.is_empty() {
-            let standing = self.within_time(self.inner.store.standing(&told)).await?;
-            stands = standing.len() == told.len();
+        for told in told.iter().filter(|told| !told.is_empty()) {
+            let standing = self.within_time(self.inner.store.standing(told)).await?;
+            stands &= standing.len() == told.len();
         }
         let mut everyone = lock(&self.inner.everyone);
-        if !stands {
+        if stands {
+            everyone.stood();
+        } else {
             tracing::warn!("what was told last of all users' tasks is gone; who watches them has to read again");
             everyone.begin_anew();
         }
