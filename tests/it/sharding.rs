@@ -1,5 +1,5 @@
 //! Saving, status, history and the feed stay with their user: over copies of the tables that are hash-partitioned by
-//! `user_id`, no statement visits more than one partition of a table. What a statement visits is what auto_explain says,
+//! `user_id`, no statement visits more than one partition of a table. What a statement visits is what `auto_explain` says,
 //! statements inside functions included. (docs/scaling.md, stage 6)
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -55,7 +55,7 @@ fn page<K>() -> Keyset<K> {
     Keyset { after: None, before: None, limit: 20, backward: false }
 }
 
-/// What auto_explain has said since: of each statement, which partitions of which table it has visited.
+/// What `auto_explain` has said since: of each statement, which partitions of which table it has visited.
 fn visited(log: &str) -> Vec<(String, BTreeMap<String, BTreeSet<String>>)> {
     let mut all = Vec::new();
     for entry in log.split(" plan:\n").skip(1) {
@@ -70,10 +70,11 @@ fn visited(log: &str) -> Vec<(String, BTreeMap<String, BTreeSet<String>>)> {
 
 fn walk(node: &Value, tables: &mut BTreeMap<String, BTreeSet<String>>) {
     let is_visited = node["Actual Loops"].as_f64().is_some_and(|loops| loops > 0.0);
-    if let Some((table, shard)) = node["Relation Name"].as_str().and_then(|name| name.rsplit_once("_shard")) {
-        if is_visited && node["Node Type"] != "ModifyTable" {
-            tables.entry(table.to_owned()).or_default().insert(shard.to_owned());
-        }
+    if let Some((table, shard)) = node["Relation Name"].as_str().and_then(|name| name.rsplit_once("_shard"))
+        && is_visited
+        && node["Node Type"] != "ModifyTable"
+    {
+        tables.entry(table.to_owned()).or_default().insert(shard.to_owned());
     }
     for child in node["Plans"].as_array().into_iter().flatten() {
         walk(child, tables);
@@ -139,11 +140,11 @@ async fn no_statement_of_one_user_visits_another_ones_partition() {
         let query = HistoryQuery { user_id: user.clone(), task_id: "a".to_owned() };
         store.history(&query, &page()).await.unwrap();
         store.steps(&task, &page()).await.unwrap();
-        let head = store.heads(&[user.clone()]).await.unwrap()[&user];
+        let head = store.heads(std::slice::from_ref(&user)).await.unwrap()[&user];
         store.feed_page(&user, None, Head::START, 50).await.unwrap();
         store.feed_page(&user, Some("a"), Head::START, 50).await.unwrap();
         store.new_records(&[(user.clone(), Head { position: 1, ..head })], 50).await.unwrap();
-        store.changed_heads(&[user.clone()], "0").await.unwrap();
+        store.changed_heads(std::slice::from_ref(&user), "0").await.unwrap();
         store.tasks_changed(&user, 2, 50).await.unwrap();
         store.task_and_head(&user, "a").await.unwrap();
         store.record_at(&user, head.position, head.recorded_at).await.unwrap();
