@@ -26,6 +26,7 @@ use crate::{
     telemetry::Telemetry,
 };
 
+mod alone;
 mod parts;
 pub mod upkeep;
 pub mod user_data;

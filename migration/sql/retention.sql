@@ -167,7 +167,7 @@ DECLARE
 BEGIN
     SELECT min((regexp_match(pg_get_expr(c.relpartbound, c.oid), $re$FROM \('([^']+)'\)$re$))[1]::timestamptz) INTO v_lowest
     FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
-    WHERE i.inhparent = 'task_record'::regclass AND NOT i.inhdetachpending;
+    WHERE i.inhparent = 'task_record'::regclass;
     SELECT (regexp_match(pg_get_expr(c.relpartbound, c.oid), $re$TO \('([^']+)'\)$re$))[1]::timestamptz, true
     INTO v_bound, v_is_on
     FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid

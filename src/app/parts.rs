@@ -64,7 +64,8 @@ impl Parts {
         let store = Store::new(database.connection.clone(), settings, Arc::new(move |entries| told.committed(entries)))
             .counting(telemetry)
             .following(&database.primary)
-            .reading_from(standbys, config.nodes.read_staleness);
+            .reading_from(standbys, config.nodes.read_staleness)
+            .directly_at(database.direct.first());
         let lane_settings = LaneSettings {
             lanes: config.write.lanes,
             queue_records: config.write.queue_records,

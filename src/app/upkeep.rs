@@ -1,15 +1,16 @@
 //! What `taskwire cleanup` and `taskwire partitions` do: the same as the server, without one.
 
-use std::{fmt::Write as _, sync::Arc, time::Duration};
+use std::{fmt::Write as _, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{Outcome, Signals, open, say};
-use crate::config::{Config, DatabaseConfig};
-use crate::db::{self, StartError};
+use super::alone::over_database;
+use super::{Outcome, say};
+use crate::config::Config;
+use crate::db::StartError;
 use crate::maintenance::cleanup::{self, Cleaned, Cleanup};
 use crate::service::this_server;
-use crate::store::{Partition, Store, StoreError, StoreSettings};
+use crate::store::{Partition, StoreError};
 
 /// Whoever sits there can end it, and somebody's open transaction does so after a minute.
 const TIME: Duration = Duration::from_hours(24);
@@ -28,7 +29,7 @@ pub enum UpkeepError {
 /// Removes what is older than so many days, or counts it, and tells.
 pub async fn cleanup(config: Config, days: u32, dry_run: bool) -> Result<Outcome, UpkeepError> {
     let keep_unfinished = config.retention.keep_unfinished;
-    with_store(config, async move |store| {
+    over_database(config, async move |store| {
         let cutoff = store.cutoff(days).await?;
         let until = Instant::now() + TIME;
         let cleanup = Cleanup { cutoff, keep_unfinished, inside: true, until, scheduled_for: None };
@@ -37,42 +38,19 @@ pub async fn cleanup(config: Config, days: u32, dry_run: bool) -> Result<Outcome
         } else {
             cleanup::clean(&store, &this_server().server_id, &cleanup).await?
         };
-        Ok(format!("from before {}\n{}", cutoff.format("%F %T UTC"), told(&cleaned, dry_run)))
+        say(format!("from before {}\n{}", cutoff.format("%F %T UTC"), told(&cleaned, dry_run)));
+        Ok(())
     })
     .await
 }
 
 /// Lists the partitions of the history.
 pub async fn partitions(config: Config) -> Result<Outcome, UpkeepError> {
-    with_store(config, async move |store| Ok(table(&store.partitions().await?))).await
-}
-
-async fn with_store(
-    mut config: Config,
-    work: impl AsyncFnOnce(Store) -> Result<String, StoreError>,
-) -> Result<Outcome, UpkeepError> {
-    let mut signals = Signals::new()?;
-    config.database = DatabaseConfig { min_connections: 1, ..config.database };
-    let work = async {
-        let (cluster, url, setting) = open(&config).await?;
-        let result = async {
-            let database = db::connect(&config.database, &url, &setting).await?;
-            let store = Store::new(database.connection.clone(), StoreSettings::default(), Arc::new(|_| {}));
-            Ok::<_, UpkeepError>(work(store).await?)
-        }
-        .await;
-        if let Some(cluster) = cluster {
-            cluster.stop().await;
-        }
-        result
-    };
-    tokio::select! {
-        told = work => {
-            say(told?);
-            Ok(Outcome::Finished)
-        }
-        code = signals.next() => Ok(Outcome::Interrupted { code }),
-    }
+    over_database(config, async move |store| {
+        say(table(&store.partitions().await?));
+        Ok(())
+    })
+    .await
 }
 
 fn told(cleaned: &Cleaned, dry_run: bool) -> String {

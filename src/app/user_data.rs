@@ -4,7 +4,6 @@
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use entity::{task, task_record};
@@ -12,11 +11,12 @@ use serde::Serialize;
 use tokio::time::{Duration, Instant};
 use uuid::Uuid;
 
-use super::{Outcome, Signals, open, say};
-use crate::config::{Config, DatabaseConfig, DatabaseSource};
-use crate::db::{self, Cluster, StartError, cluster};
+use super::alone::over_database;
+use super::{Outcome, say};
+use crate::config::Config;
+use crate::db::StartError;
 use crate::maintenance::erase::{Erased, erase as erase_all};
-use crate::store::{Head, Keyset, Scope, Store, StoreError, StoreSettings, TaskFilter, TaskKey, TaskOrder};
+use crate::store::{Head, Keyset, Scope, Store, StoreError, TaskFilter, TaskKey, TaskOrder};
 
 /// Records, or tasks, that are in memory at once.
 const PAGE: u64 = 500;
@@ -67,40 +67,6 @@ pub async fn export(config: Config, user_id: String, to: Option<PathBuf>) -> Res
         lines.out.flush().map_err(|cause| UserDataError::Write { target: lines.target.clone(), cause })
     })
     .await
-}
-
-async fn over_database(
-    mut config: Config,
-    work: impl AsyncFnOnce(Store) -> Result<(), UserDataError>,
-) -> Result<Outcome, UserDataError> {
-    let mut signals = Signals::new()?;
-    config.database = DatabaseConfig { min_connections: 1, ..config.database };
-    let work = async {
-        let (cluster, url, setting) = find(&config).await?;
-        let result = async {
-            let database = db::connect(&config.database, &url, &setting).await?;
-            work(Store::new(database.connection.clone(), StoreSettings::default(), Arc::new(|_| {}))).await
-        }
-        .await;
-        if let Some(cluster) = cluster {
-            cluster.stop().await;
-        }
-        result
-    };
-    tokio::select! {
-        done = work => done.map(|()| Outcome::Finished),
-        code = signals.next() => Ok(Outcome::Interrupted { code }),
-    }
-}
-
-/// The database, also the embedded one of a server that runs; else it is started for as long as this takes.
-async fn find(config: &Config) -> Result<(Option<Cluster>, String, String), StartError> {
-    if matches!(config.database.url, DatabaseSource::Embedded)
-        && let Some(url) = cluster::find(&config.data_dir)?.url
-    {
-        return Ok((None, url, "the embedded PostgreSQL".to_owned()));
-    }
-    open(config).await
 }
 
 /// A line of an export. The names are those of the GraphQL schema.

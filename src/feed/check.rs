@@ -367,7 +367,14 @@ impl Reader {
             let known = lock(&self.hub.inner.everyone).known(changed.users.iter().map(|(user, _)| user.clone()));
             let behind = known.into_iter().zip(&changed.users);
             let mut behind: HashSet<String> = behind
-                .filter(|((_, known), (_, position))| known.is_none_or(|known| known < *position))
+                .filter(|((user, known), (_, position))| match known {
+                    // Erased and begun anew, and the notification of it was lost.
+                    Some(known) if known > position => {
+                        lock(&self.hub.inner.everyone).forget_known(user);
+                        true
+                    }
+                    known => known.is_none_or(|known| known < *position),
+                })
                 .map(|((user, _), _)| user)
                 .collect();
             self.read_everyone(&mut behind).await?;

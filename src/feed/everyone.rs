@@ -79,6 +79,11 @@ impl Everyone {
         self.overflow();
     }
 
+    /// What they know of a user does not hold any more: all of it is read again.
+    pub(super) fn forget_known(&mut self, user: &str) {
+        self.known.remove(user);
+    }
+
     /// The user was erased: positions begin anew, and what waits to be told is not there any more.
     pub(super) fn forget(&mut self, user: &str) {
         self.known.remove(user);

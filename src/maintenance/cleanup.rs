@@ -131,7 +131,11 @@ struct Run<'a> {
 
 impl Run<'_> {
     async fn all(&mut self) -> Result<(), StoreError> {
-        self.lease.drop_left_behind().await?;
+        match self.lease.drop_left_behind().await {
+            Err(StoreError::Timeout) => self.give_way("somebody reads a partition that was taken off".to_owned()),
+            done => done?,
+        }
+        self.lease.unmark().await?;
         let (whole, divided) = partitions_before(self.store, self.cleanup.cutoff).await?;
         let mut gone_before = divided.as_ref().and_then(|partition| partition.start);
         for partition in &whole {
@@ -161,18 +165,22 @@ impl Run<'_> {
         if self.is_over() {
             return Ok(false);
         }
-        let patience = PATIENCE.min(self.cleanup.until.saturating_duration_since(Instant::now()));
-        match self.lease.remove_partition(partition, patience).await? {
-            Ok(()) => {
+        match self.lease.remove_partition(partition, PATIENCE, self.cleanup.until).await {
+            Ok(Ok(())) => {
                 tracing::info!(partition = partition.name, records = partition.estimated_records, "partition dropped");
                 self.done.partitions.push(partition.name.clone());
                 self.done.records += partition.estimated_records;
                 Ok(true)
             }
-            Err(blockers) => {
+            Ok(Err(blockers)) => {
                 self.give_way(format!("{} {}", partition.name, waits_for(&blockers)));
                 Ok(false)
             }
+            Err(StoreError::Timeout) => {
+                self.give_way(format!("somebody has locked {}", partition.name));
+                Ok(false)
+            }
+            Err(error) => Err(error),
         }
     }
 

@@ -57,8 +57,7 @@ async fn analyze(store: &Store, lease: &mut Lease, until: Instant, done: &mut Op
 }
 
 async fn rebuild(store: &Store, lease: &mut Lease, until: Instant, done: &mut Optimized) -> Result<(), StoreError> {
-    let patience = || PATIENCE.min(until.saturating_duration_since(Instant::now()));
-    if let Err(blockers) = lease.drop_unfinished_indexes(patience()).await? {
+    if let Err(blockers) = lease.drop_unfinished_indexes(PATIENCE, until).await? {
         give_way(done, &blockers);
         return Ok(());
     }
@@ -67,7 +66,7 @@ async fn rebuild(store: &Store, lease: &mut Lease, until: Instant, done: &mut Op
             done.has_more = true;
             return Ok(());
         }
-        match lease.reindex(&index, patience()).await? {
+        match lease.reindex(&index, PATIENCE, until).await? {
             Ok(()) => done.reindexed.push(index.name),
             Err(blockers) => {
                 give_way(done, &blockers);

@@ -122,7 +122,7 @@ impl Store {
             .collect();
         if !committed.is_empty() {
             if let Some(standbys) = &self.standbys {
-                standbys.wrote(&committed);
+                standbys.wrote(committed.iter().map(|entry| entry.record.user_id.as_str()));
             }
             (self.on_commit)(committed);
         }

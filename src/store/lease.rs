@@ -96,11 +96,14 @@ impl Lease {
 
     /// Gives it back. Whether that arrives does not matter: it runs out by itself.
     pub async fn release(mut self) {
-        let release = sqlx::query(RELEASE).bind(NAME).bind(self.term).execute(&mut self.session).await;
-        if let Err(error) = release {
-            tracing::debug!(%error, "a lease was not given back; it runs out by itself");
+        let release = async {
+            sqlx::query(RELEASE).bind(NAME).bind(self.term).execute(&mut self.session).await?;
+            self.session.close().await
+        };
+        // A statement that was given up may still hold the session.
+        if !matches!(timeout(RENEW, release).await, Ok(Ok(()))) {
+            tracing::debug!("a lease was not given back; it runs out by itself");
         }
-        let _ = self.session.close().await;
     }
 
     /// Changes something in one transaction with the proof that the lease is still ours, and waits for no lock longer than
@@ -129,11 +132,16 @@ impl Lease {
     }
 
     /// Executes what has to wait for others' transactions and cannot be in one itself. It locks no writer out meanwhile.
-    /// After `patience` it is cancelled, and told for whom.
-    pub(super) async fn run_patiently(&mut self, sql: String, patience: Duration) -> Result<Waited, StoreError> {
+    /// Where it waits for somebody after `patience`, it is cancelled, and told for whom; so is what is not done by `end`.
+    pub(super) async fn run_patiently(
+        &mut self,
+        sql: String,
+        patience: Duration,
+        end: Instant,
+    ) -> Result<Waited, StoreError> {
         self.step(RENEW, None, sqlx::query("SELECT")).await?;
-        let (store, pid, term) = (self.store.clone(), self.pid, self.term);
-        let (until, mut blockers) = (Instant::now() + patience, None);
+        let (store, pid, term, tenure) = (self.store.clone(), self.pid, self.term, self.store.tenure());
+        let (mut until, mut blockers) = ((Instant::now() + patience).min(end), None);
         let statement = self.session.execute(AssertSqlSafe(sql));
         let mut statement = std::pin::pin!(statement);
         loop {
@@ -147,8 +155,17 @@ impl Lease {
                 },
                 () = sleep_until(look) => {}
             }
+            // After a failover there is another backend with this number; and a session whose host is gone says nothing.
+            if store.tenure() != tenure || blockers.is_some() && Instant::now() >= until + LEASE_TIME {
+                return Err(StoreError::Unavailable("the session that held the lease has gone".to_owned()));
+            }
             if blockers.is_none() && Instant::now() >= until {
-                blockers = Some(store.blockers_of(pid).await?);
+                let found = store.blockers_of(pid).await?;
+                if found.is_empty() && until < end {
+                    until = (until + RENEW).min(end);
+                    continue;
+                }
+                blockers = Some(found);
                 store.query_all("SELECT pg_cancel_backend($1)", vec![pid.into()]).await?;
             } else {
                 store.query_all(HOLD, vec![NAME.into(), term.into()]).await?;
@@ -158,11 +175,17 @@ impl Lease {
 }
 
 impl Store {
-    /// A session beside the pool, whose statements may take as long as they need.
+    /// A session beside the pool and past any pooler, whose statements may take as long as they need.
     pub(super) async fn session(&self) -> Result<PgConnection, StoreError> {
-        let options = self.db.get_postgres_connection_pool().connect_options();
-        let options = options.as_ref().clone().options([("statement_timeout", "0")]);
-        Ok(timeout(self.settings.command_timeout, options.connect()).await.map_err(|_| StoreError::Timeout)??)
+        let open = async {
+            let mut session = match &self.direct {
+                Some(hosts) => hosts.located().await?.connect().await?,
+                None => self.db.get_postgres_connection_pool().connect_options().connect().await?,
+            };
+            session.execute("SET search_path = public; SET statement_timeout = 0").await?;
+            Ok(session)
+        };
+        timeout(self.settings.command_timeout, open).await.map_err(|_| StoreError::Timeout)?
     }
 
     async fn blockers_of(&self, pid: i32) -> Result<Vec<Blocker>, StoreError> {

@@ -99,6 +99,7 @@ pub struct Store {
     batches: batch::Batches,
     telemetry: Telemetry,
     primary: Primary,
+    direct: Option<Hosts>,
     standbys: Option<Arc<standby::Standbys>>,
 }
 
@@ -153,6 +154,7 @@ impl Store {
             batches: batch::Batches::default(),
             telemetry: Telemetry::new(),
             primary: Primary::default(),
+            direct: None,
             standbys: None,
         }
     }
@@ -161,6 +163,12 @@ impl Store {
     #[must_use]
     pub fn following(self, primary: &Primary) -> Self {
         Self { primary: primary.clone(), ..self }
+    }
+
+    /// The same, with a way to the database past any pooler, for sessions of their own.
+    #[must_use]
+    pub fn directly_at(self, direct: Option<&Hosts>) -> Self {
+        Self { direct: direct.cloned(), ..self }
     }
 
     /// Which run of `PostgreSQL` the pool leads to; another one may have come up without the last of what was committed.

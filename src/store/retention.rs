@@ -9,6 +9,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use sea_orm::prelude::DateTimeUtc;
 use sqlx::{AssertSqlSafe, Row as _};
+use tokio::time::Instant;
 
 use super::feed::no_row;
 use super::lease::{Blocker, Lease, Waited};
@@ -16,8 +17,8 @@ use super::{Partition, Store, StoreError};
 
 /// What an exclusive lock on the history may be waited for: writers wait behind it.
 const INSTANT: Duration = Duration::from_millis(50);
-/// What a lock may be waited for that no writer feels.
-const SHORT: Duration = Duration::from_secs(1);
+/// What a lock may be waited for that no writer feels. Autovacuum gives way after a second (`deadlock_timeout`).
+const SHORT: Duration = Duration::from_secs(3);
 /// Stands on a partition as its comment from before it is taken off until it is dropped.
 const LEAVING: &str = "taskwire: removed by retention";
 
@@ -86,6 +87,8 @@ const FAILED: &str = "UPDATE storage_upkeep SET failure = $1, failures = failure
 const LEFT_BEHIND: &str = "SELECT c.relname::text AS name, c.oid::regclass::text AS quoted FROM pg_class c \
     WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND obj_description(c.oid, 'pg_class') = $1 \
       AND NOT EXISTS (SELECT FROM pg_inherits i WHERE i.inhrelid = c.oid)";
+const STILL_ATTACHED: &str = "SELECT c.oid::regclass::text AS quoted FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid \
+    WHERE i.inhparent = 'task_record'::regclass AND NOT i.inhdetachpending AND obj_description(c.oid, 'pg_class') = $1";
 const RECORDS: &str =
     "SELECT removed, last_user, last_position, held_users FROM taskwire_remove_records($1, $2, $3, $4, $5)";
 const TASKS: &str =
@@ -101,6 +104,7 @@ impl Lease {
         &mut self,
         partition: &Partition,
         patience: Duration,
+        end: Instant,
     ) -> Result<Result<(), Vec<Blocker>>, StoreError> {
         let quoted = &partition.quoted;
         // Before it is taken off: after a fall in between, it must be told from what somebody keeps aside.
@@ -108,13 +112,22 @@ impl Lease {
         self.step(SHORT, Some(mark), sqlx::query("SELECT")).await?;
         let how = if partition.is_leaving { "FINALIZE" } else { "CONCURRENTLY" };
         let detach = format!("ALTER TABLE task_record DETACH PARTITION {quoted} {how}");
-        if let Waited::Held(blockers) = self.run_patiently(detach, patience).await? {
+        if let Waited::Held(blockers) = self.run_patiently(detach, patience, end).await? {
             return Ok(Err(blockers));
         }
         self.drop_partition(quoted).await?;
         self.store.telemetry.retention.dropped_partitions.inc();
         self.store.telemetry.retention.records.inc_by(u64::try_from(partition.estimated_records).unwrap_or(0));
         Ok(Ok(()))
+    }
+
+    /// Takes the mark from what a try left marked and still attached: whoever takes that off by hand means to keep it.
+    pub async fn unmark(&mut self) -> Result<(), StoreError> {
+        for row in self.store.query_all(STILL_ATTACHED, vec![LEAVING.into()]).await? {
+            let unmark = format!("COMMENT ON TABLE {} IS NULL", row.try_get::<String>("", "quoted")?);
+            self.step(SHORT, Some(unmark), sqlx::query("SELECT")).await?;
+        }
+        Ok(())
     }
 
     /// Drops what was taken off by somebody who then fell.
@@ -228,17 +241,18 @@ impl Store {
         patience: Duration,
     ) -> Result<Countable, StoreError> {
         let mut session = self.session().await?;
-        let milliseconds = patience.as_millis().max(1);
-        let guard = format!("SET statement_timeout = {milliseconds}; SET default_transaction_read_only = on");
-        sqlx::raw_sql(AssertSqlSafe(guard)).execute(&mut session).await?;
+        let mut read = sqlx::Connection::begin_with(&mut session, "BEGIN READ ONLY").await?;
+        let guard = format!("SET LOCAL statement_timeout = {}", patience.as_millis().max(1));
+        sqlx::raw_sql(AssertSqlSafe(guard)).execute(&mut *read).await?;
         let mut counted = Countable::default();
         if let Some(partition) = inside {
             let sql = format!("SELECT count(*) FROM ONLY {} WHERE recorded_at < $1", partition.quoted);
-            let row = sqlx::query(AssertSqlSafe(sql)).bind(cutoff).fetch_one(&mut session).await?;
+            let row = sqlx::query(AssertSqlSafe(sql)).bind(cutoff).fetch_one(&mut *read).await?;
             counted.records = row.try_get(0)?;
         }
-        let row = sqlx::query(COUNT_TASKS).bind(cutoff).bind(keep_unfinished).fetch_one(&mut session).await?;
+        let row = sqlx::query(COUNT_TASKS).bind(cutoff).bind(keep_unfinished).fetch_one(&mut *read).await?;
         counted.tasks = row.try_get(0)?;
+        read.rollback().await?;
         let _ = sqlx::Connection::close(session).await;
         Ok(counted)
     }

@@ -14,7 +14,6 @@ use sea_orm::{ConnectionTrait, DatabaseConnection};
 use tokio::time::Instant;
 
 use super::feed::{no_row, statement};
-use super::record::Committed;
 use super::{Store, StoreError, StoreSettings};
 
 /// A standby has this long for an answer; then the primary is asked.
@@ -80,14 +79,14 @@ impl Standbys {
     }
 
     /// This server has written, and has not answered yet.
-    pub(super) fn wrote(&self, committed: &[Committed]) {
+    pub(super) fn wrote<'a>(&self, users: impl Iterator<Item = &'a str>) {
         let now = Instant::now();
         let mut state = self.state();
-        for entry in committed {
-            if let Some(at) = state.written.get_mut(&entry.record.user_id) {
+        for user in users {
+            if let Some(at) = state.written.get_mut(user) {
                 *at = now;
             } else if state.written.len() < WRITTEN {
-                state.written.insert(entry.record.user_id.clone(), now);
+                state.written.insert(user.to_owned(), now);
             } else {
                 state.is_crowded = Some(now);
             }

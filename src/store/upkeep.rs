@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use sea_orm::{QueryResult, Value};
 
+use tokio::time::Instant;
+
 use super::lease::{Blocker, Lease, Waited};
 use super::{Store, StoreError};
 
@@ -48,9 +50,10 @@ impl Lease {
         &mut self,
         index: &Relation,
         patience: Duration,
+        end: Instant,
     ) -> Result<Result<(), Vec<Blocker>>, StoreError> {
         let reindex = format!("REINDEX INDEX CONCURRENTLY {}", index.quoted);
-        if let Waited::Held(blockers) = self.run_patiently(reindex, patience).await? {
+        if let Waited::Held(blockers) = self.run_patiently(reindex, patience, end).await? {
             return Ok(Err(blockers));
         }
         let done = "UPDATE storage_upkeep SET reindexed = reindexed || $1";
@@ -62,10 +65,11 @@ impl Lease {
     pub async fn drop_unfinished_indexes(
         &mut self,
         patience: Duration,
+        end: Instant,
     ) -> Result<Result<(), Vec<Blocker>>, StoreError> {
         for index in self.store.relations(UNFINISHED).await? {
-            let drop = format!("DROP INDEX CONCURRENTLY {}", index.quoted);
-            if let Waited::Held(blockers) = self.run_patiently(drop, patience).await? {
+            let drop = format!("DROP INDEX CONCURRENTLY IF EXISTS {}", index.quoted);
+            if let Waited::Held(blockers) = self.run_patiently(drop, patience, end).await? {
                 return Ok(Err(blockers));
             }
         }

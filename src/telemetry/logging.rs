@@ -3,10 +3,11 @@
 use std::io::{self, IsTerminal as _};
 
 use clap::ValueEnum;
-use tracing::{Level, Metadata};
+use tracing::{Level, Metadata, Subscriber};
 use tracing_subscriber::filter::{EnvFilter, FilterExt as _, ParseError, filter_fn};
 use tracing_subscriber::fmt::format::JsonFields;
 use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 use tracing_subscriber::{Layer, fmt, registry};
 
@@ -44,21 +45,31 @@ fn parse(filter: &str) -> Result<EnvFilter, ParseError> {
 pub fn init_logging(filter: &str, format: LogFormat, traces: Option<&Traces>) {
     let is_terminal = io::stderr().is_terminal();
     let is_text = format == LogFormat::Text || (format == LogFormat::Auto && is_terminal);
+    let filter = parse(filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    // A second call fails since there is a subscriber already, which is all that is wanted. (A layer that is none would have
+    // every span made, for nobody.)
+    let _: Result<(), TryInitError> = if let Some(traces) = traces {
+        spans::want();
+        let filter = filter.and(filter_fn(keeps_secrets)).and(spans::none());
+        registry().with(lines(is_text, is_terminal).with_filter(filter)).with(traces.layer()).try_init()
+    } else {
+        // For all layers together, not for that of the lines: then no span is made for nobody. And where a layer's own
+        // filter is the only one, it remembers of a span that was refused that it refuses, and swallows the next line.
+        let filters = registry().with(filter).with(filter_fn(keeps_secrets)).with(spans::none());
+        filters.with(lines(is_text, is_terminal)).try_init()
+    };
+}
+
+fn lines<S>(is_text: bool, is_terminal: bool) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
     let lines = fmt::layer().with_writer(io::stderr);
-    let lines = if is_text {
+    if is_text {
         lines.with_ansi(is_terminal).boxed()
     } else {
         lines.with_ansi(false).fmt_fields(JsonFields::new()).event_format(Json).boxed()
-    };
-    let filter = parse(filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    let filter = filter.and(filter_fn(keeps_secrets)).and(spans::none());
-    let subscriber = registry().with(lines.with_filter(filter));
-    // A second call fails since there is a subscriber already, which is all that is wanted. (A layer that is none would have
-    // every span made, for nobody.)
-    let _: Result<(), TryInitError> = match traces {
-        Some(traces) => subscriber.with(traces.layer()).try_init(),
-        None => subscriber.try_init(),
-    };
+    }
 }
 
 /// The WebSocket library traces every message and frame whole, and with them the token of `connection_init`: no filter of

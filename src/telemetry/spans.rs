@@ -4,11 +4,13 @@
 //! They have names of their own making and few attributes, none of which a client writes but the operation's name. To add
 //! one: a function here, and `.instrument(…)` around what it measures.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use opentelemetry::propagation::{Extractor, TextMapPropagator as _};
 use opentelemetry::trace::TraceContextExt as _;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use tracing::field::Empty;
-use tracing::{Level, Metadata, Span};
+use tracing::{Metadata, Span};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 use tracing_subscriber::filter::{FilterFn, filter_fn};
 
@@ -37,8 +39,16 @@ pub(super) fn none() -> FilterFn {
     filter_fn(|metadata| !is_one(metadata))
 }
 
+/// Not `tracing::enabled!`: where layers have filters of their own, asking without making the span swallows the next line.
+static WANTED: AtomicBool = AtomicBool::new(false);
+
+/// There is somebody for spans.
+pub(super) fn want() {
+    WANTED.store(true, Ordering::Relaxed);
+}
+
 fn are_wanted() -> bool {
-    tracing::enabled!(target: TARGET, Level::INFO)
+    WANTED.load(Ordering::Relaxed)
 }
 
 /// Somebody else's span, within which a request was sent.

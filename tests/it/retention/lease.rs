@@ -30,7 +30,9 @@ async fn there_is_one_holder_and_its_successor_ends_its_session() {
     let kept = count(&mut session, "SELECT count(*) FROM task_record").await;
     let partitions = store.partitions().await.unwrap();
     let old = partitions.iter().find(|partition| partition.name == "task_record_before").unwrap();
-    assert!(first.remove_partition(old, Duration::from_secs(1)).await.is_err());
+    assert!(
+        first.remove_partition(old, Duration::from_secs(1), Instant::now() + Duration::from_mins(1)).await.is_err()
+    );
     let late = first.remove_records("task_record_before", cutoff, &RecordPlace::default(), 3).await;
     assert!(matches!(late, Err(StoreError::Unavailable(_) | StoreError::LeaseLost)), "{late:?}");
     assert_eq!(count(&mut session, "SELECT count(*) FROM task_record").await, kept);
@@ -56,7 +58,8 @@ async fn a_step_of_an_earlier_term_changes_nothing() {
     let late = first.remove_tasks(cutoff, false, &taskwire::store::TaskPlace::default(), 100).await;
     assert!(matches!(late, Err(StoreError::LeaseLost)), "{late:?}");
     let partitions = store.partitions().await.unwrap();
-    let late = first.remove_partition(&partitions[0], Duration::from_secs(1)).await;
+    let late =
+        first.remove_partition(&partitions[0], Duration::from_secs(1), Instant::now() + Duration::from_mins(1)).await;
     assert!(matches!(late, Err(StoreError::LeaseLost)), "{late:?}");
     assert_eq!(count(&mut session, "SELECT count(*) FROM task_record").await, 100);
     assert_no_gap(&mut session).await;
@@ -101,8 +104,15 @@ async fn what_was_left_behind_is_dropped_and_what_was_kept_aside_is_not() {
         let sql = format!("ALTER TABLE task_record DETACH PARTITION {name}; COMMENT ON TABLE {name} IS '{comment}'");
         session.execute(AssertSqlSafe(sql)).await.unwrap();
     }
+    // One that is to be kept longer than it was, after a try that failed: whoever takes it off by hand keeps it.
+    let later = names.iter().rev().nth(2).unwrap();
+    let sql = format!("COMMENT ON TABLE {later} IS 'taskwire: removed by retention'");
+    session.execute(AssertSqlSafe(sql)).await.unwrap();
     let done = clean(&store, "test", &older_than(30, 30)).await.unwrap();
     assert!(!done.has_more && !done.partitions.contains(&names[2]), "{done:?}");
+    let marked =
+        format!("SELECT count(*) FROM pg_class WHERE relname = '{later}' AND obj_description(oid) IS NOT NULL");
+    assert_eq!(count(&mut session, &marked).await, 0, "{later} would be dropped once it is taken off");
     let there = |name: &str| format!("SELECT count(*) FROM pg_class WHERE relname = '{name}'");
     assert_eq!(count(&mut session, &there(&names[1])).await, 0);
     assert_eq!(count(&mut session, &there(&names[2])).await, 1);
