@@ -234,8 +234,14 @@ async fn a_call_that_was_given_up_has_failed() {
     let figures = async || system(&server, "database { failedQueries queryMs { max } }").await["database"].take();
     assert_eq!(figures().await["failedQueries"], 0);
     let mut psql = server.database.session().await;
-    psql.execute("BEGIN; LOCK TABLE task IN ACCESS EXCLUSIVE MODE").await.unwrap();
-    let answer = server.ask("{ task(userId: \"u\", taskId: \"t\") { status } }", json!({})).await;
+    psql.execute(
+        "INSERT INTO task_history (user_id, task_id, step, result, status) VALUES ('u', 't', 0, '{}', 'running')",
+    )
+    .await
+    .unwrap();
+    // What the server does by the clock meanwhile reads no records.
+    psql.execute("BEGIN; LOCK TABLE task_record IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let answer = server.ask("{ taskHistory(userId: \"u\", taskId: \"t\") { nodes { step } } }", json!({})).await;
     assert_eq!(answer["errors"][0]["extensions"]["code"], "TIMEOUT", "{answer}");
     let figures = figures().await;
     assert_eq!(figures["failedQueries"], 1);
