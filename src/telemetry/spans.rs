@@ -202,6 +202,7 @@ mod tests {
     }
 
     fn a_line_of_the_log_is_none() {
+        want();
         let traces = fmt::layer().with_writer(std::io::sink).with_filter(only());
         with_default(registry().with(traces), || {
             assert!(database().is_disabled(), "nothing is around it");

@@ -62,25 +62,29 @@ async fn a_server_tells_of_itself() {
 async fn a_watched_save_shows_in_the_feeds_figures() {
     let server = ApiServer::start().await;
     let mut socket = server.socket().await;
-    socket.subscribe("1", r#"subscription { taskEvents(userId: "u") { record { position } } }"#, json!({})).await;
+    let answer = server.ask("{ tasks(userId: \"u\", first: 1) { feedCursor } }", json!({})).await;
+    let events =
+        r#"subscription($after: FeedCursor) { taskEvents(userId: "u", after: $after) { record { position } } }"#;
+    socket.subscribe("1", events, json!({ "after": answer["data"]["tasks"]["feedCursor"] })).await;
     eventually("it is subscribed", async || {
         let feed = system(&server, "feed { subscriptions connections }").await["feed"].take();
         (feed == json!({ "subscriptions": 1, "connections": 1 })).then_some(())
     })
     .await;
-    server.save("u", "t", 1, "RUNNING", json!({})).await;
-    assert_eq!(socket.next().await["type"], "next");
+    // The first may come before it stands, and is read from the table; the second is live for certain.
+    for step in 1..=2 {
+        server.save("u", "t", step, "RUNNING", json!({})).await;
+        let message = socket.next().await;
+        assert_eq!(message["payload"]["data"]["taskEvents"]["record"]["position"], step, "{message}");
+    }
     let latency = eventually("its time is known", async || {
         let latency =
             system(&server, "feed { deliveryLatencyMs { p50 p99 max } }").await["feed"]["deliveryLatencyMs"].take();
         (!latency.is_null()).then_some(latency)
     })
     .await;
-    let max = latency["max"].as_f64().unwrap();
-    assert!(
-        max > 0.0 && max < 10_000.0 && latency["p50"] == latency["max"] && latency["p99"] == latency["max"],
-        "{latency}"
-    );
+    let [p50, p99, max] = ["p50", "p99", "max"].map(|name| latency[name].as_f64().unwrap());
+    assert!(0.0 < p50 && p50 <= p99 && p99 <= max && max < 10_000.0, "{latency}");
 }
 
 #[tokio::test]
