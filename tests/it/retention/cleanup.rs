@@ -5,7 +5,7 @@ use taskwire::maintenance::cleanup::clean;
 
 use super::*;
 use crate::api_server::ApiServer;
-use crate::support::{TestDatabase, record, store_of};
+use crate::support::{TestDatabase, eventually, record, store_of};
 
 const CLEANUP: &str = "mutation($input: CleanupOldTasksInput!) { cleanupOldTasks(input: $input) { \
      cutoff deletedRecords deletedTasks droppedPartitions hasMore } }";
@@ -132,6 +132,13 @@ async fn a_user_of_whom_nothing_is_kept_goes_on_at_the_next_position() {
     let events =
         "subscription($after: FeedCursor) { taskEvents(userId: \"gone1\", after: $after) { record { position } } }";
     socket.subscribe("head", events, json!({ "after": cursor })).await;
+    // Once it stands: the record that its cursor names is known by the head alone.
+    eventually("it is subscribed", async || {
+        let feed =
+            server.data("{ system { feed { subscriptions } } feed(userId: \"gone1\") { position } }", json!({})).await;
+        (feed["system"]["feed"]["subscriptions"] == 1).then_some(())
+    })
+    .await;
     server.save("gone1", "t4", 9, "COMPLETED", json!({})).await;
     assert_eq!(socket.event("head").await["taskEvents"]["record"]["position"], 21);
     assert_whole(&mut session).await;
