@@ -13,6 +13,8 @@ WORKDIR /src
 COPY Cargo.toml Cargo.lock build.rs LICENSE-APACHE LICENSE-MIT ./
 COPY bench/Cargo.toml bench/
 COPY bench/src bench/src/
+# Nothing of it is built; cargo looks whether it is there.
+COPY bench/benches bench/benches/
 COPY entity entity/
 COPY migration migration/
 COPY src src/

@@ -94,6 +94,21 @@ fn the_dockerfile_is_sound_and_copies_what_is_there() {
     assert!(!found.status.success());
 }
 
+/// Cargo looks for every target of the workspace that a manifest names, also of those that are not built.
+#[test]
+fn what_the_dockerfile_copies_is_enough_for_cargo() {
+    let folder = Folder::new();
+    let context = folder.join("image");
+    passes(root().join("scripts/as-dockerfile"), &[context.to_str().unwrap(), "--copy"]);
+    let cargo = std::env::var_os("CARGO").expect("cargo runs this test");
+    // It prepares everything, and then has nothing to build. (`cargo metadata` overlooks targets without a file.)
+    let mut command = Command::new(cargo);
+    command.args(["build", "--locked", "--offline", "--bin", "none-of-this-name"]);
+    let output = command.current_dir(context.join("program/src")).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("no bin target named `none-of-this-name`"), "{said}");
+}
+
 #[tokio::test]
 async fn the_compose_file_is_sound_and_its_variables_are_settings() {
     let config = passes("docker-compose", &["--file", "compose.yaml", "--profile", "monitoring", "config"]);
