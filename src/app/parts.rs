@@ -48,10 +48,12 @@ impl Parts {
     ) -> Self {
         let settings =
             StoreSettings { command_timeout: config.database.command_timeout, hold_timeout: config.write.hold_timeout };
-        // The feed reads by a store that tells nobody; the one that writes tells the feed.
+        // The feed reads by a store that tells nobody; the one that writes tells the feed. Both know of the same standbys.
         let reader = Store::new(database.connection.clone(), settings, Arc::new(|_| {}))
             .counting(telemetry)
-            .following(&database.primary);
+            .following(&database.primary)
+            .reading_from(standbys, config.nodes.read_staleness);
+        let beside = reader.clone();
         let backends = Arc::clone(&database.backends);
         let hub = Hub::new(
             reader,
@@ -64,7 +66,7 @@ impl Parts {
         let store = Store::new(database.connection.clone(), settings, Arc::new(move |entries| told.committed(entries)))
             .counting(telemetry)
             .following(&database.primary)
-            .reading_from(standbys, config.nodes.read_staleness)
+            .noting_for(&beside)
             .directly_at(database.direct.first());
         let lane_settings = LaneSettings {
             lanes: config.write.lanes,

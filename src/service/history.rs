@@ -34,6 +34,18 @@ impl Service {
         task_id: String,
         page: PageArgs,
     ) -> Result<Page<task_record::Model>, ServiceError> {
+        self.history_from(viewer, user_id, task_id, page, 0).await
+    }
+
+    /// The same, with all that there was of the user up to a position at least: whoever asks has seen that much.
+    async fn history_from(
+        &self,
+        viewer: &Viewer,
+        user_id: Option<String>,
+        task_id: String,
+        page: PageArgs,
+        seen: i64,
+    ) -> Result<Page<task_record::Model>, ServiceError> {
         input::id("taskId", &task_id)?;
         let named = user_id.clone().or_else(|| viewer.user_id.clone()).unwrap_or_default();
         let user_id = readable_user(viewer, user_id)?;
@@ -43,7 +55,7 @@ impl Service {
             return Ok(asked.page(Vec::new(), false, None, Some(feed_cursor), position));
         };
         let query = HistoryQuery { user_id, task_id };
-        let (of, page, least) = (&query, &asked.keyset, asked.shown_up_to());
+        let (of, page, least) = (&query, &asked.keyset, asked.shown_up_to().max(seen));
         let read = |store: Store| async move { store.history(of, page).await };
         let reaches = |found: &(Rows<_>, Head)| found.1.position >= least;
         let (found, head) = self.store.near(Some(&query.user_id), read, reaches).await?;
@@ -59,7 +71,7 @@ impl Service {
         task: &task::Model,
         page: PageArgs,
     ) -> Result<Page<task_record::Model>, ServiceError> {
-        self.history(viewer, Some(task.user_id.clone()), task.task_id.clone(), page).await
+        self.history_from(viewer, Some(task.user_id.clone()), task.task_id.clone(), page, task.position).await
     }
 
     /// The steps of a task that the viewer has been given, by number.
@@ -75,9 +87,8 @@ impl Service {
         if !may_read(viewer, &task.user_id) {
             return Ok(asked.page(Vec::new(), false, None, None, number));
         }
-        let page = &asked.keyset;
-        let read = |store: Store| async move { store.steps(task, page).await };
-        let found = self.store.near(Some(&task.user_id), read, |_| true).await?;
+        // From the primary, as the task itself: a standby might lack the step that the task shows.
+        let found = self.store.steps(task, &asked.keyset).await?;
         Ok(asked.page(found.rows, found.has_more, None, None, number))
     }
 

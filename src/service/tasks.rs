@@ -85,7 +85,11 @@ impl Service {
         let (list, page, least) = (&scope, &keyset, asked.shown_up_to());
         let read = |store: Store| async move { store.list_tasks(list, &query.filter, query.order, page).await };
         let reaches = |found: &TaskRows| found.head.is_none_or(|head| head.position >= least);
-        let found = self.store.near(scope.user_id(), read, reaches).await?;
+        let found = match &scope {
+            Scope::User(user_id) => self.store.near(Some(user_id), read, reaches).await?,
+            // There is no cursor by which a watcher of everybody would be told what an older moment lacks.
+            Scope::Everyone => read(self.store.clone()).await?,
+        };
         let feed_cursor = match (&scope, found.head) {
             (Scope::User(user_id), Some(head)) => {
                 Some(asked.feed_cursor.clone().unwrap_or_else(|| FeedCursor::new(user_id, &head).to_string()))

@@ -120,10 +120,12 @@ impl Store {
                 _ => None,
             })
             .collect();
+        self.learnt(placed.iter().filter_map(|placed| match placed {
+            Placed::Saved(saved) => Some(saved.record.user_id.as_str()),
+            Placed::Duplicate((user, ..)) => Some(user),
+            Placed::Conflict | Placed::Held => None,
+        }));
         if !committed.is_empty() {
-            if let Some(standbys) = &self.standbys {
-                standbys.wrote(committed.iter().map(|entry| entry.record.user_id.as_str()));
-            }
             (self.on_commit)(committed);
         }
     }

@@ -217,9 +217,7 @@ impl Store {
         if places.is_empty() {
             return;
         }
-        if let Some(standbys) = &self.standbys {
-            standbys.wrote(places.iter().map(|(user, ..)| user.as_str()));
-        }
+        self.learnt(places.iter().map(|(user, ..)| user.as_str()));
         let tasks: Vec<&task::Model> = tasks.collect();
         let records = match self.records_at(places).await {
             Ok(records) => records,

@@ -34,9 +34,7 @@ impl Store {
                 Err(StoreError::Timeout) if turn.next(self).await => {}
                 Err(error) => attempts.after(self, error).await?,
                 Ok(mut rows) => {
-                    if let Some(standbys) = &self.standbys {
-                        standbys.wrote(std::iter::once(user_id));
-                    }
+                    self.learnt(std::iter::once(user_id));
                     let row = rows.pop().map(QueryResult::from).ok_or_else(no_row)?;
                     return Ok(ErasedStep {
                         records: row.try_get("", "removed_records")?,

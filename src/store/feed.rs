@@ -270,6 +270,7 @@ impl Store {
             let taken = i64::try_from(page.entries.len() - before).unwrap_or(i64::MAX);
             page.is_cut = page.entries.len() as u64 >= limit || found.is_some_and(|found| found > taken);
             if page.is_cut || page.head.position <= after.position || page.head.recorded_at < until {
+                self.learnt(page.entries.first().map(|_| user).into_iter());
                 return Ok(page);
             }
             from = until;
@@ -300,6 +301,7 @@ impl Store {
             });
             page.entries.extend(entry_from_row(row)?);
         }
+        self.learnt(pages.iter().filter(|(_, page)| !page.entries.is_empty()).map(|(user, _)| user.as_str()));
         Ok(pages)
     }
 

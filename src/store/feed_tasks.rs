@@ -97,7 +97,9 @@ impl Store {
         let values = [user.into(), after.into(), i64::try_from(limit).unwrap_or(i64::MAX).into()];
         let rows = self.db.query_all_raw(statement(&TASKS_CHANGED, values)).await?;
         let head = Head::from_row(rows.first().ok_or_else(no_row)?)?;
-        Ok(TasksPage { tasks: tasks_from(&rows)?, head })
+        let tasks = tasks_from(&rows)?;
+        self.learnt(tasks.first().map(|_| user).into_iter());
+        Ok(TasksPage { tasks, head })
     }
 
     /// The tasks of all users that changed last, the latest first.
@@ -113,7 +115,9 @@ impl Store {
     pub async fn task_and_head(&self, user: &str, task_id: &str) -> Result<(Option<task::Model>, Head), StoreError> {
         let rows = self.db.query_all_raw(statement(&TASK_AND_HEAD, [user.into(), task_id.into()])).await?;
         let head = Head::from_row(rows.first().ok_or_else(no_row)?)?;
-        Ok((tasks_from(&rows)?.pop(), head))
+        let task = tasks_from(&rows)?.pop();
+        self.learnt(task.as_ref().map(|_| user).into_iter());
+        Ok((task, head))
     }
 
     /// Tasks of many users that changed: after the position known, or where none is, since the snapshot with this xmin.
@@ -130,7 +134,9 @@ impl Store {
             since_xmin.into(),
             i64::try_from(cap).unwrap_or(i64::MAX).into(),
         ];
-        tasks_from(&self.db.query_all_raw(statement(&TASKS_SINCE, values)).await?)
+        let tasks = tasks_from(&self.db.query_all_raw(statement(&TASKS_SINCE, values)).await?)?;
+        self.learnt(tasks.iter().map(|task| task.user_id.as_str()));
+        Ok(tasks)
     }
 
     /// Whose heads were written since the snapshot with this xmin, over all users; never more than `cap`. It reads the

@@ -2,8 +2,8 @@
 //!
 //! How old a standby's answers are cannot be read off the standby: one that is cut off does not know what it lacks. So the
 //! primary is asked again and again how far its WAL is, and the standby how far it has got: once that is behind it, the
-//! standby has everything of that moment. A standby that shows too old a moment is not asked, nor for a user to whom
-//! this server has written since that moment.
+//! standby has everything of that moment. A standby that shows too old a moment is not asked, nor for a user of whom this
+//! server has learnt something since: what it has written for one, and what its feed has told.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,8 +18,8 @@ use super::{Store, StoreError, StoreSettings};
 
 /// A standby has this long for an answer; then the primary is asked.
 const ANSWER: Duration = Duration::from_secs(2);
-/// How many users' last writes are remembered at the most. Beyond, no standby is asked until they have been forgotten.
-const WRITTEN: usize = 100_000;
+/// Of how many users it is remembered at the most when something was learnt. Beyond, no standby is asked until they have been forgotten.
+const LEARNT: usize = 100_000;
 
 /// As a number, which rises. What is flushed is what a standby is sent.
 const FLUSHED: &str = "SELECT (pg_current_wal_flush_lsn() - '0/0')::bigint AS wal, \
@@ -52,9 +52,9 @@ struct State {
     complete_at: Vec<Option<Instant>>,
     /// In which tenure of the primary all that was found.
     tenure: u64,
-    /// Until when each user's last write of this server was answered.
-    written: HashMap<String, Instant>,
-    /// Too many users were written to at this moment.
+    /// When this server last learnt something of each user.
+    learnt: HashMap<String, Instant>,
+    /// It was of too many users at this moment.
     is_crowded: Option<Instant>,
 }
 
@@ -63,30 +63,29 @@ impl Standbys {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One that has everything of a moment that is not too long ago, and what this server wrote last of the user.
+    /// One that has everything of a moment that is not too long ago, and what this server learnt last of the user.
     fn fresh(&self, user_id: Option<&str>, tenure: u64) -> Option<&Standby> {
         let state = self.state();
         if state.tenure != tenure {
             return None;
         }
-        let written = user_id.and_then(|user_id| state.written.get(user_id)).copied().max(state.is_crowded);
+        let learnt = user_id.and_then(|user_id| state.learnt.get(user_id)).copied().max(state.is_crowded);
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         (0..self.all.len()).map(|offset| turn.wrapping_add(offset) % self.all.len()).find_map(|index| {
             let complete_at = state.complete_at.get(index).copied().flatten()?;
-            let is_fresh = complete_at.elapsed() <= self.staleness && written.is_none_or(|at| complete_at > at);
+            let is_fresh = complete_at.elapsed() <= self.staleness && learnt.is_none_or(|at| complete_at > at);
             is_fresh.then(|| &self.all[index])
         })
     }
 
-    /// This server has written, and has not answered yet.
-    pub(super) fn wrote<'a>(&self, users: impl Iterator<Item = &'a str>) {
+    fn learnt<'a>(&self, users: impl Iterator<Item = &'a str>) {
         let now = Instant::now();
         let mut state = self.state();
         for user in users {
-            if let Some(at) = state.written.get_mut(user) {
+            if let Some(at) = state.learnt.get_mut(user) {
                 *at = now;
-            } else if state.written.len() < WRITTEN {
-                state.written.insert(user.to_owned(), now);
+            } else if state.learnt.len() < LEARNT {
+                state.learnt.insert(user.to_owned(), now);
             } else {
                 state.is_crowded = Some(now);
             }
@@ -110,6 +109,20 @@ impl Store {
         let state = Mutex::new(State { complete_at: vec![None; all.len()], ..State::default() });
         let standbys = Standbys { all, staleness, turn: AtomicUsize::new(0), state };
         Self { standbys: Some(Arc::new(standbys)), ..self }
+    }
+
+    /// The same, which notes for `other` what it learns.
+    #[must_use]
+    pub fn noting_for(self, other: &Self) -> Self {
+        Self { standbys: other.standbys.clone(), ..self }
+    }
+
+    /// This server has written something of these users, or read it in the primary, and has told nobody yet: whoever is
+    /// told may ask for it.
+    pub(super) fn learnt<'a>(&self, users: impl Iterator<Item = &'a str>) {
+        if let Some(standbys) = &self.standbys {
+            standbys.learnt(users);
+        }
     }
 
     /// Reads from a standby, if one will do for this user (none: for everybody), gives an answer, and it `suffices`; else
@@ -142,7 +155,10 @@ impl Store {
         {
             let mut state = standbys.state();
             if state.tenure != tenure {
-                *state = State { complete_at: vec![None; standbys.all.len()], tenure, ..State::default() };
+                // What was learnt holds in any tenure.
+                state.samples.clear();
+                state.complete_at.fill(None);
+                state.tenure = tenure;
             }
             if let Ok((wal, _)) = primary {
                 state.samples.push_back((wal, asked_at));
@@ -152,7 +168,7 @@ impl Store {
                 state.samples.pop_front();
             }
             let is_old = |at: &Instant| at.elapsed() > kept;
-            state.written.retain(|_, at| !is_old(at));
+            state.learnt.retain(|_, at| !is_old(at));
             state.is_crowded = state.is_crowded.filter(|at| !is_old(at));
         }
         if let Ok((_, timeline)) = primary {

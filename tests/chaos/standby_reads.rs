@@ -17,7 +17,7 @@ use crate::{
     socket::Socket,
 };
 
-const LIST: &str = "query($user: ID!, $first: Int, $after: String) { tasks(userId: $user, first: $first, after: $after) { \
+const LIST: &str = "query($user: ID, $first: Int, $after: String) { tasks(userId: $user, first: $first, after: $after) { \
                     nodes { taskId message } pageInfo { endCursor } } }";
 const HISTORY: &str =
     "query($user: ID!) { task(userId: $user, taskId: \"a\") { history(first: 50) { nodes { message } } } }";
@@ -34,7 +34,7 @@ async fn save(client: &Client, user: &str, task: &str, message: &str) {
     client.save_for_sure(&report, |_| ()).await;
 }
 
-async fn list(client: &Client, user: &str, first: i32, after: Option<&str>) -> (Vec<(String, String)>, Value) {
+async fn list(client: &Client, user: Option<&str>, first: i32, after: Option<&str>) -> (Vec<(String, String)>, Value) {
     let data = client.ask(LIST, json!({ "user": user, "first": first, "after": after })).await.unwrap();
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let nodes = data["tasks"]["nodes"].as_array().unwrap();
@@ -43,12 +43,30 @@ async fn list(client: &Client, user: &str, first: i32, after: Option<&str>) -> (
 }
 
 async fn latest(client: &Client, user: &str) -> String {
-    list(client, user, 1, None).await.0.remove(0).1
+    list(client, Some(user), 1, None).await.0.remove(0).1
 }
 
 async fn last_of_history(client: &Client, user: &str) -> String {
     let data = client.ask(HISTORY, json!({ "user": user })).await.unwrap();
     data["task"]["history"]["nodes"].as_array().unwrap().last().unwrap()["message"].as_str().unwrap().to_owned()
+}
+
+/// Of everybody, as an admin's list.
+async fn latest_of_everybody(client: &Client) -> String {
+    list(client, None, 1, None).await.0.remove(0).1
+}
+
+/// By itself, beside no task that shows how far the user is.
+async fn last_of_records(client: &Client, user: &str) -> String {
+    let query = r#"query($user: ID!) { taskHistory(userId: $user, taskId: "a", last: 1) { nodes { message } } }"#;
+    let data = client.ask(query, json!({ "user": user })).await.unwrap();
+    data["taskHistory"]["nodes"][0]["message"].as_str().unwrap().to_owned()
+}
+
+async fn last_step(client: &Client, user: &str) -> u64 {
+    let query = r#"query($user: ID!) { task(userId: $user, taskId: "a") { steps(last: 1) { nodes { step } } } }"#;
+    let data = client.ask(query, json!({ "user": user })).await.unwrap();
+    data["task"]["steps"]["nodes"][0]["step"].as_u64().unwrap()
 }
 
 async fn over(primary: &Node, standby: &Node) -> Server {
@@ -106,16 +124,25 @@ async fn no_older_than_allowed_and_never_without_ones_own() {
     .await;
 
     // The standby stands still: its answer is old, then too old. The feed tells of it at once.
-    let stopped = stop_and_write(&primary, &standby, &server, "new").await;
-    assert_eq!((latest(&client, "u").await, last_of_history(&client, "u").await), ("old".to_owned(), "old".to_owned()));
+    let stopped = stop_and_write(&primary, &standby, &other, "new").await;
+    assert_eq!(
+        (latest(&elsewhere, "u").await, last_of_records(&elsewhere, "u").await),
+        ("old".to_owned(), "old".to_owned())
+    );
+    // Nobody's feed would tell what a list of everybody lacks; and what a task shows, its history and steps show.
+    assert_eq!(latest_of_everybody(&elsewhere).await, "new");
+    assert_eq!((last_of_history(&elsewhere, "u").await, last_step(&elsewhere, "u").await), ("new".to_owned(), 1));
     assert!(stopped.elapsed() < STALENESS, "too slow to tell");
+    // What a feed has told shows at once on its server, whoever wrote it.
     assert_eq!(socket.event_within(Duration::from_secs(2)).await.record.message, "new");
+    assert_eq!((latest(&client, "u").await, last_of_records(&client, "u").await), ("new".to_owned(), "new".to_owned()));
+    assert!(stopped.elapsed() < STALENESS, "too slow to tell");
     // Its own write shows at once, and with it the stranger's.
     save(&client, "u", "b", "own").await;
-    assert_eq!(list(&client, "u", 2, None).await.0, [("b".into(), "own".into()), ("a".into(), "new".into())]);
+    assert_eq!(list(&client, Some("u"), 2, None).await.0, [("b".into(), "own".into()), ("a".into(), "new".into())]);
     // The next page is of a moment no earlier than the first, whichever server is asked: nothing comes twice.
-    let (first, cursor) = list(&client, "u", 2, None).await;
-    let (second, _) = list(&elsewhere, "u", 2, cursor.as_str()).await;
+    let (first, cursor) = list(&client, Some("u"), 2, None).await;
+    let (second, _) = list(&elsewhere, Some("u"), 2, cursor.as_str()).await;
     assert_eq!(first.len(), 2);
     assert_eq!(second, [("c".into(), "old".into())]);
     eventually("the bound", async || (latest(&elsewhere, "u").await == "own").then_some(())).await;
