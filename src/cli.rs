@@ -231,6 +231,7 @@ fn migrate(arguments: MigrateArgs, given: Given) -> ExitCode {
 fn diagnose(arguments: DoctorCommand, given: Given) -> ExitCode {
     let DoctorCommand { doctor: wanted, serve } = arguments;
     serve.log.begin();
+    given.say_file();
     let secrets = given.secrets(&serve.flags);
     let report = match settle(serve.flags, given) {
         Ok(config) => block_on(async { doctor::examine(&config, &secrets, &Clock::system(), &wanted).await }),

@@ -3,7 +3,7 @@
 //! To add a metric: a field of [`Metrics`], and a line in [`Telemetry::new`] that names it; nobody else names one. What
 //! grows is a counter, whose name Prometheus ends with `_total`; what has a unit ends with it (`_seconds`, `_bytes`). Labels
 //! have few values, which are known beforehand: never a user, a task or a text that somebody sent. On the way of a request
-//! a metric is atomics and nothing else. Then its query in `deploy/`, where somebody should look at it.
+//! a metric is atomics, and a look-up where it has labels. Then its query in `deploy/`, where somebody should look at it.
 //!
 //! - `labels`: the labels · `histogram`, `latency`: how large, how long · `retention`, `process`: a part each
 //! - `logging`, `json`: the lines of the log · [`spans`], `traces`: what becomes a trace, and how it gets to a collector
@@ -33,7 +33,7 @@ pub mod spans;
 mod traces;
 
 pub use histogram::Histogram;
-pub use labels::{Code, Exchange, Name, Operation, Root, Table};
+pub use labels::{Code, Exchange, Name, Operation, Root, Table, method};
 pub use latency::{Latency, LatencySummary};
 pub use logging::{LogFormat, check_filter, init_logging};
 pub use retention::RetentionMetrics;

@@ -40,6 +40,7 @@ pub(super) struct PartitionsArgs {
 pub(super) fn cleanup(arguments: CleanupArgs, given: Given) -> ExitCode {
     let CleanupArgs { days, dry_run, keep_unfinished, database, data_dir, log } = arguments;
     log.begin();
+    given.say_file();
     let retention = RetentionFlags { keep_unfinished, ..RetentionFlags::default() };
     match settle(Flags { database, data_dir, retention, ..Flags::default() }, given) {
         Ok(config) => run(async move { upkeep::cleanup(config, days, dry_run).await }),
@@ -50,6 +51,7 @@ pub(super) fn cleanup(arguments: CleanupArgs, given: Given) -> ExitCode {
 pub(super) fn partitions(arguments: PartitionsArgs, given: Given) -> ExitCode {
     let PartitionsArgs { database, data_dir, log } = arguments;
     log.begin();
+    given.say_file();
     match settle(Flags { database, data_dir, ..Flags::default() }, given) {
         Ok(config) => run(async move { upkeep::partitions(config).await }),
         Err(error) => fail(&error.to_string()),

@@ -53,11 +53,16 @@ impl<'a> Given<'a> {
             &flags.database.database_password_file,
             &flags.listen.tls_key,
         ];
-        let has_password = flags.database.database_url.as_deref().is_some_and(has_password);
-        let is_secret =
-            self.file.place("jwt-secret").is_some() || (self.file.place("database-url").is_some() && has_password);
+        let older =
+            ["DATABASE_URL_FILE", "DB_PASSWORD_FILE"].map(|name| env::var_os(name).filter(|path| !path.is_empty()));
+        let urls = [("database-url", &flags.database.database_url), ("read-url", &flags.nodes.read_url)];
+        let listen_urls = flags.nodes.listen_urls.iter().map(|url| ("listen-url", url));
+        let mut urls = urls.into_iter().filter_map(|(key, url)| Some((key, url.as_ref()?))).chain(listen_urls);
+        let is_in_file = |key: &str| self.file.place(key).is_some();
+        let is_secret = is_in_file("jwt-secret") || urls.any(|(key, url)| is_in_file(key) && has_password(url));
         let file = self.file.path().filter(|_| is_secret).map(Path::to_path_buf);
-        files.into_iter().flatten().cloned().chain(file).collect()
+        let older = older.into_iter().flatten().map(PathBuf::from);
+        files.into_iter().flatten().cloned().chain(older).chain(file).collect()
     }
 
     fn origin(&self, id: &str) -> Origin {
@@ -156,7 +161,7 @@ fn row(key: &str, variable: &str, arg: &Arg, database: Option<&DatabaseSource>, 
             Some(place) => place.to_owned(),
             None => setting.clone(),
         };
-        return (without_secrets(url), from);
+        return (hidden(key, url), from);
     }
     let id = arg.get_id().as_str();
     let from = match (source(given.matches, id), given.file.place(key)) {
@@ -171,10 +176,13 @@ fn row(key: &str, variable: &str, arg: &Arg, database: Option<&DatabaseSource>, 
     let value = if matches!(arg.get_action(), ArgAction::SetTrue) {
         given.matches.get_flag(id).to_string()
     } else {
-        let values = given.matches.get_raw(id).into_iter().flatten();
-        values.map(|value| value.to_string_lossy()).collect::<Vec<_>>().join(",")
+        let values = given.matches.get_raw(id).into_iter().flatten().map(|value| value.to_string_lossy());
+        let is_secret = arg.is_hide_env_values_set();
+        values
+            .map(|value| if is_secret { hidden(key, &value) } else { value.into_owned() })
+            .collect::<Vec<_>>()
+            .join(",")
     };
-    let value = if arg.is_hide_env_values_set() { without_secrets(&value) } else { value };
     (value, from)
 }
 
@@ -184,9 +192,14 @@ fn older(key: &str) -> Option<(String, String)> {
     names.iter().find_map(|name| Some((env::var(name).ok().filter(|value| !value.trim().is_empty())?, (*name).into())))
 }
 
-/// A URL without password and parameters; nothing at all of another secret.
-fn without_secrets(text: &str) -> String {
-    let Some((scheme, rest)) = text.split_once("://") else { return "(hidden)".to_owned() };
+/// A URL without password and parameters; nothing at all of another secret, nor of a URL of which it is not clear where its
+/// password ends.
+fn hidden(key: &str, text: &str) -> String {
+    let url = text.split_once("://").filter(|_| key.ends_with("-url"));
+    let Some((scheme, rest)) = url else { return "(hidden)".to_owned() };
+    if rest.split_once('?').is_some_and(|(_, behind)| behind.contains('@')) {
+        return format!("{scheme}://…");
+    }
     let (rest, parameters) = rest.split_once('?').map_or((rest, ""), |(rest, _)| (rest, "?…"));
     let rest = match rest.rsplit_once('@') {
         Some((user, place)) => match user.split_once(':') {

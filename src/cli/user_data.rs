@@ -42,6 +42,7 @@ pub(super) struct EraseArgs {
 pub(super) fn export(arguments: ExportArgs, given: Given) -> ExitCode {
     let ExportArgs { user, out, database, data_dir, log } = arguments;
     log.begin();
+    given.say_file();
     match settle(Flags { database, data_dir, ..Flags::default() }, given) {
         Ok(config) => run(async move { user_data::export(config, user, out).await }),
         Err(error) => fail(&error.to_string()),
@@ -51,6 +52,7 @@ pub(super) fn export(arguments: ExportArgs, given: Given) -> ExitCode {
 pub(super) fn erase(arguments: EraseArgs, given: Given) -> ExitCode {
     let EraseArgs { user, database, data_dir, log } = arguments;
     log.begin();
+    given.say_file();
     match settle(Flags { database, data_dir, ..Flags::default() }, given) {
         Ok(config) => run(async move { user_data::erase(config, user).await }),
         Err(error) => fail(&error.to_string()),

@@ -77,6 +77,9 @@ impl TelemetryConfig {
         let uri: Uri = endpoint.trim().parse().map_err(|_| format!("{endpoint:?} is no URL"))?;
         let remedy =
             "give http://HOST:PORT, as in http://127.0.0.1:4318; a collector there can pass traces on by https";
+        if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+            return Err(format!("a name and a password in it are not used: {remedy}"));
+        }
         match (uri.scheme_str(), uri.authority(), uri.path()) {
             (Some("http"), Some(authority), "/") => Ok(Some(format!("http://{authority}/v1/traces"))),
             (Some("http"), Some(_), _) => Ok(Some(uri.to_string())),

@@ -118,7 +118,7 @@ fn growth(partitions: &[Partition], now: DateTime<Utc>, ahead: Duration, free: O
         return Finding::note("disk", told, "the disk is the database's: see there that it has room");
     };
     let told = format!("{told}; {} are free", size(free));
-    let wanted = a_day.saturating_mul(ahead.as_secs() / 86_400);
+    let wanted = a_day.saturating_mul(ahead.as_secs()) / 86_400;
     let remedy = "make room on the disk, or keep the history for a shorter time (--keep-days)";
     if free < FREE {
         Finding::error("disk", told, remedy)

@@ -17,9 +17,6 @@ use super::shared::Answer;
 use crate::auth::Viewer;
 use crate::telemetry::{self, Code, Name, Root, Telemetry, spans};
 
-/// Characters of an operation's name that are told.
-const NAME: usize = 100;
-
 /// An operation, from its beginning until this is dropped.
 pub(super) struct Observed {
     telemetry: Telemetry,
@@ -77,8 +74,7 @@ impl Observed {
     fn tell(&self, label: &telemetry::Operation, took: Duration) {
         let (kind, field, code) = (label.kind.as_str(), label.field.as_str(), self.code);
         let name = self.operation.as_ref().and_then(|operation| operation.name.as_deref());
-        // Longer, it would only fill logs. A name is of ASCII alone.
-        let name = name.map(|name| name.get(..NAME).unwrap_or(name));
+        let name = name.map(spans::short);
         let (viewer, role) = (self.viewer.user_id.as_deref(), self.viewer.role.as_str());
         let ms = (took.as_secs_f64() * 1e6).round() / 1e3;
         if label.kind != Root::Subscription && self.slow.is_some_and(|slow| took > slow) {

@@ -56,7 +56,7 @@ use crate::auth::{Authenticator, Viewer};
 use crate::config::Config;
 use crate::graphql::Api;
 use crate::service::Service;
-use crate::telemetry::{RemoteSpan, spans};
+use crate::telemetry::{RemoteSpan, method, spans};
 use answer::Refusal;
 use connections::Connections;
 use guard::Guard;
@@ -119,7 +119,7 @@ async fn metrics(State(shared): State<Shared>, method: Method, uri: Uri, headers
 
 async fn graphql(State(shared): State<Shared>, request: Request) -> Response {
     let remote = RemoteSpan::of(|name| request.headers().get(name)?.to_str().ok());
-    let span = spans::request(request.method().as_str(), remote.as_ref());
+    let span = spans::request(method(request.method().as_str()), remote.as_ref());
     let response = answer(shared, request).instrument(span.clone()).await;
     spans::answered(&span, response.status().as_u16());
     response

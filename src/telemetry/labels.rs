@@ -6,6 +6,12 @@ use std::sync::Arc;
 
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 
+/// A method of HTTP as it is told: anybody may make one up.
+#[must_use]
+pub fn method(method: &str) -> &'static str {
+    ["GET", "POST", "HEAD", "OPTIONS"].into_iter().find(|known| *known == method).unwrap_or("other")
+}
+
 /// One of the few names that a label may have and that are not known when the program is built: a field of the schema.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Name(Arc<str>);

@@ -22,6 +22,8 @@ const TARGET: &str = "taskwire::trace";
 /// W3C's Trace Context.
 const PARENT: &str = "traceparent";
 const STATE: &str = "tracestate";
+/// Characters of an operation's name.
+const NAME: usize = 100;
 /// Codes that tell of a failure of ours; with any other one the client was answered as it should be.
 const FAILURES: [&str; 4] = ["INTERNAL_SERVER_ERROR", "DATABASE_UNAVAILABLE", "TIMEOUT", "OVERLOADED"];
 
@@ -125,12 +127,18 @@ pub fn operation(remote: Option<&RemoteSpan>) -> Span {
     span
 }
 
+/// As much of an operation's name as logs and traces tell: longer, it would only fill them. A name is of ASCII alone.
+#[must_use]
+pub fn short(name: &str) -> &str {
+    name.get(..NAME).unwrap_or(name)
+}
+
 /// It is this operation.
 pub fn is(span: &Span, operation: &Operation, name: Option<&str>) {
     if !span.is_disabled() {
         let (kind, field) = (operation.kind.as_str(), operation.field.as_str());
         span.record("otel.name", format!("{kind} {field}")).record("graphql.operation.type", kind);
-        name.inspect(|name| _ = span.record("graphql.operation.name", name));
+        name.inspect(|name| _ = span.record("graphql.operation.name", short(name)));
     }
 }
 

@@ -151,6 +151,15 @@ async fn secrets_come_from_files_and_are_told_to_nobody() {
     // A variable's word about the database, whichever it is, weighs more than the file's.
     assert_eq!(shown(&with, &[("DATABASE_URL", bare)]).await, ok(place, "DATABASE_URL"));
     assert_eq!(shown(&with, &[("TASKWIRE_DATABASE_URL", bare)]).await, ok(place, "TASKWIRE_DATABASE_URL"));
+    // A password that should have been encoded, a secret that looks like a URL, several URLs.
+    for (key, value) in
+        [("database-url", "app:hunter2?b@h/x"), ("database-url", "h/x?password=a@hunter2"), ("jwt-secret", &token)]
+    {
+        shown(&format!("{key} = 'postgres://{value}'"), &[]).await;
+    }
+    let several = "listen-url = ['postgres://me:hunter2@one/x', 'postgres://me:hunter2@two/x']";
+    let (_, out, errors) = check(several, &[], &[]).await;
+    assert_eq!(row(&out, "listen-url").0, "postgres://me:…@one/x,postgres://me:…@two/x", "{out}{errors}");
     let old = [("DB_HOST", "db.example.com"), ("DB_USER", "me"), ("DB_NAME", "tasks"), ("DB_PASSWORD_FILE", &password)];
     assert_eq!(shown("", &old).await, ok("postgres://me:…@db.example.com:5432/tasks", "DB_HOST"));
 

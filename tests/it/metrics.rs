@@ -177,10 +177,14 @@ async fn the_tables_and_the_oldest_snapshot_are_measured() {
     session.execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1; SELECT pg_sleep(0.2)").await.unwrap();
     store.measure().await.unwrap();
     assert!(telemetry.oldest_snapshot_seconds.get() >= 0.2, "{}", telemetry.text());
-    // Who has locked a table is not waited for, and what was measured before stands.
-    session.execute("ROLLBACK; BEGIN; LOCK TABLE task IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    // Who has locked a table is not waited for, and what was measured before stands; that a snapshot is held, shows.
+    let locked =
+        "ROLLBACK; BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT pg_sleep(1); LOCK TABLE task IN ACCESS EXCLUSIVE MODE";
+    session.execute(locked).await.unwrap();
     let waited = tokio::time::timeout(Duration::from_secs(5), store.measure()).await;
-    assert!(waited.is_ok_and(|measured| measured.is_ok()) && telemetry.oldest_snapshot_seconds.get() >= 0.2);
+    assert!(waited.is_ok_and(|measured| measured.is_ok()));
+    assert!(telemetry.oldest_snapshot_seconds.get() >= 1.0, "{}", telemetry.text());
+    assert!(value(&telemetry.text(), "taskwire_table_bytes{table=\"task\"}").unwrap() > 0.0);
     session.execute("ROLLBACK").await.unwrap();
     store.measure().await.unwrap();
     assert!(telemetry.oldest_snapshot_seconds.get() < 0.2, "{}", telemetry.text());

@@ -128,6 +128,12 @@ async fn a_request_an_operation_the_commit_and_the_database_are_one_trace() {
     assert_eq!(attribute(operation, "graphql.operation.name"), "Save");
     assert_eq!(attribute(operation, "taskwire.code"), "OK");
 
+    // A name is told as far as it can be of use.
+    let named = format!("query {} {{ users {{ nodes {{ userId }} }} }}", "N".repeat(300));
+    ask(&server, &traceparent(4, true).0, &named, json!({})).await;
+    let spans = collector.trace(&traceparent(4, true).1, "POST /graphql").await;
+    assert_eq!(attribute(&spans["query users"], "graphql.operation.name"), "N".repeat(100));
+
     // What the client does not want is not sent.
     ask(&server, &traceparent(2, false).0, "{ tasks { nodes { taskId } } }", json!({})).await;
     // One that is no trace is none: a new one begins.

@@ -12,7 +12,7 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::http::header::{CONNECTION, CONTENT_TYPE};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Version};
 use axum::response::Response;
 use http_body::{Frame, SizeHint};
 use hyper::body::{Buf, Incoming};
@@ -28,7 +28,7 @@ use crate::http::answer::Refusal;
 use crate::http::cors::{self, Allowed};
 use crate::http::peer::Peer;
 use crate::http::request_id::{self, REQUEST_ID};
-use crate::telemetry::Exchange;
+use crate::telemetry::{Exchange, method};
 
 /// Answers a request that came over the connection of `socket`.
 pub(super) async fn answer(
@@ -40,7 +40,7 @@ pub(super) async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<Answered>, Infallible> {
     let mut running = Running::new(activity, &common);
-    let (begun, route, method) = (Instant::now(), route(request.uri().path()), method(request.method()));
+    let (begun, route, method) = (Instant::now(), route(request.uri().path()), method(request.method().as_str()));
     let (mut request, body_end) = with_body_end(request);
     let peer = common.proxies.peer(socket, request.headers());
     request.extensions_mut().insert(peer);
@@ -69,16 +69,6 @@ fn route(path: &str) -> &'static str {
         "/metrics" => "metrics",
         _ if path.starts_with("/health") => "health",
         _ => "pages",
-    }
-}
-
-fn method(method: &Method) -> &'static str {
-    match *method {
-        Method::GET => "GET",
-        Method::POST => "POST",
-        Method::HEAD => "HEAD",
-        Method::OPTIONS => "OPTIONS",
-        _ => "other",
     }
 }
 
