@@ -1,9 +1,12 @@
 //! The server's sign of life, by which the others know of it: every ten seconds, at once where it does better or worse than
 //! before, and taken back at the end.
 
+use std::future::ready;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -41,17 +44,27 @@ pub(super) async fn run(store: Store, heart: Heart, token: CancellationToken) {
     loop {
         let (state, connections) = (heart.told)();
         let begun = Instant::now();
-        let beat = store.beat(&heart.server, state.max(database), connections);
-        match token.run_until_cancelled(beat).await {
-            Some(Ok(())) | None => {}
+        let mut beat = pin!(store.beat(&heart.server, state.max(database), connections));
+        match token.run_until_cancelled(beat.as_mut()).await {
+            Some(Ok(())) => {}
             Some(Err(error)) => tracing::debug!(%error, "no sign of life; the next one comes soon"),
+            // Given up, it could still come, and after the good-bye.
+            None => return leave(&store, &heart, beat.map(drop)).await,
         }
         database = if begun.elapsed() < SLOW_ANSWER { HealthState::Healthy } else { HealthState::Degraded };
         if token.run_until_cancelled(heart.next(state)).await.is_none() {
-            break;
+            return leave(&store, &heart, ready(())).await;
         }
     }
-    if let Ok(Err(error)) = timeout(GOOD_BYE, store.leave(&heart.server)).await {
-        tracing::debug!(%error, "no good-bye; the others forget this server within a minute");
+}
+
+/// Takes the sign of life back, once that is over which is under way.
+async fn leave(store: &Store, heart: &Heart, under_way: impl Future<Output = ()>) {
+    let leave = async {
+        under_way.await;
+        store.leave(&heart.server).await
+    };
+    if !matches!(timeout(GOOD_BYE, leave).await, Ok(Ok(()))) {
+        tracing::debug!("no good-bye; the others forget this server within a minute");
     }
 }

@@ -3,13 +3,13 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use sqlx::Executor as _;
+use sqlx::{AssertSqlSafe, Executor as _};
 use taskwire::app::App;
 use taskwire::config::{Config, DatabaseConfig, DatabaseSource, HttpConfig};
 use taskwire::telemetry::Telemetry;
 
 use super::api_server::ApiServer;
-use super::support::eventually;
+use super::support::{TestDatabase, eventually};
 
 async fn system(server: &ApiServer, fields: &str) -> Value {
     server.data(&format!("{{ system {{ {fields} }} }}"), json!({})).await["system"].take()
@@ -99,6 +99,38 @@ async fn a_listener_that_was_cut_off_is_told_of() {
     eventually("it listens again", async || (listening().await == connected(1)).then_some(())).await;
 }
 
+fn config_of(database: &TestDatabase) -> Config {
+    Config {
+        database: DatabaseConfig {
+            url: DatabaseSource::Url { url: database.url.clone(), setting: "the test".into() },
+            min_connections: 1,
+            ..DatabaseConfig::default()
+        },
+        http: HttpConfig { listen: ([127, 0, 0, 1], 0).into(), ..HttpConfig::default() },
+        ..Config::default()
+    }
+}
+
+/// A sign of life that is under way at the end must not come after the good-bye: the server would be told of for a minute.
+#[tokio::test]
+async fn a_sign_of_life_that_is_under_way_does_not_outlive_its_server() {
+    let database = TestDatabase::new().await;
+    let mut session = database.session().await;
+    let slow =
+        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.15); RETURN NEW; END';
+        CREATE TRIGGER slow BEFORE INSERT ON server_heartbeat FOR EACH ROW EXECUTE FUNCTION slow()";
+    session.execute(slow).await.unwrap();
+    let app = App::start(config_of(&database), Telemetry::new()).await.unwrap();
+    let mut count =
+        async |sql: &str| -> i64 { sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&mut session).await.unwrap() };
+    let under_way =
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'";
+    while count(under_way).await == 0 {}
+    app.stop().await;
+    while count(under_way).await > 0 {}
+    assert_eq!(count("SELECT count(*) FROM server_heartbeat").await, 0);
+}
+
 #[tokio::test]
 async fn the_servers_over_a_database_know_of_each_other() {
     let server = ApiServer::start().await;
@@ -115,16 +147,7 @@ async fn the_servers_over_a_database_know_of_each_other() {
     let begun = Instant::now();
     eventually("it does well", async || (servers().await.first()?["state"] == "HEALTHY").then_some(())).await;
     assert!(begun.elapsed() < Duration::from_secs(6), "only with the next sign of life: {:?}", begun.elapsed());
-    let config = Config {
-        database: DatabaseConfig {
-            url: DatabaseSource::Url { url: server.database.url.clone(), setting: "the test".into() },
-            min_connections: 1,
-            ..DatabaseConfig::default()
-        },
-        http: HttpConfig { listen: ([127, 0, 0, 1], 0).into(), ..HttpConfig::default() },
-        ..Config::default()
-    };
-    let second = App::start(config, Telemetry::new()).await.unwrap();
+    let second = App::start(config_of(&server.database), Telemetry::new()).await.unwrap();
     let both = eventually("the second one's sign of life", async || {
         Some(servers().await).filter(|servers| servers.len() == 2)
     })
