@@ -14,7 +14,10 @@ use crate::{
     app::{self, Outcome},
     auth::{self, NewToken, Role},
     clock::Clock,
-    config::{self, AuthFlags, Config, ConfigError, DataDirFlags, DatabaseFlags, Flags, NodesFlags, TelemetryConfig},
+    config::{
+        self, AuthFlags, Config, ConfigError, DataDirFlags, DatabaseFlags, Flags, NodesFlags, RetentionFlags,
+        TelemetryConfig,
+    },
     demo::{self, DemoArgs},
     doctor::{self, DoctorArgs},
     graphql,
@@ -65,7 +68,7 @@ enum Command {
     /// Serve the GraphQL API until Ctrl-C or SIGTERM (what happens without a subcommand)
     Serve(Box<ServeArgs>),
     /// Bring the database's schema up to this version, and end; `serve` does it by itself
-    Migrate(MigrateArgs),
+    Migrate(AloneArgs),
     /// Tell which settings count, or print a settings file to begin with
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -112,18 +115,6 @@ struct DoctorCommand {
 }
 
 #[derive(Debug, Args)]
-struct MigrateArgs {
-    #[command(flatten)]
-    database: DatabaseFlags,
-    #[command(flatten)]
-    nodes: NodesFlags,
-    #[command(flatten)]
-    data_dir: DataDirFlags,
-    #[command(flatten)]
-    log: LogArgs,
-}
-
-#[derive(Debug, Args)]
 struct TokenArgs {
     /// Whose token: the user's id, or a name for the worker or the admin
     #[arg(long, env = "TASKWIRE_TOKEN_SUB", value_name = "ID")]
@@ -155,6 +146,36 @@ impl LogArgs {
     }
 }
 
+/// Of what works over the database alone.
+#[derive(Debug, Args)]
+struct AloneArgs {
+    #[command(flatten)]
+    database: DatabaseFlags,
+    #[command(flatten)]
+    nodes: NodesFlags,
+    #[command(flatten)]
+    data_dir: DataDirFlags,
+    #[command(flatten)]
+    log: LogArgs,
+}
+
+impl AloneArgs {
+    /// Does it by these settings.
+    fn run<F, E>(self, retention: RetentionFlags, given: Given, work: impl FnOnce(Config) -> F) -> ExitCode
+    where
+        F: Future<Output = Result<Outcome, E>>,
+        E: Display,
+    {
+        let Self { database, nodes, data_dir, log } = self;
+        log.begin();
+        given.say_file();
+        match settle(Flags { database, nodes, data_dir, retention, ..Flags::default() }, given) {
+            Ok(config) => run(work(config)),
+            Err(error) => fail(&error.to_string()),
+        }
+    }
+}
+
 /// Does what the command line says.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -176,7 +197,7 @@ fn dispatch(cli: Cli, given: Given) -> ExitCode {
     match cli.command {
         None => serve(cli.serve, given),
         Some(Command::Serve(arguments)) => serve(*arguments, given),
-        Some(Command::Migrate(arguments)) => migrate(arguments, given),
+        Some(Command::Migrate(arguments)) => arguments.run(RetentionFlags::default(), given, app::migrate),
         Some(Command::Config(ConfigCommand::Check(arguments))) => {
             settings::check(arguments.flags, &Cli::command(), given)
         }
@@ -215,17 +236,6 @@ async fn serve_and_tell(config: Config, log: LogArgs, given: Given<'_>) -> Resul
         traces.end().await;
     }
     outcome.map_err(|error| error.to_string())
-}
-
-fn migrate(arguments: MigrateArgs, given: Given) -> ExitCode {
-    let MigrateArgs { database, nodes, data_dir, log, .. } = arguments;
-    log.begin();
-    given.say_file();
-    let flags = Flags { database, nodes, data_dir, ..Flags::default() };
-    match settle(flags, given) {
-        Ok(config) => run(async move { app::migrate(config).await }),
-        Err(error) => fail(&error.to_string()),
-    }
 }
 
 fn diagnose(arguments: DoctorCommand, given: Given) -> ExitCode {

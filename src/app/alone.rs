@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Outcome, Signals, open};
+use super::{Outcome, Signals, direct, open};
 use crate::config::{Config, DatabaseConfig, DatabaseSource};
 use crate::db::{self, Cluster, StartError, cluster};
 use crate::store::{Store, StoreSettings};
@@ -17,7 +17,7 @@ pub(super) async fn over_database<E: From<StartError>>(
     let work = async {
         let (cluster, url, setting) = find(&config).await?;
         let result = async {
-            let database = db::connect(&config.database, &url, &setting).await?;
+            let database = db::connect(&config.database, &url, &setting).await?.listening_at(direct(&config)?);
             let store = Store::new(database.connection.clone(), StoreSettings::default(), Arc::new(|_| {}));
             work(store.directly_at(database.direct.first())).await
         }

@@ -2,9 +2,9 @@
 
 use clap::Args;
 
-use super::{ExitCode, Given, LogArgs, fail, run, settle};
+use super::{AloneArgs, ExitCode, Given};
 use crate::app::upkeep;
-use crate::config::{DataDirFlags, DatabaseFlags, Flags, MOST_DAYS, RetentionFlags, Switch};
+use crate::config::{MOST_DAYS, RetentionFlags, Switch};
 
 /// Of `taskwire cleanup`.
 #[derive(Debug, Args)]
@@ -19,41 +19,22 @@ pub(super) struct CleanupArgs {
     #[arg(long, env = "TASKWIRE_KEEP_UNFINISHED", value_name = "ON|OFF")]
     keep_unfinished: Option<Switch>,
     #[command(flatten)]
-    database: DatabaseFlags,
-    #[command(flatten)]
-    data_dir: DataDirFlags,
-    #[command(flatten)]
-    log: LogArgs,
+    alone: AloneArgs,
 }
 
 /// Of `taskwire partitions`.
 #[derive(Debug, Args)]
 pub(super) struct PartitionsArgs {
     #[command(flatten)]
-    database: DatabaseFlags,
-    #[command(flatten)]
-    data_dir: DataDirFlags,
-    #[command(flatten)]
-    log: LogArgs,
+    alone: AloneArgs,
 }
 
 pub(super) fn cleanup(arguments: CleanupArgs, given: Given) -> ExitCode {
-    let CleanupArgs { days, dry_run, keep_unfinished, database, data_dir, log } = arguments;
-    log.begin();
-    given.say_file();
+    let CleanupArgs { days, dry_run, keep_unfinished, alone } = arguments;
     let retention = RetentionFlags { keep_unfinished, ..RetentionFlags::default() };
-    match settle(Flags { database, data_dir, retention, ..Flags::default() }, given) {
-        Ok(config) => run(async move { upkeep::cleanup(config, days, dry_run).await }),
-        Err(error) => fail(&error.to_string()),
-    }
+    alone.run(retention, given, |config| upkeep::cleanup(config, days, dry_run))
 }
 
 pub(super) fn partitions(arguments: PartitionsArgs, given: Given) -> ExitCode {
-    let PartitionsArgs { database, data_dir, log } = arguments;
-    log.begin();
-    given.say_file();
-    match settle(Flags { database, data_dir, ..Flags::default() }, given) {
-        Ok(config) => run(async move { upkeep::partitions(config).await }),
-        Err(error) => fail(&error.to_string()),
-    }
+    arguments.alone.run(RetentionFlags::default(), given, upkeep::partitions)
 }

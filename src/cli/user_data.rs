@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{ExitCode, Given, LogArgs, fail, run, settle};
+use super::{AloneArgs, ExitCode, Given};
 use crate::app::user_data;
-use crate::config::{DataDirFlags, DatabaseFlags, Flags};
+use crate::config::RetentionFlags;
 
 /// Of `taskwire export`.
 #[derive(Debug, Args)]
@@ -18,11 +18,7 @@ pub(super) struct ExportArgs {
     #[arg(long, env = "TASKWIRE_EXPORT_OUT", value_name = "FILE")]
     out: Option<PathBuf>,
     #[command(flatten)]
-    database: DatabaseFlags,
-    #[command(flatten)]
-    data_dir: DataDirFlags,
-    #[command(flatten)]
-    log: LogArgs,
+    alone: AloneArgs,
 }
 
 /// Of `taskwire erase`.
@@ -32,29 +28,15 @@ pub(super) struct EraseArgs {
     #[arg(long, env = "TASKWIRE_ERASE_USER", value_name = "ID")]
     user: String,
     #[command(flatten)]
-    database: DatabaseFlags,
-    #[command(flatten)]
-    data_dir: DataDirFlags,
-    #[command(flatten)]
-    log: LogArgs,
+    alone: AloneArgs,
 }
 
 pub(super) fn export(arguments: ExportArgs, given: Given) -> ExitCode {
-    let ExportArgs { user, out, database, data_dir, log } = arguments;
-    log.begin();
-    given.say_file();
-    match settle(Flags { database, data_dir, ..Flags::default() }, given) {
-        Ok(config) => run(async move { user_data::export(config, user, out).await }),
-        Err(error) => fail(&error.to_string()),
-    }
+    let ExportArgs { user, out, alone } = arguments;
+    alone.run(RetentionFlags::default(), given, |config| user_data::export(config, user, out))
 }
 
 pub(super) fn erase(arguments: EraseArgs, given: Given) -> ExitCode {
-    let EraseArgs { user, database, data_dir, log } = arguments;
-    log.begin();
-    given.say_file();
-    match settle(Flags { database, data_dir, ..Flags::default() }, given) {
-        Ok(config) => run(async move { user_data::erase(config, user).await }),
-        Err(error) => fail(&error.to_string()),
-    }
+    let EraseArgs { user, alone } = arguments;
+    alone.run(RetentionFlags::default(), given, |config| user_data::erase(config, user))
 }

@@ -202,15 +202,10 @@ impl Run<'_> {
             let removed =
                 self.lease.remove_records(&partition.name, self.cleanup.cutoff, &round.place, size.now).await?;
             self.done.records += removed.count;
-            size.fit(begin.elapsed());
-            match round.next(removed) {
-                Turn::On => sleep(begin.elapsed() * REST).await,
-                Turn::Again => sleep(PAUSE).await,
-                Turn::Done => break,
-                Turn::Held => {
-                    self.give_way(format!("somebody's transaction holds records of {}", partition.name));
-                    break;
-                }
+            let took = begin.elapsed();
+            size.fit(took);
+            if !self.goes_on(round.next(removed), took, || format!("records of {}", partition.name)).await {
+                break;
             }
         }
         Ok(())
@@ -222,18 +217,27 @@ impl Run<'_> {
             let begin = Instant::now();
             let removed = self.lease.remove_tasks(before, self.cleanup.keep_unfinished, &round.place, size.now).await?;
             self.done.tasks += removed.count;
-            size.fit(begin.elapsed());
-            match round.next(removed) {
-                Turn::On => sleep(begin.elapsed() * REST).await,
-                Turn::Again => sleep(PAUSE).await,
-                Turn::Done => break,
-                Turn::Held => {
-                    self.give_way("somebody's transaction holds users whose tasks have gone".to_owned());
-                    break;
-                }
+            let took = begin.elapsed();
+            size.fit(took);
+            if !self.goes_on(round.next(removed), took, || "users whose tasks have gone".to_owned()).await {
+                break;
             }
         }
         Ok(())
+    }
+
+    /// Rests as that turn wants it, which took so long; whether there is another one. `held` is what somebody may hold.
+    async fn goes_on(&mut self, turn: Turn, took: Duration, held: impl FnOnce() -> String) -> bool {
+        match turn {
+            Turn::On => sleep(took * REST).await,
+            Turn::Again => sleep(PAUSE).await,
+            Turn::Done => return false,
+            Turn::Held => {
+                self.give_way(format!("somebody's transaction holds {}", held()));
+                return false;
+            }
+        }
+        true
     }
 
     /// Notes where time has run out.
