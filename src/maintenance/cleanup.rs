@@ -21,7 +21,7 @@ const TRIES: u32 = 20;
 /// Between two tries, or two rounds over what somebody held.
 const PAUSE: Duration = Duration::from_millis(250);
 /// What a batch may take: its users wait for it.
-const BATCH_TIME: Duration = Duration::from_millis(20);
+const BATCH_TIME: Duration = Duration::from_millis(10);
 /// So many times as long as a batch took, whoever writes has the disk and the processor to himself.
 const REST: u32 = 3;
 /// How large batches are.

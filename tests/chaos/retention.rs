@@ -206,8 +206,9 @@ async fn saves_hardly_feel_a_cleanup() {
     assert_eq!(count(&mut psql, "SELECT count(*) FROM task_record WHERE user_id LIKE 'pile%'").await, 0);
     assert_eq!(count(&mut psql, HOLES).await, 0);
     assert!(during_slowest <= Duration::from_millis(250), "a save waited {during_slowest:?}");
-    // Where few are counted, a moment of the machine's own decides.
-    assert!(during_p99 <= (p99 * 2).max(Duration::from_millis(25)), "{p99:?} before, {during_p99:?} beside");
+    // Where few are counted, a moment of the machine's own decides; at the size that counts nothing is added.
+    let least = if pile() < 1_000_000 { Duration::from_millis(25) } else { Duration::ZERO };
+    assert!(during_p99 <= (p99 * 2).max(least), "{p99:?} before, {during_p99:?} beside");
 }
 
 /// Records in whole partitions are gone at once, however many they are; their tasks follow.
