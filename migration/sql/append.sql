@@ -58,7 +58,8 @@ BEGIN
 END
 $$;
 
--- Locks the heads that are there, and makes none: for what changes only what is there already. p_wait_ms as above.
+-- Locks the heads that are there, and makes none: for what changes only what is there already. p_wait_ms as above. Returns
+-- whom it holds: nothing may be decided about anybody else, whose head may come the moment after.
 CREATE FUNCTION taskwire_lock_known_heads(p_users text[], p_wait_ms integer) RETURNS text[]
 LANGUAGE plpgsql VOLATILE SET search_path = public, pg_temp AS $$
 DECLARE

@@ -14,21 +14,24 @@ LANGUAGE plpgsql VOLATILE
 SET plan_cache_mode = force_generic_plan SET jit = off SET search_path = public, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
+    v_held  text[];
     v_items integer[];
     v_told  jsonb := jsonb_build_object('step', '', 'result', NULL, 'completed', false, 'message', coalesce(p_reason, ''),
                                         'status', 'cancelled', 'error_code', NULL, 'error_message', NULL);
     v_steps integer[];
 BEGIN
-    -- Only users that there are: asking about a stranger leaves no row behind.
-    PERFORM taskwire_lock_known_heads(p_users, p_wait_ms);
+    -- Only users that there are: asking about a stranger leaves no row behind. Who comes meanwhile is a stranger, too: what is
+    -- not under the lock is not decided about.
+    v_held := taskwire_lock_known_heads(p_users, p_wait_ms);
     SELECT array_agg(i.ord ORDER BY i.ord), array_agg(least(t.highest_step, 1000000) + 1 ORDER BY i.ord) INTO v_items, v_steps
     -- Each task once: asked for twice in one call, it is cancelled already the second time.
     FROM (SELECT n.user_id, n.task_id, min(n.ord) AS ord
           FROM unnest(p_users, p_tasks) WITH ORDINALITY AS n (user_id, task_id, ord) GROUP BY 1, 2) i
     JOIN task t ON t.user_id = i.user_id AND t.task_id = i.task_id
-    WHERE t.status IN ('pending', 'running', 'timed_out')
-       OR t.status <> 'cancelled' AND p_force
-       OR t.status = 'completed' AND t.total_steps IS NULL AND t.updated_at > clock_timestamp() - p_settle;
+    WHERE i.user_id = ANY (v_held)
+      AND (t.status IN ('pending', 'running', 'timed_out')
+           OR t.status <> 'cancelled' AND p_force
+           OR t.status = 'completed' AND t.total_steps IS NULL AND t.updated_at > clock_timestamp() - p_settle);
 
     RETURN QUERY
     SELECT v_items[a.ord], 'CANCELLED', a.position, a.recorded_at, a.left_as
@@ -49,7 +52,7 @@ BEGIN
                 ELSE 'ALREADY_FINISHED' END,
            NULL::bigint, NULL::timestamptz, t
     FROM unnest(p_users, p_tasks, p_record_ids) WITH ORDINALITY AS i (user_id, task_id, record_id, ord)
-    LEFT JOIN task t ON t.user_id = i.user_id AND t.task_id = i.task_id
+    LEFT JOIN task t ON t.user_id = i.user_id AND t.task_id = i.task_id AND i.user_id = ANY (v_held)
     LEFT JOIN task_record r ON r.user_id = t.user_id AND r.record_id = i.record_id
          AND r.recorded_at >= t.cancel_requested_at AND r.recorded_at <= t.cancel_requested_at
     WHERE NOT (i.ord = ANY (coalesce(v_items, '{}')));
@@ -66,11 +69,13 @@ LANGUAGE plpgsql VOLATILE
 SET plan_cache_mode = force_generic_plan SET jit = off SET search_path = public, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
+    v_held text[];
     t      task;
     v_same boolean;
 BEGIN
-    PERFORM taskwire_lock_known_heads(ARRAY[p_user], p_wait_ms);
-    SELECT * INTO t FROM task WHERE user_id = p_user AND task_id = p_task;
+    v_held := taskwire_lock_known_heads(ARRAY[p_user], p_wait_ms);
+    -- In a later statement, whose snapshot is fresh.
+    SELECT * INTO t FROM task WHERE user_id = ANY (v_held) AND task_id = p_task;
     IF t.user_id IS NULL THEN
         RETURN QUERY SELECT 'NOT_FOUND', NULL::bigint, NULL::timestamptz, NULL::task;
     ELSIF t.status <> 'cancelled' THEN

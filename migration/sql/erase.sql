@@ -20,7 +20,12 @@ BEGIN
     removed_records := 0;
     removed_tasks := 0;
     is_done := false;
-    PERFORM taskwire_lock_known_heads(ARRAY[p_user], p_wait_ms);
+    IF taskwire_lock_known_heads(ARRAY[p_user], p_wait_ms) = '{}' THEN
+        -- Without a head there are neither records nor tasks; those that come meanwhile are not ours to touch without its lock.
+        DELETE FROM user_control WHERE user_id = p_user;
+        is_done := true;
+        RETURN;
+    END IF;
     -- In all partitions, once a step: where the oldest is nobody knows.
     SELECT min(f.recorded_at), max(f.recorded_at), max(f.position) INTO v_from, v_until, v_last
     FROM (SELECT position, recorded_at FROM task_record WHERE user_id = p_user ORDER BY position LIMIT p_limit) f;

@@ -102,12 +102,14 @@ $$;
 CREATE FUNCTION taskwire_report_alive_v1(p_user text, p_task text, p_within integer, p_wait_ms integer) RETURNS SETOF task
 LANGUAGE plpgsql VOLATILE
 SET plan_cache_mode = force_generic_plan SET jit = off SET search_path = public, pg_temp AS $$
+DECLARE
+    v_held text[];
 BEGIN
     IF EXISTS (SELECT FROM task WHERE user_id = p_user AND task_id = p_task AND report_due_at IS NOT NULL) THEN
-        PERFORM taskwire_lock_known_heads(ARRAY[p_user], p_wait_ms);
+        v_held := taskwire_lock_known_heads(ARRAY[p_user], p_wait_ms);
         UPDATE task SET report_due_at =
             clock_timestamp() + make_interval(secs => nullif(coalesce(report_within_seconds, p_within), 0))
-        WHERE user_id = p_user AND task_id = p_task AND report_due_at IS NOT NULL;
+        WHERE user_id = ANY (v_held) AND task_id = p_task AND report_due_at IS NOT NULL;
     END IF;
     RETURN QUERY SELECT * FROM task WHERE user_id = p_user AND task_id = p_task;
 END

@@ -7,7 +7,7 @@ use sqlx::Executor;
 use taskwire::store::{CancelOutcome, CancelTerms, NewCancellation, NewRecord, TaskDetails};
 use uuid::Uuid;
 
-use super::support::{TestDatabase, record, store_of};
+use super::support::{TestDatabase, eventually, record, store_of};
 
 fn terms() -> CancelTerms {
     CancelTerms { reason: None, requested_by: None, force: false, settle: Duration::ZERO }
@@ -67,6 +67,33 @@ async fn an_insert_and_a_cancellation_of_plain_sql_share_one_statement() {
     assert_eq!(count(&database, "SELECT count(*) FROM task_record WHERE task_id = 'other' AND kind = 'step'").await, 3);
     assert_eq!(count(&database, "SELECT count(*) FROM task WHERE task_id = 't' AND status = 'cancelled'").await, 1);
     assert_eq!(count(&database, "SELECT count(*) FROM task_inbox").await, 0);
+}
+
+/// Ann's first task comes while Ben is waited for: what is not under the lock is not decided about.
+#[tokio::test]
+async fn who_comes_while_another_is_waited_for_was_not_there() {
+    let database = TestDatabase::new().await;
+    let store = store_of(&database);
+    let running = |user: &str| NewRecord { status: TaskStatus::Running, ..record(user, "t", 1) };
+    store.save_batch([running("ben")]).await.unwrap();
+    let (mut bens, mut anns) = (database.session().await, database.session().await);
+    bens.execute("BEGIN; SELECT FROM feed_head WHERE user_id = 'ben' FOR UPDATE").await.unwrap();
+    let mut canceller = database.session().await;
+    let cancelling = tokio::spawn(async move {
+        let sql = "SELECT outcome FROM taskwire_cancel_v1('{ann,ben}', '{t,t}', \
+             ARRAY[gen_random_uuid(), gen_random_uuid()], NULL, NULL, false, '0', 5000, true) ORDER BY ord";
+        sqlx::query_scalar::<_, String>(sql).fetch_all(&mut canceller).await.unwrap()
+    });
+    let waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    eventually("it waits for ben", async || (count(&database, waits).await == 1).then_some(())).await;
+    store.save_batch([running("ann")]).await.unwrap();
+    let ends = "BEGIN; INSERT INTO task_history (user_id, task_id, step, result, status) \
+         VALUES ('ann', 't', 2, '{}', 'failed')";
+    anns.execute(ends).await.unwrap();
+    bens.execute("COMMIT").await.unwrap();
+    assert_eq!(cancelling.await.unwrap(), ["NOT_FOUND", "CANCELLED"]);
+    anns.execute("COMMIT").await.unwrap();
+    assert_eq!(count(&database, "SELECT count(*) FROM task WHERE user_id = 'ann' AND status = 'failed'").await, 1);
 }
 
 /// What the lists walk says the same as the tasks.

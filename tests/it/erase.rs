@@ -175,6 +175,31 @@ async fn what_is_saved_meanwhile_goes_too_and_no_save_fails() {
     assert_eq!(rows_of(&mut server.database.session().await, "anna").await, 0);
 }
 
+/// Without a head there is nothing to lock: who is saved in the middle of it is not touched.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_first_saved_meanwhile_is_left_whole() {
+    let database = TestDatabase::new().await;
+    let store = store_of(&database);
+    let (mut holder, mut watcher) = (database.session().await, database.session().await);
+    holder.execute("INSERT INTO user_control (user_id, disconnected_at) VALUES ('anna', now())").await.unwrap();
+    holder.execute("BEGIN; SELECT FROM user_control WHERE user_id = 'anna' FOR UPDATE").await.unwrap();
+    let mut eraser = database.session().await;
+    let erasing = tokio::spawn(async move {
+        eraser
+            .fetch_one("SELECT is_done FROM taskwire_erase_v1('anna', 100, 60000, true)")
+            .await
+            .unwrap()
+            .get::<bool, _>(0)
+    });
+    waiting(&mut watcher, 1).await;
+    store.save_batch(vec![record("anna", "t", 1)]).await.unwrap();
+    holder.execute("COMMIT").await.unwrap();
+    assert!(erasing.await.unwrap());
+    store.save_batch(vec![record("anna", "t", 2)]).await.unwrap();
+    let page = store.feed_page("anna", None, Head::START, 100).await.unwrap();
+    assert_eq!(page.entries.iter().map(|entry| entry.record.position).collect::<Vec<_>>(), [1, 2]);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_waited_for_the_lock_meanwhile_begins_a_new_feed() {
     let database = TestDatabase::new().await;
