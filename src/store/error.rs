@@ -5,7 +5,7 @@ use std::time::Duration;
 use sea_orm::{DbErr, RuntimeErr};
 
 /// A failed read or write.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
     /// No connection, or one that was lost: try again. A write's outcome may be unknown; its `record_id` makes it safe.
     #[error("the database cannot be reached: {0}")]

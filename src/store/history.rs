@@ -19,6 +19,18 @@ pub struct HistoryQuery {
     pub task_id: String,
 }
 
+/// A page of one task's records.
+pub(super) struct HistoryPart {
+    pub(super) query: HistoryQuery,
+    pub(super) page: Keyset<i64>,
+}
+
+/// Its records, and the user's head.
+pub(super) type History = (Vec<task_record::Model>, Head);
+
+/// Pages of no more records than that are read together with others: what is heavy delays nobody else.
+const SHARED_PAGE: u64 = 100;
+
 /// One numbered step, put together from its records.
 #[derive(Clone, Debug)]
 pub struct StepSummary {
@@ -57,23 +69,42 @@ impl StepSummary {
 }
 
 impl Store {
-    /// A page of a task's records, oldest first, keyed by position, and the user's head in the same statement. The task's
-    /// own first and last moment bound the partitions that are visited.
+    /// A page of a task's records, oldest first, keyed by position, and the user's head in the same statement. A small one is
+    /// read together with those that others ask for at the same time.
     pub async fn history(
         &self,
         query: &HistoryQuery,
         page: &Keyset<i64>,
     ) -> Result<(Rows<task_record::Model>, Head), StoreError> {
-        let found = self.within_time(self.connection().query_all_raw(history_statement(query, page))).await??;
-        let head = found.first().map_or(Ok(Head::START), Head::from_row)?;
-        let mut rows = Vec::with_capacity(found.len());
-        for row in &found {
+        let part = HistoryPart { query: query.clone(), page: page.clone() };
+        let (store, backward) = (self.clone(), page.backward);
+        let read = move |parts| {
+            let store = store.clone();
+            async move { store.histories(parts, backward).await }
+        };
+        let (rows, head) = if page.limit > SHARED_PAGE {
+            read(vec![part]).await?.pop().unwrap_or((Vec::new(), Head::START))
+        } else {
+            self.lookups.histories[usize::from(backward)].find(part, read).await?
+        };
+        Ok((cut(rows, page), head))
+    }
+
+    /// All of them read in the same direction. Each has one row more than its page, if there is one.
+    async fn histories(&self, parts: Vec<HistoryPart>, backward: bool) -> Result<Vec<History>, StoreError> {
+        let mut histories: Vec<History> = parts.iter().map(|_| (Vec::new(), Head::START)).collect();
+        for row in self.within_time(self.connection().query_all_raw(history_statement(parts, backward))).await?? {
+            let place = row.try_get::<i64>("", "place").map(usize::try_from)?;
+            let Some((records, head)) = place.ok().and_then(|place| histories.get_mut(place)) else { continue };
+            *head = Head::from_row(&row)?;
             if row.try_get::<Option<String>>("r_", "user_id")?.is_some() {
-                rows.push(task_record::Model::from_query_result(row, "r_")?);
+                records.push(task_record::Model::from_query_result(&row, "r_")?);
             }
         }
-        rows.sort_by_key(|record| record.position);
-        Ok((cut(rows, page), head))
+        for (records, _) in &mut histories {
+            records.sort_by_key(|record| record.position);
+        }
+        Ok(histories)
     }
 
     /// A page of a task's steps, by number.
@@ -114,29 +145,34 @@ impl Store {
     }
 }
 
-/// Asks for a page of a task's records, and in the same snapshot for the user's head.
-pub(super) fn history_statement(query: &HistoryQuery, page: &Keyset<i64>) -> Statement {
-    let direction = if page.backward { "DESC" } else { "ASC" };
+/// Asks for a page of each task's records, and in the same snapshot for the user's head; `place` is where the page stands
+/// among those asked for, from 0. The task's own first and last moment bound the partitions that are visited.
+pub(super) fn history_statement(parts: Vec<HistoryPart>, backward: bool) -> Statement {
+    let direction = if backward { "DESC" } else { "ASC" };
     let sql = format!(
-        "SELECT {HEAD_COLUMNS}, page.*
-        FROM (SELECT) AS one LEFT JOIN feed_head h ON h.user_id = $1 LEFT JOIN (
-            SELECT {records} FROM task_record r
-            WHERE r.user_id = $1 AND r.task_id = $2 AND r.position > $3 AND r.position < $4
-              AND r.recorded_at >= (SELECT created_at FROM task WHERE user_id = $1 AND task_id = $2)
-              AND r.recorded_at <= (SELECT updated_at FROM task WHERE user_id = $1 AND task_id = $2)
-            ORDER BY r.position {direction} LIMIT $5
-        ) page ON true",
+        "SELECT k.ord - 1 AS place, {HEAD_COLUMNS}, {records}
+        FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[])
+             WITH ORDINALITY k (user_id, task_id, after, before, most, ord)
+        LEFT JOIN LATERAL (SELECT * FROM feed_head WHERE user_id = k.user_id LIMIT 1) h ON true
+        LEFT JOIN LATERAL (SELECT * FROM task WHERE user_id = k.user_id AND task_id = k.task_id LIMIT 1) t ON true
+        LEFT JOIN LATERAL (
+            SELECT * FROM task_record
+            WHERE user_id = t.user_id AND task_id = t.task_id AND position > k.after AND position < k.before
+              AND recorded_at >= t.created_at AND recorded_at <= t.updated_at
+            ORDER BY position {direction} LIMIT k.most
+        ) r ON true",
         records = *RECORD_COLUMNS
     );
-    let limit = i64::try_from(page.limit).unwrap_or(i64::MAX - 1);
-    let values = vec![
-        query.user_id.clone().into(),
-        query.task_id.clone().into(),
-        page.after.unwrap_or(0).into(),
-        page.before.unwrap_or(i64::MAX).into(),
-        (limit + 1).into(),
-    ];
-    statement(&sql, values)
+    let (mut users, mut tasks) = (Vec::with_capacity(parts.len()), Vec::with_capacity(parts.len()));
+    let (mut after, mut before, mut most) = (Vec::new(), Vec::new(), Vec::new());
+    for HistoryPart { query, page } in parts {
+        users.push(query.user_id);
+        tasks.push(query.task_id);
+        after.push(page.after.unwrap_or(0));
+        before.push(page.before.unwrap_or(i64::MAX));
+        most.push(i64::try_from(page.limit).unwrap_or(i64::MAX - 1) + 1);
+    }
+    statement(&sql, vec![users.into(), tasks.into(), after.into(), before.into(), most.into()])
 }
 
 /// Asks for a page of a task's steps.

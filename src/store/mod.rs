@@ -7,7 +7,7 @@
 //!   `turn`: on which connection, what is tried again, and who waits for whom
 //! - `tasks`, `history`, `users`, `facets`, `statistics`: reads · `servers`, `storage`, `slow_queries`, `plans`, `measure`: for operators · [`filter`], [`page`]: what a list asks for · `feed`, `feed_tasks`: what
 //!   the feed reads
-//! - `standby`: reading from standbys what may be a little old
+//! - `lookups`: one read for many who ask at the same time · `standby`: reading from standbys what may be a little old
 //! - `control`: what every server must do about a user · `outage`: whether the database is away · `partitions`: dividing `task_record` ahead ·
 //!   `lease`: what one server at a time may do · `retention`, `upkeep`: the steps of it
 //!
@@ -28,6 +28,7 @@ pub mod filter;
 mod history;
 pub mod lanes;
 mod lease;
+mod lookups;
 mod measure;
 mod outage;
 pub mod page;
@@ -82,6 +83,8 @@ pub use tasks::{LOOKED_AT, Scope, TaskKey, TaskOrder, TaskRows, UNFINISHED};
 pub use upkeep::Relation;
 pub use users::UserHead;
 
+use self::history::{History, HistoryPart};
+use self::lookups::Lookups;
 use crate::db::Primary;
 use crate::telemetry::Telemetry;
 
@@ -101,6 +104,15 @@ pub struct Store {
     primary: Primary,
     direct: Option<Hosts>,
     standbys: Option<Arc<standby::Standbys>>,
+    lookups: SharedLookups,
+}
+
+/// What is looked up together.
+#[derive(Clone)]
+struct SharedLookups {
+    tasks: Lookups<(String, String), Option<entity::task::Model>>,
+    /// Forward and backward.
+    histories: [Lookups<HistoryPart, History>; 2],
 }
 
 /// Times that the store keeps.
@@ -156,6 +168,11 @@ impl Store {
             primary: Primary::default(),
             direct: None,
             standbys: None,
+            lookups: SharedLookups {
+                tasks: Lookups::of(200),
+                // Sixteen small pages at the most: as much as one large page may be.
+                histories: [Lookups::of(16), Lookups::of(16)],
+            },
         }
     }
 

@@ -7,10 +7,10 @@ use serde_json::Value;
 
 use super::feed::{Head, last_page_statement, no_row};
 use super::filter::TaskFilter;
-use super::history::{HistoryQuery, history_statement, steps_statement};
+use super::history::{HistoryPart, HistoryQuery, history_statement, steps_statement};
 use super::page::Keyset;
 use super::statistics::{Window, statements};
-use super::tasks::{Scope, TaskOrder, page_statement, task_statement};
+use super::tasks::{Scope, TaskOrder, page_statement, tasks_statement};
 use super::{Store, StoreError};
 
 /// The first page, of the size that one has by default.
@@ -57,13 +57,13 @@ impl Store {
     /// not there.
     pub async fn query_plan(&self, query: &PlannedQuery) -> Result<Option<Value>, StoreError> {
         let planned = match query {
-            PlannedQuery::Task { user_id, task_id } => task_statement(user_id, task_id),
+            PlannedQuery::Task { user_id, task_id } => tasks_statement(vec![(user_id.clone(), task_id.clone())]),
             PlannedQuery::Tasks(scope) => {
                 page_statement(scope, &TaskFilter::default(), TaskOrder::UpdatedDesc, &first_page())
             }
             PlannedQuery::History { user_id, task_id } => {
                 let query = HistoryQuery { user_id: user_id.clone(), task_id: task_id.clone() };
-                history_statement(&query, &first_page())
+                history_statement(vec![HistoryPart { query, page: first_page() }], false)
             }
             PlannedQuery::Steps { user_id, task_id } => {
                 let Some(task) = self.task(user_id, task_id).await? else { return Ok(None) };

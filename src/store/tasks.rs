@@ -11,7 +11,7 @@ use sea_orm::{
 };
 
 use super::columns::{HEAD_COLUMNS, TASK_COLUMNS};
-use super::feed::Head;
+use super::feed::{Head, statement};
 use super::filter::TaskFilter;
 use super::page::{Keyset, Rows};
 use super::{Store, StoreError};
@@ -97,10 +97,25 @@ pub struct TaskRows {
 }
 
 impl Store {
-    /// One task.
+    /// One task; read together with those that others ask for at the same time.
     pub async fn task(&self, user_id: &str, task_id: &str) -> Result<Option<task::Model>, StoreError> {
-        let find = task::Entity::find_by_id((user_id.to_owned(), task_id.to_owned())).one(&self.db);
-        Ok(self.within_time(find).await??)
+        let store = self.clone();
+        let read = move |keys| {
+            let store = store.clone();
+            async move { store.tasks_in_order(keys).await }
+        };
+        self.lookups.tasks.find((user_id.to_owned(), task_id.to_owned()), read).await
+    }
+
+    async fn tasks_in_order(&self, keys: Vec<(String, String)>) -> Result<Vec<Option<task::Model>>, StoreError> {
+        let mut tasks: Vec<Option<task::Model>> = keys.iter().map(|_| None).collect();
+        for row in self.within_time(self.db.query_all_raw(tasks_statement(keys))).await?? {
+            let place = row.try_get::<i64>("", "place").map(usize::try_from)?;
+            if let Some(task) = place.ok().and_then(|place| tasks.get_mut(place)) {
+                *task = Some(task::Model::from_query_result(&row, "t_")?);
+            }
+        }
+        Ok(tasks)
     }
 
     /// Many tasks by (user, task); what is not there is missing.
@@ -192,9 +207,17 @@ impl Store {
     }
 }
 
-/// Asks for one task.
-pub(super) fn task_statement(user_id: &str, task_id: &str) -> Statement {
-    task::Entity::find_by_id((user_id.to_owned(), task_id.to_owned())).build(DbBackend::Postgres)
+/// Asks for tasks by (user, task); `place` is where the key stands, from 0.
+pub(super) fn tasks_statement(keys: Vec<(String, String)>) -> Statement {
+    let (users, tasks): (Vec<String>, Vec<String>) = keys.into_iter().unzip();
+    // LATERAL with a LIMIT keeps it a look-up of each key.
+    let sql = format!(
+        "SELECT k.ord - 1 AS place, {}
+        FROM unnest($1::text[], $2::text[]) WITH ORDINALITY k (user_id, task_id, ord)
+        CROSS JOIN LATERAL (SELECT * FROM task WHERE user_id = k.user_id AND task_id = k.task_id LIMIT 1) t",
+        *TASK_COLUMNS
+    );
+    statement(&sql, vec![users.into(), tasks.into()])
 }
 
 /// Asks for a page, and in the same snapshot for the user's head.
