@@ -117,7 +117,7 @@ fn light(records: &str) -> String {
 
 static NEW_RECORDS: LazyLock<String> = LazyLock::new(|| {
     format!(
-        "SELECT q.user_id, {HEAD_COLUMNS}, {records}, {tasks} \
+        "SELECT q.user_id AS reader, {HEAD_COLUMNS}, {records}, {tasks} \
          FROM unnest($1::text[], $2::bigint[], $3::timestamptz[]) AS q (user_id, position, recorded_at) \
          LEFT JOIN feed_head h ON h.user_id = q.user_id \
          LEFT JOIN LATERAL ({page}) r ON true \
@@ -176,13 +176,13 @@ pub(super) fn last_page_statement(user: &str, head: Head, limit: i64) -> Stateme
 /// A record and its task from a row; none where the user's row has no record beside it. A record whose task is gone (its
 /// user is being erased) is left out: the reader sees the hole and stops.
 fn entry_from_row(row: &QueryResult) -> Result<Option<Committed>, DbErr> {
-    if row.try_get::<Option<i64>>("r_", "position")?.is_none()
+    if row.try_get::<Option<i64>>("", "position")?.is_none()
         || row.try_get::<Option<i64>>("t_", "position")?.is_none()
     {
         return Ok(None);
     }
     Ok(Some(Committed {
-        record: Arc::new(task_record::Model::from_query_result(row, "r_")?),
+        record: Arc::new(task_record::Model::from_query_result(row, "")?),
         task: Arc::new(task::Model::from_query_result(row, "t_")?),
     }))
 }
@@ -294,7 +294,7 @@ impl Store {
         let mut pages: HashMap<String, FeedPage> = HashMap::with_capacity(known.len());
         for row in &self.db.query_all_raw(statement(&NEW_RECORDS, values)).await? {
             let head = Head::from_row(row)?;
-            let page = pages.entry(row.try_get("", "user_id")?).or_insert_with(|| FeedPage {
+            let page = pages.entry(row.try_get("", "reader")?).or_insert_with(|| FeedPage {
                 entries: Vec::new(),
                 head,
                 is_cut: false,

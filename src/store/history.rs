@@ -29,7 +29,7 @@ pub(super) struct HistoryPart {
 pub(super) type History = (Vec<task_record::Model>, Head);
 
 /// Pages of no more records than that are read together with others: what is heavy delays nobody else.
-const SHARED_PAGE: u64 = 100;
+const SHARED_PAGE: u64 = 50;
 
 /// One numbered step, put together from its records.
 #[derive(Clone, Debug)]
@@ -54,7 +54,7 @@ pub struct StepSummary {
 
 impl StepSummary {
     fn from_row(row: &QueryResult) -> Result<Self, StoreError> {
-        let record = task_record::Model::from_query_result(row, "r_")?;
+        let record = task_record::Model::from_query_result(row, "")?;
         Ok(Self {
             step: record.step,
             name: row.try_get::<Option<String>>("", "step_name")?.unwrap_or_default(),
@@ -96,9 +96,11 @@ impl Store {
         for row in self.within_time(self.connection().query_all_raw(history_statement(parts, backward))).await?? {
             let place = row.try_get::<i64>("", "place").map(usize::try_from)?;
             let Some((records, head)) = place.ok().and_then(|place| histories.get_mut(place)) else { continue };
-            *head = Head::from_row(&row)?;
-            if row.try_get::<Option<String>>("r_", "user_id")?.is_some() {
-                records.push(task_record::Model::from_query_result(&row, "r_")?);
+            if records.is_empty() {
+                *head = Head::from_row(&row)?;
+            }
+            if row.try_get::<Option<String>>("", "user_id")?.is_some() {
+                records.push(task_record::Model::from_query_result(&row, "")?);
             }
         }
         for (records, _) in &mut histories {
@@ -141,7 +143,7 @@ impl Store {
             records = *RECORD_COLUMNS
         );
         let found = self.query_all(&sql, vec![users.into(), positions.into(), times.into()]).await?;
-        Ok(found.iter().map(|row| task_record::Model::from_query_result(row, "r_")).collect::<Result<_, _>>()?)
+        Ok(found.iter().map(|row| task_record::Model::from_query_result(row, "")).collect::<Result<_, _>>()?)
     }
 }
 
@@ -154,10 +156,12 @@ pub(super) fn history_statement(parts: Vec<HistoryPart>, backward: bool) -> Stat
         FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[])
              WITH ORDINALITY k (user_id, task_id, after, before, most, ord)
         LEFT JOIN LATERAL (SELECT * FROM feed_head WHERE user_id = k.user_id LIMIT 1) h ON true
-        LEFT JOIN LATERAL (SELECT * FROM task WHERE user_id = k.user_id AND task_id = k.task_id LIMIT 1) t ON true
+        LEFT JOIN LATERAL (
+            SELECT created_at, updated_at FROM task WHERE user_id = k.user_id AND task_id = k.task_id LIMIT 1
+        ) t ON true
         LEFT JOIN LATERAL (
             SELECT * FROM task_record
-            WHERE user_id = t.user_id AND task_id = t.task_id AND position > k.after AND position < k.before
+            WHERE user_id = k.user_id AND task_id = k.task_id AND position > k.after AND position < k.before
               AND recorded_at >= t.created_at AND recorded_at <= t.updated_at
             ORDER BY position {direction} LIMIT k.most
         ) r ON true",

@@ -170,8 +170,8 @@ impl Store {
             standbys: None,
             lookups: SharedLookups {
                 tasks: Lookups::of(200),
-                // Sixteen small pages at the most: as much as one large page may be.
-                histories: [Lookups::of(16), Lookups::of(16)],
+                // Small pages: all of them together are not much more than one large one may be.
+                histories: [Lookups::of(32), Lookups::of(32)],
             },
         }
     }

@@ -10,7 +10,7 @@ use sea_orm::{
     JoinType, Order, QueryResult, QueryTrait, Statement, TransactionTrait,
 };
 
-use super::columns::{HEAD_COLUMNS, TASK_COLUMNS};
+use super::columns::{HEAD_COLUMNS, LONE_TASK_COLUMNS};
 use super::feed::{Head, statement};
 use super::filter::TaskFilter;
 use super::page::{Keyset, Rows};
@@ -112,7 +112,7 @@ impl Store {
         for row in self.within_time(self.db.query_all_raw(tasks_statement(keys))).await?? {
             let place = row.try_get::<i64>("", "place").map(usize::try_from)?;
             if let Some(task) = place.ok().and_then(|place| tasks.get_mut(place)) {
-                *task = Some(task::Model::from_query_result(&row, "t_")?);
+                *task = Some(task::Model::from_query_result(&row, "")?);
             }
         }
         Ok(tasks)
@@ -124,10 +124,10 @@ impl Store {
         let sql = format!(
             "SELECT {} FROM (SELECT DISTINCT * FROM unnest($1::text[], $2::text[]) k (user_id, task_id)) k \
              JOIN task t ON t.user_id = k.user_id AND t.task_id = k.task_id",
-            *TASK_COLUMNS
+            *LONE_TASK_COLUMNS
         );
         let rows = self.query_all(&sql, vec![users.into(), tasks.into()]).await?;
-        Ok(rows.iter().map(|row| task::Model::from_query_result(row, "t_")).collect::<Result<_, _>>()?)
+        Ok(rows.iter().map(|row| task::Model::from_query_result(row, "")).collect::<Result<_, _>>()?)
     }
 
     /// A page of tasks, and the user's head as it was in the same statement.
@@ -215,7 +215,7 @@ pub(super) fn tasks_statement(keys: Vec<(String, String)>) -> Statement {
         "SELECT k.ord - 1 AS place, {}
         FROM unnest($1::text[], $2::text[]) WITH ORDINALITY k (user_id, task_id, ord)
         CROSS JOIN LATERAL (SELECT * FROM task WHERE user_id = k.user_id AND task_id = k.task_id LIMIT 1) t",
-        *TASK_COLUMNS
+        *LONE_TASK_COLUMNS
     );
     statement(&sql, vec![users.into(), tasks.into()])
 }
