@@ -20,6 +20,8 @@ pub struct Model {
     pub status: TaskStatus,
     /// The task's own.
     pub updated_at: DateTimeUtc,
+    /// The task's own; none for none.
+    pub tags: Option<Vec<String>>,
     /// The task's own.
     pub started_at: Option<DateTimeUtc>,
     /// The task's own.

@@ -227,9 +227,9 @@ BEGIN
     ), order_left AS (
         DELETE FROM task_order o USING folded f WHERE f.is_last AND o.user_id = f.user_id AND o.position = f.stored_position
     ), order_entered AS (
-        INSERT INTO task_order (user_id, position, task_id, status, updated_at, xid, started_at, finished_at)
+        INSERT INTO task_order (user_id, position, task_id, status, updated_at, xid, started_at, finished_at, tags)
         SELECT f.user_id, f.position, f.task_id, (f.state).status, f.recorded_at, v_xid, (f.state).started_at,
-               (f.state).finished_at
+               (f.state).finished_at, nullif((f.state).tags, '{}')
         FROM folded f WHERE f.is_last
     ), head_written AS (
         UPDATE feed_head h SET position = f.position, recorded_at = f.recorded_at, record_id = f.record_id, xid = v_xid

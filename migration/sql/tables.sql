@@ -88,7 +88,9 @@ CREATE TABLE task_order (
     xid        xid8        NOT NULL,
     -- The task's own, for statistics, which read this table alone unless they are of one name.
     started_at  timestamptz,
-    finished_at timestamptz
+    finished_at timestamptz,
+    -- The task's own, for lists by a tag that few have; null for none.
+    tags        text[]
 );
 CREATE INDEX task_order_by_status ON task_order (user_id, status, position) WITH (deduplicate_items = off);
 -- Everybody's tasks, for workers and admins.

@@ -176,8 +176,7 @@ pub(super) fn last_page_statement(user: &str, head: Head, limit: i64) -> Stateme
 /// A record and its task from a row; none where the user's row has no record beside it. A record whose task is gone (its
 /// user is being erased) is left out: the reader sees the hole and stops.
 fn entry_from_row(row: &QueryResult) -> Result<Option<Committed>, DbErr> {
-    if row.try_get::<Option<i64>>("", "position")?.is_none()
-        || row.try_get::<Option<i64>>("t_", "position")?.is_none()
+    if row.try_get::<Option<i64>>("", "position")?.is_none() || row.try_get::<Option<i64>>("t_", "position")?.is_none()
     {
         return Ok(None);
     }

@@ -4,7 +4,7 @@
 
 use entity::{TaskStatus, task};
 use sea_orm::prelude::DateTimeUtc;
-use sea_orm::sea_query::{Expr, ExprTrait};
+use sea_orm::sea_query::{DynIden, Expr, ExprTrait};
 use sea_orm::{ColumnTrait, Condition};
 
 /// All that is given must hold. An empty list is the same as none.
@@ -59,8 +59,9 @@ impl TaskFilter {
         Some(asked.collect())
     }
 
-    /// Everything but the statuses, which the list turns into ranges of its index.
-    pub(super) fn condition(&self) -> Condition {
+    /// Everything but the statuses, which the list turns into ranges of its index. `walked` is the table that a list walks:
+    /// it knows a task's tags, too.
+    pub(super) fn condition(&self, walked: &DynIden) -> Condition {
         // Only here: it gives every Vec a `contains` of its own.
         use sea_orm::sea_query::extension::postgres::PgExpr;
 
@@ -76,7 +77,7 @@ impl TaskFilter {
             all = all.add(Expr::cust_with_expr("starts_with(\"task\".\"task_id\", $1)", prefix.clone()));
         }
         if !self.tags.is_empty() {
-            all = all.add(Expr::col((task::Entity, task::Column::Tags)).contains(self.tags.clone()));
+            all = all.add(Expr::col((walked.clone(), task::Column::Tags)).contains(self.tags.clone()));
         }
         if !self.error_codes.is_empty() {
             all = all.add(task::Column::ErrorCode.eq_any(self.error_codes.iter().cloned()));

@@ -7,7 +7,7 @@ use sea_orm::sea_query::{
 };
 use sea_orm::{
     AccessMode, ColumnTrait, Condition, ConnectionTrait, DbBackend, EntityTrait, FromQueryResult, IsolationLevel,
-    JoinType, Order, QueryResult, QueryTrait, Statement, TransactionTrait,
+    Iterable, JoinType, Order, QueryResult, QueryTrait, Statement, TransactionTrait,
 };
 
 use super::columns::{HEAD_COLUMNS, LONE_TASK_COLUMNS};
@@ -257,19 +257,35 @@ fn end_of_look(scope: &Scope, filter: &TaskFilter, order: TaskOrder, page: &Keys
 /// The list goes on behind a task only if there is another one.
 fn last_looked_at(rows: &[QueryResult], order: TaskOrder) -> Result<Option<TaskKey>, StoreError> {
     let [last, _beyond] = rows else { return Ok(None) };
-    Ok(Some(TaskKey::of(&task::Model::from_query_result(last, "")?, order)))
+    if !order.is_by_update() {
+        return Ok(Some(TaskKey::of(&task::Model::from_query_result(last, "")?, order)));
+    }
+    let task_order::Model { updated_at: at, user_id, task_id, position, .. } =
+        task_order::Model::from_query_result(last, "")?;
+    Ok(Some(TaskKey { at, user_id, task_id, position }))
 }
 
 /// The page's rows and one more, in the order in which the page is read.
 fn select_page(scope: &Scope, filter: &TaskFilter, order: TaskOrder, page: &Keyset<TaskKey>) -> SelectStatement {
     let rest = rest_of(scope, filter, order);
-    if rest.is_empty() {
-        return walk(scope, filter, order, page, page.limit + 1);
-    }
-    let looked = walk(scope, filter, order, page, LOOKED_AT);
+    let looked = walk(scope, filter, order, page, if rest.is_empty() { page.limit + 1 } else { LOOKED_AT });
+    let ordered = ordered_by(order);
     let mut chosen = Query::select();
-    chosen.column(Asterisk).from_subquery(looked, task::Entity.into_iden()).cond_where(rest).limit(page.limit + 1);
-    in_order(&mut chosen, &task::Entity.into_iden(), scope, order, page.backward);
+    chosen.columns(task::Column::iter().map(|column| (task::Entity, column)));
+    chosen.from_subquery(looked, ordered.clone());
+    if order.is_by_update() {
+        let same = |of_task: task::Column, of_place: task_order::Column| {
+            Expr::col((task::Entity, of_task)).equals((task_order::Entity, of_place))
+        };
+        let mut task_there = Query::select();
+        task_there.column(Asterisk).from(task::Entity);
+        task_there.and_where(same(task::Column::UserId, task_order::Column::UserId));
+        task_there.and_where(same(task::Column::TaskId, task_order::Column::TaskId));
+        // LIMIT keeps it a look-up of each task, and so the order.
+        chosen.join_lateral(JoinType::InnerJoin, task_there.limit(1).take(), task::Entity.into_iden(), Expr::val(true));
+    }
+    chosen.cond_where(rest).limit(page.limit + 1);
+    in_order(&mut chosen, &ordered, scope, order, page.backward);
     chosen
 }
 
@@ -279,37 +295,25 @@ fn rest_of(scope: &Scope, filter: &TaskFilter, order: TaskOrder) -> Condition {
         Scope::User(_) if order.is_by_update() => None,
         _ => filter.effective_statuses(),
     };
-    filter.condition().add_option(statuses.map(|statuses| task::Column::Status.is_in(statuses)))
+    let has_status = statuses.map(|statuses| Expr::col((ordered_by(order), task::Column::Status)).is_in(statuses));
+    filter.condition(&ordered_by(order)).add_option(has_status)
 }
 
-/// The first tasks behind a key, in the order of an index: by creation of `task`, by update of `task_order`.
+/// The table that is walked in that order, under whose name its columns are.
+fn ordered_by(order: TaskOrder) -> DynIden {
+    if order.is_by_update() { task_order::Entity.into_iden() } else { task::Entity.into_iden() }
+}
+
+/// The first places behind a key, in the order of an index: by creation of `task`, by update of `task_order`.
 fn walk(scope: &Scope, filter: &TaskFilter, order: TaskOrder, page: &Keyset<TaskKey>, limit: u64) -> SelectStatement {
-    let mut walk = task::Entity::find().into_query();
+    let statuses = filter.effective_statuses();
+    if let (Scope::User(_), true, Some(statuses)) = (scope, order.is_by_update(), statuses) {
+        return merged_places(scope, &statuses, order, page, limit);
+    }
+    let mut walk =
+        if order.is_by_update() { task_order::Entity::find().into_query() } else { task::Entity::find().into_query() };
     walk.limit(limit);
-    if !order.is_by_update() {
-        of_scope(&mut walk, &task::Entity.into_iden(), scope, order, page);
-        return walk;
-    }
-    let places = task_order::Entity.into_iden();
-    let same = |of_task: task::Column, of_place: task_order::Column| {
-        Expr::col((task::Entity, of_task)).equals((task_order::Entity, of_place))
-    };
-    let same_task = Condition::all()
-        .add(same(task::Column::UserId, task_order::Column::UserId))
-        .add(same(task::Column::TaskId, task_order::Column::TaskId));
-    match filter.effective_statuses() {
-        Some(statuses) if matches!(scope, Scope::User(_)) => {
-            let merged = merged_places(scope, &statuses, order, page, limit);
-            // That the positions are the same tells PostgreSQL that the tasks come in order.
-            let same_place = same_task.add(same(task::Column::Position, task_order::Column::Position));
-            walk.join_subquery(JoinType::InnerJoin, merged, places.clone(), same_place);
-            in_order(&mut walk, &places, scope, order, page.backward);
-        }
-        _ => {
-            walk.join(JoinType::InnerJoin, task_order::Entity, same_task);
-            of_scope(&mut walk, &places, scope, order, page);
-        }
-    }
+    of_scope(&mut walk, &ordered_by(order), scope, order, page);
     walk
 }
 
@@ -324,7 +328,7 @@ fn merged_places(
     let places = task_order::Entity.into_iden();
     let range_of = |is_status: Expr| {
         let mut range = Query::select();
-        range.column(Asterisk).from(task_order::Entity).and_where(is_status).limit(limit);
+        range.columns(task_order::Column::iter()).from(task_order::Entity).and_where(is_status).limit(limit);
         of_scope(&mut range, &places, scope, order, page);
         Query::select().column(Asterisk).from_subquery(range, Alias::new("range")).take()
     };

@@ -15,7 +15,10 @@ async fn two_that_run() -> TestDatabase {
     let mut session = database.session().await;
     let sql = "UPDATE task SET status = CASE WHEN name = 'rare' THEN 'running' ELSE 'failed' END";
     session.execute(sql).await.unwrap();
-    session.execute("ANALYZE task").await.unwrap();
+    let same =
+        "UPDATE task_order o SET status = t.status FROM task t WHERE (t.user_id, t.task_id) = (o.user_id, o.task_id)";
+    session.execute(same).await.unwrap();
+    session.execute("ANALYZE task, task_order").await.unwrap();
     database
 }
 

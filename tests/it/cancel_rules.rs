@@ -103,14 +103,19 @@ async fn the_order_of_the_lists_follows_every_writer() {
     let store = store_of(&database);
     let batch: Vec<_> = (0..40).map(|number| record("ann", &format!("t{}", number % 7), number)).collect();
     store.save_batch(batch.clone()).await.unwrap();
+    for (step, tags) in [(41, vec!["a"]), (42, vec![]), (43, vec!["a", "b"])] {
+        let tags = Some(tags.into_iter().map(str::to_owned).collect());
+        let details = Some(TaskDetails { tags, ..TaskDetails::default() });
+        store.save_batch([NewRecord { details, ..record("ann", "t5", step) }]).await.unwrap();
+    }
     let cancelled = NewCancellation { task_id: "t3".to_owned(), ..cancellation() };
     store.cancel(&[cancelled], &CancelTerms { force: true, ..terms() }).await.unwrap();
     let insert =
         "INSERT INTO task_history (user_id, task_id, step, result, status) VALUES ('ann', 't1', 50, '{}', 'failed')";
     database.session().await.execute(insert).await.unwrap();
     let differ = "SELECT count(*) FROM task t FULL JOIN task_order o USING (user_id, task_id)
-        WHERE (t.position, t.status, t.updated_at, t.started_at, t.finished_at)
-            IS DISTINCT FROM (o.position, o.status, o.updated_at, o.started_at, o.finished_at)";
+        WHERE (t.position, t.status, t.updated_at, t.started_at, t.finished_at, nullif(t.tags, '{}'))
+            IS DISTINCT FROM (o.position, o.status, o.updated_at, o.started_at, o.finished_at, o.tags)";
     assert_eq!(count(&database, differ).await, 0);
     assert_eq!(count(&database, "SELECT count(*) FROM task_order").await, 7);
 }

@@ -27,8 +27,8 @@ const DIVIDED: [(&str, &str); 4] = [
     (") WITH (fillfactor = 50);", ") PARTITION BY HASH (user_id);"),
     (") WITH (fillfactor = 85);", ") PARTITION BY HASH (user_id);"),
     (
-        "finished_at timestamptz\n);\nCREATE INDEX task_order_by_status",
-        "finished_at timestamptz\n) PARTITION BY HASH (user_id);\nCREATE INDEX task_order_by_status",
+        "tags        text[]\n);\nCREATE INDEX task_order_by_status",
+        "tags        text[]\n) PARTITION BY HASH (user_id);\nCREATE INDEX task_order_by_status",
     ),
     (") PARTITION BY RANGE (recorded_at);", ") PARTITION BY HASH (user_id);"),
 ];
