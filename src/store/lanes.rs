@@ -267,34 +267,43 @@ impl Inner {
         }
     }
 
-    /// Writes for users who were held. First all together with a short wait, which settles the collisions of two
-    /// servers; who is held for longer is asked for again and again, without a connection waiting for it.
+    /// Writes for users who were held. Whoever is held anew is waited for a little, all together, which settles the
+    /// collisions of two servers; who is held for longer is asked for again and again, without a connection waiting for it.
     async fn write_held(self: Arc<Self>) {
-        let mut wait = Wait::AtMost(SHORT_WAIT);
+        let mut next_look = Instant::now();
         loop {
-            let (overdue, batch) = self.lock().take_held(self.hold_timeout(), BATCH_RECORDS, BATCH_BYTES);
+            let (overdue, batch, wait) = {
+                let mut queue = self.lock();
+                let overdue = queue.take_overdue(self.hold_timeout());
+                let is_time = Instant::now() >= next_look;
+                let stuck = if is_time { queue.take_stuck(BATCH_RECORDS, BATCH_BYTES) } else { Vec::new() };
+                if stuck.is_empty() {
+                    (overdue, queue.take_held(BATCH_RECORDS, BATCH_BYTES), Wait::AtMost(SHORT_WAIT))
+                } else {
+                    (overdue, stuck, Wait::Skip)
+                }
+            };
             for pending in overdue {
                 let _ = pending.answer.send(Err(StoreError::Timeout));
             }
             if batch.is_empty() {
-                wait = Wait::AtMost(SHORT_WAIT);
                 if self.lanes_done.load(Ordering::Acquire) == self.arrived.len() && self.lock().is_empty() {
                     return;
                 }
-                self.held_arrived.notified().await;
+                let has_stuck = self.lock().has_stuck();
+                tokio::select! {
+                    () = self.held_arrived.notified() => {}
+                    () = tokio::time::sleep_until(next_look.into()), if has_stuck => {}
+                }
                 continue;
             }
             let still_held = self.write(&mut Kept::default(), batch, wait).await;
-            let is_stuck = !still_held.is_empty();
-            {
-                let mut queue = self.lock();
-                queue.put_back(still_held);
-                self.wake(&queue);
+            if matches!(wait, Wait::Skip) && !still_held.is_empty() {
+                next_look = Instant::now() + HELD_PAUSE;
             }
-            wait = Wait::Skip;
-            if is_stuck {
-                tokio::time::sleep(HELD_PAUSE).await;
-            }
+            let mut queue = self.lock();
+            queue.put_back(still_held);
+            self.wake(&queue);
         }
     }
 

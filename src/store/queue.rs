@@ -27,6 +27,9 @@ pub(super) struct Queue {
     held: HashSet<String>,
     /// Held users with records that are not being written just now.
     held_turns: VecDeque<String>,
+    /// Held users who were waited for in vain, and those of them with records that are not being written just now.
+    stuck: HashSet<String>,
+    stuck_turns: VecDeque<String>,
 }
 
 impl Queue {
@@ -37,7 +40,9 @@ impl Queue {
         queue.push_back(pending);
         let is_first = queue.len() == 1;
         let is_held = self.held.contains(&user_id);
-        if is_first && is_held {
+        if is_first && self.stuck.contains(&user_id) {
+            self.stuck_turns.push_back(user_id);
+        } else if is_first && is_held {
             self.held_turns.push_back(user_id);
         } else if is_first && !self.writing.contains(&user_id) {
             self.turns.push_back(user_id);
@@ -93,58 +98,69 @@ impl Queue {
         self.put_in_front(refused);
     }
 
-    /// Takes records of held users: those that have waited too long, and the next ones to try.
-    pub(super) fn take_held(
-        &mut self,
-        too_long: Duration,
-        records: usize,
-        bytes: usize,
-    ) -> (Vec<Pending>, Vec<Pending>) {
+    /// Takes those records of held users that have waited too long.
+    pub(super) fn take_overdue(&mut self, too_long: Duration) -> Vec<Pending> {
         let mut overdue = Vec::new();
-        for user_id in &self.held_turns {
+        for user_id in self.held_turns.iter().chain(&self.stuck_turns) {
             if let Some(queue) = self.waiting.get_mut(user_id) {
                 while queue.front().is_some_and(|pending| pending.is_overdue(too_long)) {
                     overdue.extend(queue.pop_front());
                 }
             }
         }
-        let waiting = &mut self.waiting;
-        self.held_turns.retain(|user_id| {
-            let is_empty = waiting.get(user_id).is_none_or(VecDeque::is_empty);
-            if is_empty {
-                waiting.remove(user_id);
-                self.held.remove(user_id);
-            }
-            !is_empty
-        });
-        (overdue, take(&mut self.held_turns, &mut self.waiting, records, bytes))
+        let (waiting, held, stuck) = (&mut self.waiting, &mut self.held, &mut self.stuck);
+        for turns in [&mut self.held_turns, &mut self.stuck_turns] {
+            turns.retain(|user_id| {
+                let is_empty = waiting.get(user_id).is_none_or(VecDeque::is_empty);
+                if is_empty {
+                    waiting.remove(user_id);
+                    held.remove(user_id);
+                    stuck.remove(user_id);
+                }
+                !is_empty
+            });
+        }
+        overdue
     }
 
-    /// After a try on the side: who is still held stays, everybody else takes turns again.
+    /// Takes records of held users for whom nobody has waited yet.
+    pub(super) fn take_held(&mut self, records: usize, bytes: usize) -> Vec<Pending> {
+        take(&mut self.held_turns, &mut self.waiting, records, bytes)
+    }
+
+    /// Takes records of held users who were waited for in vain.
+    pub(super) fn take_stuck(&mut self, records: usize, bytes: usize) -> Vec<Pending> {
+        take(&mut self.stuck_turns, &mut self.waiting, records, bytes)
+    }
+
+    /// Whether somebody was waited for in vain who is still held.
+    pub(super) fn has_stuck(&self) -> bool {
+        !self.stuck_turns.is_empty()
+    }
+
+    /// After a try on the side: who is still held is stuck, everybody else takes turns again.
     pub(super) fn put_back(&mut self, still_held: Vec<Pending>) {
-        let stuck: HashSet<String> = still_held.iter().map(|pending| pending.record.user_id.clone()).collect();
-        let untried: HashSet<&String> = self.held_turns.iter().collect();
-        let freed: Vec<String> = self
-            .held
-            .iter()
-            .filter(|user_id| !stuck.contains(*user_id) && !untried.contains(user_id))
-            .cloned()
-            .collect();
+        self.stuck.extend(still_held.iter().map(|pending| pending.record.user_id.clone()));
+        self.put_in_front(still_held);
+        let untried: HashSet<&String> = self.held_turns.iter().chain(&self.stuck_turns).collect();
+        let freed: Vec<String> = self.held.iter().filter(|user_id| !untried.contains(user_id)).cloned().collect();
         for user_id in freed {
             self.held.remove(&user_id);
+            self.stuck.remove(&user_id);
             if self.waiting.contains_key(&user_id) {
                 self.turns.push_back(user_id);
             }
         }
-        self.put_in_front(still_held);
     }
 
     fn put_in_front(&mut self, refused: Vec<Pending>) {
         for pending in refused.into_iter().rev() {
             let user_id = pending.record.user_id.clone();
             self.waiting.entry(user_id.clone()).or_default().push_front(pending);
-            if !self.held_turns.contains(&user_id) {
-                self.held_turns.push_back(user_id);
+            let is_stuck = self.stuck.contains(&user_id);
+            let turns = if is_stuck { &mut self.stuck_turns } else { &mut self.held_turns };
+            if !turns.contains(&user_id) {
+                turns.push_back(user_id);
             }
         }
     }
