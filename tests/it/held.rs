@@ -433,3 +433,49 @@ async fn many_batches_of_a_held_user_leave_connections_for_others() {
     assert!(start.elapsed() < HOLD + PACE);
     assert_eq!(positions(&database, "ann").await.len(), 1 + saved);
 }
+
+/// Somebody is stuck; whoever collides with another writer meanwhile is waited for in the database all the same, and has
+/// not to hope for the moment in which it is free.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_collision_is_waited_for_though_somebody_is_stuck() {
+    const SOMEBODY_WAITS: &str = "DO $$ BEGIN
+        FOR look IN 1..3000 LOOP
+            PERFORM pg_stat_clear_snapshot();
+            IF EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock') THEN
+                RETURN;
+            END IF;
+            PERFORM pg_sleep(0.001);
+        END LOOP;
+        RAISE 'nobody waits';
+    END $$";
+    const WAITING: &str =
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let database = TestDatabase::new().await;
+    let patient = StoreSettings { hold_timeout: Duration::from_mins(1), ..StoreSettings::default() };
+    let lanes = Lanes::start(store_with(&database, patient), LaneSettings::default(), Telemetry::new());
+    let (mut looker, mut counter) = (database.session().await, database.session().await);
+    let (mut holders, mut saves, mut seen) = (Vec::new(), Vec::new(), Vec::new());
+    for user in ["ann", "bob", "cat", "dan"] {
+        lanes.save(record(user, "t", 0)).await.unwrap();
+        let mut holder = database.session().await;
+        let hold = format!("BEGIN; SELECT FROM feed_head WHERE user_id = '{user}' FOR UPDATE");
+        holder.execute(sqlx::AssertSqlSafe(hold)).await.unwrap();
+        holders.push(holder);
+        let (lanes, user) = (lanes.clone(), user.to_owned());
+        saves.push(tokio::spawn(async move { lanes.save(record(&user, "t", 1)).await }));
+        seen.push(looker.execute(SOMEBODY_WAITS).await.is_ok());
+        // Waited for in vain: from here on it is stuck.
+        eventually("nobody waits any more", async || {
+            let waiting: i64 = sqlx::query_scalar(WAITING).fetch_one(&mut counter).await.unwrap();
+            (waiting == 0).then_some(())
+        })
+        .await;
+    }
+    for mut holder in holders {
+        holder.execute("COMMIT").await.unwrap();
+    }
+    for save in saves {
+        save.await.unwrap().unwrap();
+    }
+    assert!(seen[0] && seen[1..].contains(&true), "{seen:?}");
+}
