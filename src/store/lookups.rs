@@ -14,10 +14,7 @@ use tracing::{Instrument as _, Span};
 use super::StoreError;
 
 /// So many are under way at once: enough to keep two cores of PostgreSQL busy, few enough that many share one.
-static AT: std::sync::LazyLock<(usize, usize)> = std::sync::LazyLock::new(|| {
-    let v = |n: &str, d| std::env::var(n).ok().and_then(|v| v.parse().ok()).unwrap_or(d);
-    (v("TW_AT", 2), v("TW_MOST", 0))
-});
+const AT_ONCE: usize = 2;
 
 type Answer<V> = oneshot::Sender<Result<V, StoreError>>;
 
@@ -42,7 +39,6 @@ impl<K, V> Clone for Lookups<K, V> {
 impl<K: Send + 'static, V: Send + 'static> Lookups<K, V> {
     /// With so many keys in one look-up at most.
     pub(super) fn of(most: usize) -> Self {
-        let most = if AT.1 > 0 { AT.1 } else { most };
         Self { shared: Arc::new(Mutex::new(Waiting { queue: VecDeque::new(), under_way: 0 })), most }
     }
 
@@ -55,7 +51,7 @@ impl<K: Send + 'static, V: Send + 'static> Lookups<K, V> {
         let seat = {
             let mut waiting = self.waiting();
             waiting.queue.push_back((key, answer));
-            (waiting.under_way < AT.0).then(|| {
+            (waiting.under_way < AT_ONCE).then(|| {
                 waiting.under_way += 1;
                 Seat { lookups: self.clone(), is_left: false }
             })
