@@ -153,7 +153,7 @@ pub(super) fn history_statement(parts: Vec<HistoryPart>, backward: bool) -> Stat
     let direction = if backward { "DESC" } else { "ASC" };
     let sql = format!(
         "SELECT k.ord - 1 AS place, {HEAD_COLUMNS}, {records}
-        FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[])
+        FROM unnest((SELECT $1::text[]), (SELECT $2::text[]), (SELECT $3::bigint[]), (SELECT $4::bigint[]), (SELECT $5::bigint[]))
              WITH ORDINALITY k (user_id, task_id, after, before, most, ord)
         LEFT JOIN LATERAL (SELECT * FROM feed_head WHERE user_id = k.user_id LIMIT 1) h ON true
         LEFT JOIN LATERAL (

@@ -297,12 +297,13 @@ impl Inner {
                 }
                 continue;
             }
+            let tried = batch.iter().map(|pending| pending.record.user_id.clone()).collect();
             let still_held = self.write(&mut Kept::default(), batch, wait).await;
             if matches!(wait, Wait::Skip) && !still_held.is_empty() {
                 next_look = Instant::now() + HELD_PAUSE;
             }
             let mut queue = self.lock();
-            queue.put_back(still_held);
+            queue.put_back(tried, still_held);
             self.wake(&queue);
         }
     }

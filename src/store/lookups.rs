@@ -2,7 +2,8 @@
 //! them. No timer: one that comes alone goes at once.
 //!
 //! A shared look-up begins after everybody in it has asked, so each sees whatever was committed before. It is given up when
-//! all of them have gone away. To share another read: a statement over arrays of keys, whose answers keep the keys' order.
+//! all of them have gone away. Where it finds the database away or too slow, that is told to those who wait for the next one
+//! as well: one after the other they would wait for the same again. To share another read: a statement over arrays of keys, whose answers keep the keys' order.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,7 +27,7 @@ pub(super) struct Lookups<K, V> {
 }
 
 struct Waiting<K, V> {
-    queue: VecDeque<(K, Answer<V>)>,
+    queue: VecDeque<(K, Answer<V>, Span)>,
     under_way: usize,
 }
 
@@ -50,7 +51,7 @@ impl<K: Send + 'static, V: Send + 'static> Lookups<K, V> {
         let (answer, found) = oneshot::channel();
         let seat = {
             let mut waiting = self.waiting();
-            waiting.queue.push_back((key, answer));
+            waiting.queue.push_back((key, answer, Span::current()));
             (waiting.under_way < AT_ONCE).then(|| {
                 waiting.under_way += 1;
                 Seat { lookups: self.clone(), is_left: false }
@@ -58,7 +59,7 @@ impl<K: Send + 'static, V: Send + 'static> Lookups<K, V> {
         };
         if let Some(seat) = seat {
             // By itself: whoever begins it may go away before the others have their answers.
-            tokio::spawn(seat.serve(read).instrument(Span::current()));
+            tokio::spawn(seat.serve(read));
         }
         found.await.unwrap_or_else(|_| Err(broke_off()))
     }
@@ -80,27 +81,39 @@ impl<K: Send + 'static, V: Send + 'static> Seat<K, V> {
     where
         R: Future<Output = Result<Vec<V>, StoreError>>,
     {
-        while let Some((keys, mut answers)) = self.next() {
+        while let Some((keys, mut answers, span)) = self.next() {
             let found = tokio::select! {
-                found = read(keys) => found,
+                // In the trace of the first of them.
+                found = read(keys).instrument(span) => found,
                 () = all_gone(&mut answers) => continue,
             };
             match found {
                 // Who has gone away needs no answer.
                 Ok(values) => answers.into_iter().zip(values).for_each(|(answer, value)| _ = answer.send(Ok(value))),
-                Err(error) => answers.into_iter().for_each(|answer| _ = answer.send(Err(error.clone()))),
+                Err(error) => {
+                    if matches!(error, StoreError::Unavailable(_) | StoreError::Timeout) {
+                        let waiting = std::mem::take(&mut self.lookups.waiting().queue);
+                        answers.extend(waiting.into_iter().map(|(_, answer, _)| answer));
+                    }
+                    for answer in answers {
+                        let _ = answer.send(Err(error.clone()));
+                    }
+                }
             }
         }
     }
 
     /// The next ones that still wait. When nobody does the seat is left, under the same lock: whoever comes then takes it.
-    fn next(&mut self) -> Option<(Vec<K>, Vec<Answer<V>>)> {
+    fn next(&mut self) -> Option<(Vec<K>, Vec<Answer<V>>, Span)> {
         let mut waiting = self.lookups.waiting();
-        let (mut keys, mut answers) = (Vec::new(), Vec::new());
+        let (mut keys, mut answers, mut first) = (Vec::new(), Vec::new(), Span::none());
         while keys.len() < self.lookups.most
-            && let Some((key, answer)) = waiting.queue.pop_front()
+            && let Some((key, answer, span)) = waiting.queue.pop_front()
         {
             if !answer.is_closed() {
+                if keys.is_empty() {
+                    first = span;
+                }
                 keys.push(key);
                 answers.push(answer);
             }
@@ -110,7 +123,7 @@ impl<K: Send + 'static, V: Send + 'static> Seat<K, V> {
             self.is_left = true;
             return None;
         }
-        Some((keys, answers))
+        Some((keys, answers, first))
     }
 }
 
@@ -225,8 +238,9 @@ mod tests {
         answer(one);
         let (keys, sender) = bench.read().await;
         assert_eq!(keys, [3, 4]);
+        let next = bench.find(5).await;
         sender.send(Err(StoreError::Timeout)).unwrap();
-        for finding in shared {
+        for finding in shared.into_iter().chain([next]) {
             assert!(matches!(finding.await.unwrap(), Err(StoreError::Timeout)));
         }
         answer(two);

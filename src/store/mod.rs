@@ -170,8 +170,8 @@ impl Store {
             standbys: None,
             lookups: SharedLookups {
                 tasks: Lookups::of(200),
-                // Small pages: all of them together are not much more than one large one may be.
-                histories: [Lookups::of(32), Lookups::of(32)],
+                // Of 50 records at most: 816 together, where a large page has 500.
+                histories: [Lookups::of(16), Lookups::of(16)],
             },
         }
     }

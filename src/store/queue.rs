@@ -138,19 +138,24 @@ impl Queue {
         !self.stuck_turns.is_empty()
     }
 
-    /// After a try on the side: who is still held is stuck, everybody else takes turns again.
-    pub(super) fn put_back(&mut self, still_held: Vec<Pending>) {
-        self.stuck.extend(still_held.iter().map(|pending| pending.record.user_id.clone()));
-        self.put_in_front(still_held);
-        let untried: HashSet<&String> = self.held_turns.iter().chain(&self.stuck_turns).collect();
-        let freed: Vec<String> = self.held.iter().filter(|user_id| !untried.contains(user_id)).cloned().collect();
-        for user_id in freed {
+    /// After a try on the side for these users: who is still held is stuck, everybody else takes turns again.
+    pub(super) fn put_back(&mut self, tried: HashSet<String>, still_held: Vec<Pending>) {
+        let still: HashSet<String> = still_held.iter().map(|pending| pending.record.user_id.clone()).collect();
+        // More may have come meanwhile: wherever that put them, each of them has one place.
+        self.held_turns.retain(|user_id| !tried.contains(user_id));
+        self.stuck_turns.retain(|user_id| !tried.contains(user_id));
+        for user_id in tried {
+            if still.contains(&user_id) {
+                self.stuck.insert(user_id);
+                continue;
+            }
             self.held.remove(&user_id);
             self.stuck.remove(&user_id);
             if self.waiting.contains_key(&user_id) {
                 self.turns.push_back(user_id);
             }
         }
+        self.put_in_front(still_held);
     }
 
     fn put_in_front(&mut self, refused: Vec<Pending>) {

@@ -210,10 +210,11 @@ impl Store {
 /// Asks for tasks by (user, task); `place` is where the key stands, from 0.
 pub(super) fn tasks_statement(keys: Vec<(String, String)>) -> Statement {
     let (users, tasks): (Vec<String>, Vec<String>) = keys.into_iter().unzip();
-    // LATERAL with a LIMIT keeps it a look-up of each key.
+    // LATERAL with a LIMIT keeps it a look-up of each key; and PostgreSQL does not see how many there are, or a single one would
+    // be planned anew each time.
     let sql = format!(
         "SELECT k.ord - 1 AS place, {}
-        FROM unnest($1::text[], $2::text[]) WITH ORDINALITY k (user_id, task_id, ord)
+        FROM unnest((SELECT $1::text[]), (SELECT $2::text[])) WITH ORDINALITY k (user_id, task_id, ord)
         CROSS JOIN LATERAL (SELECT * FROM task WHERE user_id = k.user_id AND task_id = k.task_id LIMIT 1) t",
         *LONE_TASK_COLUMNS
     );
