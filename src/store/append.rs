@@ -143,7 +143,7 @@ impl Store {
             .collect();
         let keys: Vec<_> = records.values().map(|record| (record.user_id.clone(), record.task_id.clone())).collect();
         let tasks: HashMap<(String, String), task::Model> = self
-            .tasks_by_key(&keys)
+            .tasks_by_key(keys)
             .await?
             .into_iter()
             .map(|task| ((task.user_id.clone(), task.task_id.clone()), task))

@@ -108,7 +108,7 @@ impl Store {
         let latest = order.order_by_desc(task_order::Column::UserId).order_by_desc(task_order::Column::TaskId);
         let places = latest.limit(limit).all(&self.db).await?;
         let keys: Vec<_> = places.into_iter().map(|place| (place.user_id, place.task_id)).collect();
-        self.tasks_by_key(&keys).await
+        self.tasks_by_key(keys).await
     }
 
     /// One task, if it is there, and the user's head in the same statement.

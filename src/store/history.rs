@@ -77,21 +77,18 @@ impl Store {
         page: &Keyset<i64>,
     ) -> Result<(Rows<task_record::Model>, Head), StoreError> {
         let part = HistoryPart { query: query.clone(), page: page.clone() };
-        let (store, backward) = (self.clone(), page.backward);
-        let read = move |parts| {
-            let store = store.clone();
-            async move { store.histories(parts, backward).await }
-        };
+        let backward = page.backward;
         let (rows, head) = if page.limit > SHARED_PAGE {
-            read(vec![part]).await?.pop().unwrap_or((Vec::new(), Head::START))
+            self.clone().histories(vec![part], backward).await?.pop().unwrap_or((Vec::new(), Head::START))
         } else {
-            self.lookups.histories[usize::from(backward)].find(part, read).await?
+            let read = move |store: Self, parts| store.histories(parts, backward);
+            self.lookups.histories[usize::from(backward)].find(self, part, read).await?
         };
         Ok((cut(rows, page), head))
     }
 
     /// All of them read in the same direction. Each has one row more than its page, if there is one.
-    async fn histories(&self, parts: Vec<HistoryPart>, backward: bool) -> Result<Vec<History>, StoreError> {
+    async fn histories(self, parts: Vec<HistoryPart>, backward: bool) -> Result<Vec<History>, StoreError> {
         let mut histories: Vec<History> = parts.iter().map(|_| (Vec::new(), Head::START)).collect();
         for row in self.within_time(self.connection().query_all_raw(history_statement(parts, backward))).await?? {
             let place = row.try_get::<i64>("", "place").map(usize::try_from)?;

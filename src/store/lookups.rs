@@ -43,9 +43,15 @@ impl<K: Send + 'static, V: Send + 'static> Lookups<K, V> {
         Self { shared: Arc::new(Mutex::new(Waiting { queue: VecDeque::new(), under_way: 0 })), most }
     }
 
-    /// What `read` finds for this key. It gives an answer for each of its keys, in their order.
-    pub(super) async fn find<R>(&self, key: K, read: impl Fn(Vec<K>) -> R + Send + 'static) -> Result<V, StoreError>
+    /// What `read` finds for this key in the store. It gives an answer for each of its keys, in their order.
+    pub(super) async fn find<S, R>(
+        &self,
+        store: &S,
+        key: K,
+        read: impl Fn(S, Vec<K>) -> R + Send + 'static,
+    ) -> Result<V, StoreError>
     where
+        S: Clone + Send + 'static,
         R: Future<Output = Result<Vec<V>, StoreError>> + Send + 'static,
     {
         let (answer, found) = oneshot::channel();
@@ -59,7 +65,7 @@ impl<K: Send + 'static, V: Send + 'static> Lookups<K, V> {
         };
         if let Some(seat) = seat {
             // By itself: whoever begins it may go away before the others have their answers.
-            tokio::spawn(seat.serve(read));
+            tokio::spawn(seat.serve(store.clone(), read));
         }
         found.await.unwrap_or_else(|_| Err(broke_off()))
     }
@@ -77,14 +83,15 @@ struct Seat<K: Send + 'static, V: Send + 'static> {
 
 impl<K: Send + 'static, V: Send + 'static> Seat<K, V> {
     /// Looks up for all who wait, until nobody does.
-    async fn serve<R>(mut self, read: impl Fn(Vec<K>) -> R)
+    async fn serve<S, R>(mut self, store: S, read: impl Fn(S, Vec<K>) -> R)
     where
+        S: Clone,
         R: Future<Output = Result<Vec<V>, StoreError>>,
     {
         while let Some((keys, mut answers, span)) = self.next() {
             let found = tokio::select! {
                 // In the trace of the first of them.
-                found = read(keys).instrument(span) => found,
+                found = read(store.clone(), keys).instrument(span) => found,
                 () = all_gone(&mut answers) => continue,
             };
             match found {
@@ -176,12 +183,12 @@ mod tests {
         /// Has asked when this returns.
         async fn find(&self, key: u32) -> JoinHandle<Result<u32, StoreError>> {
             let (lookups, reader, waiting) = (self.lookups.clone(), self.reader.clone(), self.waiting());
-            let read = move |keys| {
+            let read = move |(), keys| {
                 let (sender, answer) = oneshot::channel();
                 reader.send((keys, sender)).unwrap();
                 async move { answer.await.unwrap() }
             };
-            let finding = tokio::spawn(async move { lookups.find(key, read).await });
+            let finding = tokio::spawn(async move { lookups.find(&(), key, read).await });
             while self.waiting() == waiting && self.reads.is_empty() {
                 tokio::task::yield_now().await;
             }

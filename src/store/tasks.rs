@@ -99,15 +99,11 @@ pub struct TaskRows {
 impl Store {
     /// One task; read together with those that others ask for at the same time.
     pub async fn task(&self, user_id: &str, task_id: &str) -> Result<Option<task::Model>, StoreError> {
-        let store = self.clone();
-        let read = move |keys| {
-            let store = store.clone();
-            async move { store.tasks_in_order(keys).await }
-        };
-        self.lookups.tasks.find((user_id.to_owned(), task_id.to_owned()), read).await
+        let key = (user_id.to_owned(), task_id.to_owned());
+        self.lookups.tasks.find(self, key, Self::tasks_in_order).await
     }
 
-    async fn tasks_in_order(&self, keys: Vec<(String, String)>) -> Result<Vec<Option<task::Model>>, StoreError> {
+    async fn tasks_in_order(self, keys: Vec<(String, String)>) -> Result<Vec<Option<task::Model>>, StoreError> {
         let mut tasks: Vec<Option<task::Model>> = keys.iter().map(|_| None).collect();
         for row in self.within_time(self.db.query_all_raw(tasks_statement(keys))).await?? {
             let place = row.try_get::<i64>("", "place").map(usize::try_from)?;
@@ -119,15 +115,8 @@ impl Store {
     }
 
     /// Many tasks by (user, task); what is not there is missing.
-    pub async fn tasks_by_key(&self, keys: &[(String, String)]) -> Result<Vec<task::Model>, StoreError> {
-        let (users, tasks): (Vec<String>, Vec<String>) = keys.iter().cloned().unzip();
-        let sql = format!(
-            "SELECT {} FROM (SELECT DISTINCT * FROM unnest($1::text[], $2::text[]) k (user_id, task_id)) k \
-             JOIN task t ON t.user_id = k.user_id AND t.task_id = k.task_id",
-            *LONE_TASK_COLUMNS
-        );
-        let rows = self.query_all(&sql, vec![users.into(), tasks.into()]).await?;
-        Ok(rows.iter().map(|row| task::Model::from_query_result(row, "")).collect::<Result<_, _>>()?)
+    pub async fn tasks_by_key(&self, keys: Vec<(String, String)>) -> Result<Vec<task::Model>, StoreError> {
+        Ok(self.clone().tasks_in_order(keys).await?.into_iter().flatten().collect())
     }
 
     /// A page of tasks, and the user's head as it was in the same statement.

@@ -51,6 +51,13 @@ async fn erase(database: &TestDatabase, user: &str) -> Erased {
     service_of(database).erase_user(&Viewer::admin(), user.to_owned(), user, TIME).await.unwrap()
 }
 
+/// A step of erasing Anna, under way; whether it was the last.
+async fn one_step(database: &TestDatabase) -> tokio::task::JoinHandle<bool> {
+    let mut eraser = database.session().await;
+    let sql = "SELECT is_done FROM taskwire_erase_v1('anna', 100, 60000, true)";
+    tokio::spawn(async move { eraser.fetch_one(sql).await.unwrap().get(0) })
+}
+
 /// Waits until so many sessions wait for a lock.
 async fn waiting(session: &mut PgConnection, count: i64) {
     let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
@@ -183,14 +190,7 @@ async fn who_is_first_saved_meanwhile_is_left_whole() {
     let (mut holder, mut watcher) = (database.session().await, database.session().await);
     holder.execute("INSERT INTO user_control (user_id, disconnected_at) VALUES ('anna', now())").await.unwrap();
     holder.execute("BEGIN; SELECT FROM user_control WHERE user_id = 'anna' FOR UPDATE").await.unwrap();
-    let mut eraser = database.session().await;
-    let erasing = tokio::spawn(async move {
-        eraser
-            .fetch_one("SELECT is_done FROM taskwire_erase_v1('anna', 100, 60000, true)")
-            .await
-            .unwrap()
-            .get::<bool, _>(0)
-    });
+    let erasing = one_step(&database).await;
     waiting(&mut watcher, 1).await;
     store.save_batch(vec![record("anna", "t", 1)]).await.unwrap();
     holder.execute("COMMIT").await.unwrap();
@@ -208,14 +208,7 @@ async fn who_waited_for_the_lock_meanwhile_begins_a_new_feed() {
     let (mut holder, mut watcher) = (database.session().await, database.session().await);
     holder.execute("BEGIN; SELECT FROM feed_head WHERE user_id = 'anna' FOR UPDATE").await.unwrap();
     // In the order of the queue: the erasing, then those who write.
-    let mut eraser = database.session().await;
-    let erasing = tokio::spawn(async move {
-        eraser
-            .fetch_one("SELECT is_done FROM taskwire_erase_v1('anna', 100, 60000, true)")
-            .await
-            .unwrap()
-            .get::<bool, _>(0)
-    });
+    let erasing = one_step(&database).await;
     waiting(&mut watcher, 1).await;
     let mut stranger = database.session().await;
     let inserting = tokio::spawn(async move { insert(&mut stranger, "anna", "stranger").await });
@@ -246,11 +239,7 @@ async fn who_cancels_or_gives_a_sign_of_life_meanwhile_brings_nobody_back() {
     store.save_batch(vec![NewRecord { details: Some(details), ..record("anna", "t", 1) }]).await.unwrap();
     let (mut holder, mut watcher) = (database.session().await, database.session().await);
     holder.execute("BEGIN; SELECT FROM feed_head WHERE user_id = 'anna' FOR UPDATE").await.unwrap();
-    let mut eraser = database.session().await;
-    let erasing =
-        tokio::spawn(
-            async move { eraser.execute("SELECT taskwire_erase_v1('anna', 100, 60000, true)").await.unwrap() },
-        );
+    let erasing = one_step(&database).await;
     waiting(&mut watcher, 1).await;
     let mut canceller = database.session().await;
     let cancelling = tokio::spawn(async move {

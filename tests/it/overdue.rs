@@ -83,7 +83,7 @@ async fn due(store: &Store) -> Vec<DueReport> {
 }
 
 async fn stored(store: &Store, task: &str) -> entity::task::Model {
-    store.tasks_by_key(&[("anna".to_owned(), task.to_owned())]).await.unwrap().remove(0)
+    store.tasks_by_key(vec![("anna".to_owned(), task.to_owned())]).await.unwrap().remove(0)
 }
 
 /// The kinds of Anna's records, as they stand in her feed.
@@ -401,7 +401,7 @@ async fn who_is_held_delays_only_himself_and_is_not_forgotten() {
     holder.execute("BEGIN; SELECT FROM feed_head WHERE user_id = 'ben' FOR UPDATE").await.unwrap();
     let store = store_with(&server.database, taskwire::store::StoreSettings::default());
     let status =
-        async |user: &str| store.tasks_by_key(&[(user.to_owned(), "t".to_owned())]).await.unwrap().remove(0).status;
+        async |user: &str| store.tasks_by_key(vec![(user.to_owned(), "t".to_owned())]).await.unwrap().remove(0).status;
     eventually("Anna's times out", async || (status("anna").await == TaskStatus::TimedOut).then_some(())).await;
     let overdue = store.record_overdue(&due(&store).await, None, None).await.unwrap();
     assert_eq!((overdue.recorded, overdue.held.len()), (0, 1));

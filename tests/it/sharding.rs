@@ -136,7 +136,7 @@ async fn no_statement_of_one_user_visits_another_ones_partition() {
         store.save_batch(vec![record(&user, "a", step)]).await.unwrap();
         lanes.save(record(&user, "a", step)).await.unwrap();
         let task = store.task(&user, "a").await.unwrap().unwrap();
-        store.tasks_by_key(&[(user.clone(), "a".to_owned())]).await.unwrap();
+        store.tasks_by_key(vec![(user.clone(), "a".to_owned())]).await.unwrap();
         let scope = Scope::User(user.clone());
         store.list_tasks(&scope, &TaskFilter::default(), TaskOrder::UpdatedDesc, &page()).await.unwrap();
         let query = HistoryQuery { user_id: user.clone(), task_id: "a".to_owned() };
