@@ -8,6 +8,7 @@ use std::time::Duration;
 use sqlx::{AssertSqlSafe, Executor as _, PgConnection};
 use taskwire::store::{LaneSettings, Lanes, StoreSettings};
 use taskwire::telemetry::Telemetry;
+use tokio::task::{JoinHandle, JoinSet};
 
 use super::support::write::store_with;
 use super::support::{TestDatabase, eventually, record};
@@ -23,6 +24,8 @@ const SOMEBODY_WAITS: &str = "DO $$ BEGIN
     END LOOP;
     RAISE 'nobody waits';
 END $$";
+/// Records; a transaction takes 500.
+const MANY: usize = 2_000;
 const WAITING: &str =
     "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
 
@@ -41,7 +44,7 @@ async fn hold(database: &TestDatabase, lanes: &Lanes, user: &str) -> PgConnectio
 }
 
 /// Saves for a held user; whether somebody waited for it in the database. When this returns nobody does any more.
-async fn is_waited_for(database: &TestDatabase, lanes: &Lanes, user: &str) -> (bool, tokio::task::JoinHandle<()>) {
+async fn is_waited_for(database: &TestDatabase, lanes: &Lanes, user: &str) -> (bool, JoinHandle<()>) {
     let (mut looker, saver, user) = (database.session().await, lanes.clone(), user.to_owned());
     let save = tokio::spawn(async move { drop(saver.save(record(&user, "t", 1)).await.unwrap()) });
     let seen = looker.execute(SOMEBODY_WAITS).await.is_ok();
@@ -81,19 +84,23 @@ async fn who_was_stuck_and_is_busy_again_keeps_nobody_waiting() {
     let mut holder = hold(&database, &lanes, "ann").await;
     let (waited, save) = is_waited_for(&database, &lanes, "ann").await;
     assert!(waited);
-    // So many, out of step, that there is always another one while one is written.
+    // More than one transaction takes, and as many again as were saved: there is always another one while some are written.
     let stop = Arc::new(AtomicBool::new(false));
-    let busy: Vec<_> = (0..8)
-        .map(|saver| {
-            let (lanes, stop, task) = (lanes.clone(), Arc::clone(&stop), format!("t{saver}"));
-            tokio::spawn(async move {
-                while !stop.load(Ordering::SeqCst) {
-                    lanes.save(record("ann", &task, 1)).await.unwrap();
+    let busy = tokio::spawn({
+        let (lanes, stop) = (lanes.clone(), Arc::clone(&stop));
+        async move {
+            let mut saves = JoinSet::new();
+            while !stop.load(Ordering::SeqCst) {
+                if lanes.queued().0 < MANY {
+                    let lanes = lanes.clone();
+                    saves.spawn(async move { lanes.save(record("ann", "t", 1)).await });
                 }
-            })
-        })
-        .collect();
-    eventually("all of them wait", async || (lanes.queued().0 == 9).then_some(())).await;
+                tokio::task::yield_now().await;
+            }
+            saves.join_all().await.into_iter().map(Result::unwrap).count()
+        }
+    });
+    eventually("so many wait", async || (lanes.queued().0 >= MANY).then_some(())).await;
     holder.execute("COMMIT").await.unwrap();
     save.await.unwrap();
     let (mut holders, mut saves, mut seen) = (Vec::new(), Vec::new(), Vec::new());
@@ -107,8 +114,9 @@ async fn who_was_stuck_and_is_busy_again_keeps_nobody_waiting() {
     for mut holder in holders {
         holder.execute("COMMIT").await.unwrap();
     }
-    for work in busy.into_iter().chain(saves) {
-        work.await.unwrap();
+    for save in saves {
+        save.await.unwrap();
     }
+    assert!(busy.await.unwrap() > MANY, "she was saved all along");
     assert!(seen.contains(&true), "{seen:?}");
 }
