@@ -3,7 +3,10 @@
 //!
 //! A shared look-up begins after everybody in it has asked, so each sees whatever was committed before. It is given up when
 //! all of them have gone away. Where it finds the database away or too slow, that is told to those who wait for the next one
-//! as well: one after the other they would wait for the same again. To share another read: a statement over arrays of keys, whose answers keep the keys' order.
+//! as well: one after the other they would wait for the same again.
+//!
+//! To share another read: a statement over arrays of keys, in whose answers `place` says where the key stands, and a field of
+//! `SharedLookups`.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
