@@ -192,9 +192,12 @@ mod tests {
                 async move { answer.await.unwrap() }
             };
             let finding = tokio::spawn(async move { lookups.find(&(), key, read).await });
-            while self.waiting() == waiting && self.reads.is_empty() {
-                tokio::task::yield_now().await;
-            }
+            let asked = async {
+                while self.waiting() == waiting && self.reads.is_empty() {
+                    tokio::task::yield_now().await;
+                }
+            };
+            timeout(Duration::from_secs(10), asked).await.expect("asked in time");
             finding
         }
 
@@ -205,6 +208,11 @@ mod tests {
         async fn read(&mut self) -> Read {
             timeout(Duration::from_secs(10), self.reads.recv()).await.unwrap().unwrap()
         }
+    }
+
+    /// In time, so that a fault ends the test.
+    async fn outcome(finding: JoinHandle<Result<u32, StoreError>>) -> Result<u32, StoreError> {
+        timeout(Duration::from_secs(10), finding).await.expect("an outcome in time").unwrap()
     }
 
     fn answer((keys, sender): Read) {
@@ -234,7 +242,7 @@ mod tests {
         answer(last);
         answer(under_way.remove(0));
         for (key, one) in all.into_iter().enumerate() {
-            assert_eq!(one.await.unwrap().unwrap(), u32::try_from(key).unwrap() * 10);
+            assert_eq!(outcome(one).await.unwrap(), u32::try_from(key).unwrap() * 10);
         }
         assert_eq!(bench.lookups.waiting().under_way, 0);
     }
@@ -251,15 +259,15 @@ mod tests {
         let next = bench.find(5).await;
         sender.send(Err(StoreError::Timeout)).unwrap();
         for finding in shared.into_iter().chain([next]) {
-            assert!(matches!(finding.await.unwrap(), Err(StoreError::Timeout)));
+            assert!(matches!(outcome(finding).await, Err(StoreError::Timeout)));
         }
         answer(two);
         for finding in first {
-            finding.await.unwrap().unwrap();
+            outcome(finding).await.unwrap();
         }
         let again = bench.find(3).await;
         answer(bench.read().await);
-        assert_eq!(again.await.unwrap().unwrap(), 30);
+        assert_eq!(outcome(again).await.unwrap(), 30);
     }
 
     #[tokio::test]
@@ -275,10 +283,13 @@ mod tests {
         four.abort();
         timeout(Duration::from_secs(10), sender.closed()).await.unwrap();
         answer(second);
-        assert_eq!((one.await.unwrap().unwrap(), two.await.unwrap().unwrap()), (10, 20));
-        while bench.lookups.waiting().under_way > 0 {
-            tokio::task::yield_now().await;
-        }
+        assert_eq!((outcome(one).await.unwrap(), outcome(two).await.unwrap()), (10, 20));
+        let ended = async {
+            while bench.lookups.waiting().under_way > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(Duration::from_secs(10), ended).await.unwrap();
     }
 
     #[tokio::test]
@@ -289,12 +300,12 @@ mod tests {
         let waiting = bench.find(3).await;
         // The reader panics.
         drop(first);
-        assert!(one.await.unwrap().is_err());
-        assert!(waiting.await.unwrap().is_err());
+        assert!(outcome(one).await.is_err());
+        assert!(outcome(waiting).await.is_err());
         answer(second);
-        assert_eq!(two.await.unwrap().unwrap(), 20);
+        assert_eq!(outcome(two).await.unwrap(), 20);
         let again = bench.find(4).await;
         answer(bench.read().await);
-        assert_eq!(again.await.unwrap().unwrap(), 40);
+        assert_eq!(outcome(again).await.unwrap(), 40);
     }
 }
