@@ -274,6 +274,9 @@ impl App {
         if let Some(Metrics { listening, stop, .. }) = metrics {
             stop.cancel();
             listening.abort();
+            if timeout(GOOD_BYE, listening.finished()).await.is_err() {
+                tracing::warn!("some who read the metrics were not let go in time");
+            }
         }
         let Some(cluster) = cluster else {
             if let Err(error) = database.close(CLOSE).await {

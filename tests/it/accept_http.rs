@@ -154,6 +154,16 @@ async fn at_the_end_idle_connections_close_at_once_and_requests_finish() {
     timeout(PATIENCE, server.listening.closed()).await.unwrap();
 }
 
+/// On one thread, and without a turn for anything that would close it only afterwards.
+#[tokio::test]
+async fn when_all_is_finished_nobody_can_connect() {
+    let server = Accepting::start(ListenConfig::default()).await;
+    drop(server.connect().await);
+    server.stop.cancel();
+    timeout(PATIENCE, server.listening.finished()).await.unwrap();
+    assert!(std::net::TcpStream::connect(server.address).is_err(), "it still listens");
+}
+
 #[tokio::test]
 async fn at_the_end_a_stream_is_waited_for_only_after_the_requests() {
     let server = Accepting::start(ListenConfig::default()).await;

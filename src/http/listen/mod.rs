@@ -50,7 +50,7 @@ struct Common {
     stop: CancellationToken,
     /// The end of all patience.
     abort: CancellationToken,
-    /// Requests, and connections that may have some; not what streams.
+    /// Requests, connections that may have some, and the loop that accepts them; not what streams.
     busy: TaskTracker,
     /// Every connection that is not a socket yet.
     open: TaskTracker,
@@ -101,11 +101,13 @@ impl Listening {
             telemetry: telemetry.clone(),
             told: None,
         };
-        tokio::spawn(door.accept(listener));
+        // What it takes in its last round is waited for too, and afterwards nobody can connect.
+        common.busy.spawn(door.accept(listener));
         Self { common }
     }
 
-    /// After the stop: returns when all requests are answered but those whose answers are streams.
+    /// After the stop: returns when nobody can connect any more and all requests are answered but those whose answers are
+    /// streams.
     pub async fn finished(&self) {
         self.common.busy.close();
         self.common.busy.wait().await;
