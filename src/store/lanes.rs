@@ -4,7 +4,7 @@
 //! - Records of one user commit in the order in which they were taken: one queue a user, taken round robin, and whose
 //!   records one lane is writing no other lane takes.
 //! - A further lane starts only beside one that writes little, or when many are waiting: a few callers are served faster
-//!   by one larger transaction.
+//!   by one larger transaction. Of many users a lane takes its share, and the next lane another one.
 //! - Who is held by somebody's open transaction moves to the side (`held`) and delays only itself.
 //! - A record that `PostgreSQL` refuses is found by halving and fails alone.
 //! - Everything accepted is answered: [`Lanes::close`] waits for it.
@@ -211,7 +211,7 @@ impl Inner {
     async fn write_free(self: Arc<Self>, lane: usize) {
         let mut kept = Kept::default();
         loop {
-            let batch = self.lock().take_free(BATCH_RECORDS, BATCH_BYTES);
+            let batch = self.lock().take_free(self.arrived.len(), BATCH_RECORDS, BATCH_BYTES);
             if batch.is_empty() {
                 if self.closing.is_cancelled() && (lane > 0 || self.lock().has_no_turns()) {
                     self.lanes_done.fetch_add(1, Ordering::AcqRel);

@@ -336,6 +336,20 @@ async fn concurrent_saves_share_their_commits() {
     assert!(commits * 10 < records, "{commits} commits for {records} records");
 }
 
+/// On one thread: all of them wait before a lane looks.
+#[tokio::test]
+async fn of_many_users_a_lane_takes_its_share_and_of_few_all() {
+    for (users, largest) in [(20, 20), (64, 32)] {
+        let database = TestDatabase::new().await;
+        let lanes = lanes_of(&database);
+        let saves = (0..users).map(|user| lanes.save(record(&format!("u{user}"), "t", 1)));
+        try_join_all(saves).await.unwrap();
+        let sql = "SELECT max(n) FROM (SELECT count(*) AS n FROM task_record GROUP BY xmin::text) commits";
+        let pool = database.database.connection.get_postgres_connection_pool();
+        assert_eq!(sqlx::query_scalar::<_, i64>(sql).fetch_one(pool).await.unwrap(), largest);
+    }
+}
+
 #[tokio::test]
 async fn lanes_that_close_answer_everything_they_took() {
     let database = TestDatabase::new().await;
