@@ -101,8 +101,10 @@ async fn while_the_database_is_away_nobody_new_is_let_in_and_nobody_thrown_out()
     let init = json!({ "Authorization": token("anna", Role::User) });
     let ping = json!({ "type": "ping", "payload": init });
     let mut client = Client::init(&server, TRANSPORT, init.clone()).await;
-    client.subscribe("1", EVENTS, json!({})).await;
-    client.is_served().await;
+    client.subscribe("1", EVENTS, json!({ "fromStart": true })).await;
+    // It stands when something has come.
+    insert(&mut database.session().await, "anna", "s").await;
+    assert_eq!(client.message().await["payload"]["data"]["taskEvents"]["record"]["position"], 1);
     let proxy = proxy.stop();
     client.send(ping.clone()).await;
     let mut new = Client::open(&server, TRANSPORT).await;
@@ -124,7 +126,7 @@ async fn while_the_database_is_away_nobody_new_is_let_in_and_nobody_thrown_out()
             break message;
         }
     };
-    assert_eq!(event["payload"]["data"]["taskEvents"]["record"]["position"], 1, "{event}");
+    assert_eq!(event["payload"]["data"]["taskEvents"]["record"]["position"], 2, "{event}");
 }
 
 #[tokio::test]

@@ -14,7 +14,8 @@ async fn an_operation_too_many_is_refused_and_the_others_go_on() {
     let server = server(SocketConfig { operations: 2, ..SocketConfig::default() }).await;
     let mut client = Client::ready(&server).await;
     for id in ["1", "2", "3"] {
-        client.subscribe(id, EVENTS, json!({ "user": "u" })).await;
+        // From the start: the save may come before they stand.
+        client.subscribe(id, EVENTS, json!({ "user": "u", "fromStart": true })).await;
     }
     let error = client.message().await;
     assert_eq!((&error["id"], &error["type"]), (&json!("3"), &json!("error")));

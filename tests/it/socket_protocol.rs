@@ -295,7 +295,8 @@ async fn a_busy_operation_keeps_no_other_one_waiting() {
 async fn at_the_end_of_the_server_everything_outstanding_comes_and_then_1001() {
     let server = ApiServer::start().await;
     let mut client = Client::ready(&server).await;
-    client.subscribe("1", EVENTS, json!({ "user": "u" })).await;
+    // From the start: the first saves may come before it stands.
+    client.subscribe("1", EVENTS, json!({ "user": "u", "fromStart": true })).await;
     client.is_served().await;
     for step in 1..=20 {
         server.save("u", "t", step, "RUNNING", json!({})).await;
