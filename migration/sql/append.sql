@@ -48,9 +48,10 @@ BEGIN
             ) keys;
             INSERT INTO feed_head (user_id) SELECT u FROM unnest(v_others) u ORDER BY u COLLATE "C" ON CONFLICT DO NOTHING;
         END IF;
-        SELECT coalesce(array_agg(h.user_id), '{}'), max(h.recorded_at) INTO held, latest FROM (
-            SELECT user_id, recorded_at FROM feed_head WHERE user_id = ANY (p_users) ORDER BY user_id FOR NO KEY UPDATE
-        ) h;
+        SELECT coalesce(array_agg(l.user_id), '{}'), max(l.recorded_at) INTO held, latest
+        FROM (SELECT DISTINCT u COLLATE "C" AS user_id FROM unnest(p_users) u ORDER BY 1) a CROSS JOIN LATERAL (
+            SELECT h.user_id, h.recorded_at FROM feed_head h WHERE h.user_id = a.user_id FOR NO KEY UPDATE
+        ) l;
         -- Whoever was erased while we waited has no head any more: it is made anew.
         EXIT WHEN cardinality(held) = v_count;
     END LOOP;
@@ -223,7 +224,7 @@ BEGIN
                (f.state).cancel_requested_by, (f.state).cancel_reason, (f.state).cancel_delivered_at,
                (f.state).cancel_acknowledged_at, (f.state).cancel_outcome, (f.state).cancel_message,
                (f.state).report_within_seconds, (f.state).report_due_at)
-        FROM folded f WHERE f.is_last AND t.ctid = f.stored_at
+        FROM folded f WHERE f.is_last AND t.ctid = f.stored_at AND t.user_id = f.user_id AND t.task_id = f.task_id
     ), order_left AS (
         DELETE FROM task_order o USING folded f WHERE f.is_last AND o.user_id = f.user_id AND o.position = f.stored_position
     ), order_entered AS (

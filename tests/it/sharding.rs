@@ -34,15 +34,7 @@ const DIVIDED: [(&str, &str); 4] = [
 ];
 
 /// What the append has to say differently there: see docs/scaling.md.
-const NAMED: [(&str, &str); 3] = [
-    (
-        "SELECT user_id, recorded_at FROM feed_head WHERE user_id = ANY (p_users) ORDER BY user_id FOR NO KEY UPDATE",
-        "SELECT l.user_id, l.recorded_at FROM (SELECT DISTINCT u COLLATE \"C\" AS u FROM unnest(p_users) u ORDER BY 1) a \
-         CROSS JOIN LATERAL (SELECT h.user_id, h.recorded_at FROM feed_head h WHERE h.user_id = a.u FOR NO KEY UPDATE) l",
-    ),
-    ("d.user_id || '' = i.user_id", "d.user_id = i.user_id"),
-    ("t.ctid = f.stored_at\n", "t.ctid = f.stored_at AND t.user_id = f.user_id AND t.task_id = f.task_id\n"),
-];
+const NAMED: [(&str, &str); 1] = [("d.user_id || '' = i.user_id", "d.user_id = i.user_id")];
 
 fn replaced(sql: &str, all: &[(&str, &str)]) -> String {
     all.iter().fold(sql.to_owned(), |sql, (from, to)| {
