@@ -23,6 +23,7 @@ use uuid::Uuid;
 use crate::support::eventually;
 
 mod erased;
+mod nodes;
 mod partitions;
 mod resume;
 mod streams;
@@ -54,13 +55,10 @@ impl Server {
 
     /// The same with so many connections in its pool.
     async fn start_with(url: &str, check_interval: Duration, max_connections: u32) -> Self {
-        let config = DatabaseConfig {
-            url: DatabaseSource::Url { url: url.to_owned(), setting: "the test".into() },
-            min_connections: 1,
-            max_connections,
-            ..DatabaseConfig::default()
-        };
-        let database = db::connect(&config, url, "the test").await.unwrap();
+        Self::of(pool(url, max_connections).await, check_interval).await
+    }
+
+    async fn of(database: Database, check_interval: Duration) -> Self {
         let telemetry = Telemetry::new();
         let token = CancellationToken::new();
         let connection = database.connection.clone();
@@ -122,6 +120,16 @@ impl Server {
         let head = record.map_or(Head::START, |entry| Head::of(&entry.record));
         FeedCursor::new(user, &head).to_string()
     }
+}
+
+async fn pool(url: &str, max_connections: u32) -> Database {
+    let config = DatabaseConfig {
+        url: DatabaseSource::Url { url: url.to_owned(), setting: "the test".into() },
+        min_connections: 1,
+        max_connections,
+        ..DatabaseConfig::default()
+    };
+    db::connect(&config, url, "the test").await.unwrap()
 }
 
 impl Drop for Server {
