@@ -44,7 +44,8 @@ fn tool(name: &str) -> PathBuf {
     tools().join("deploy/bin").join(name)
 }
 
-fn tools() -> PathBuf {
+/// Where `scripts/deploy-tools` installs.
+pub(crate) fn tools() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from).join("tools")
 }
 

