@@ -136,14 +136,19 @@ impl Store {
     where
         F: Future<Output = Result<T, StoreError>>,
     {
-        let standby = self.standbys.as_ref().and_then(|standbys| standbys.fresh(user_id, self.tenure()));
-        if let Some(Standby { store, place }) = standby {
+        let Some(standbys) = &self.standbys else { return read(self.clone()).await };
+        let count = |from| self.telemetry.near_reads.get_or_create(&[("from", from)]).inc();
+        if let Some(Standby { store, place }) = standbys.fresh(user_id, self.tenure()) {
             match read(store.clone()).await {
-                Ok(found) if suffices(&found) => return Ok(found),
+                Ok(found) if suffices(&found) => {
+                    count("standby");
+                    return Ok(found);
+                }
                 Ok(_) => tracing::debug!(place, "a standby has not got so far; the primary is read"),
                 Err(error) => tracing::debug!(place, %error, "a standby does not answer; the primary is read"),
             }
         }
+        count("primary");
         read(self.clone()).await
     }
 
