@@ -254,23 +254,3 @@ async fn the_growth_of_a_large_partition_is_estimated() {
         assert!((count - exact).abs() <= exact / 5, "{count} on day {day} instead of about {exact}");
     }
 }
-
-#[tokio::test]
-async fn a_call_that_was_given_up_has_failed() {
-    let server = ApiServer::configured(|config| config.database.command_timeout = Duration::from_secs(1)).await;
-    let figures = async || system(&server, "database { failedQueries queryMs { max } }").await["database"].take();
-    let before = figures().await["failedQueries"].as_u64().unwrap();
-    let mut psql = server.database.session().await;
-    psql.execute(
-        "INSERT INTO task_history (user_id, task_id, step, result, status) VALUES ('u', 't', 0, '{}', 'running')",
-    )
-    .await
-    .unwrap();
-    // What the server does by the clock meanwhile may come to its time, too.
-    psql.execute("BEGIN; LOCK TABLE task_record IN ACCESS EXCLUSIVE MODE").await.unwrap();
-    let answer = server.ask("{ taskHistory(userId: \"u\", taskId: \"t\") { nodes { step } } }", json!({})).await;
-    assert_eq!(answer["errors"][0]["extensions"]["code"], "TIMEOUT", "{answer}");
-    let figures = figures().await;
-    assert!(figures["failedQueries"].as_u64().unwrap() > before, "{figures}");
-    assert!(figures["queryMs"]["max"].as_f64().unwrap() >= 1000.0, "{figures}");
-}

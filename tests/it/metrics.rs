@@ -9,9 +9,11 @@ use serde_json::json;
 use sqlx::Executor as _;
 use taskwire::auth::Role;
 use taskwire::config::{Config, TelemetryConfig};
+use taskwire::store::{HistoryQuery, Keyset, StoreError, StoreSettings};
 use taskwire::telemetry::Telemetry;
 
 use super::api_server::{ApiServer, report, token};
+use super::support::write::store_with;
 use super::support::{TestDatabase, eventually, store_of};
 
 /// The metrics of a server at which nobody signs in.
@@ -162,6 +164,24 @@ async fn an_address_of_their_own_tells_them_to_whoever_reaches_it() {
     app.stop().await;
     // Without a turn for anything that would close it only now.
     assert!(std::net::TcpStream::connect(own).is_err(), "it is closed with the server");
+}
+
+/// At the level of the store: a server's own duties may come to their time as well.
+#[tokio::test]
+async fn a_call_that_was_given_up_has_failed_and_counts_once() {
+    let (database, telemetry) = (TestDatabase::new().await, Telemetry::new());
+    let settings = StoreSettings { command_timeout: Duration::from_millis(300), ..StoreSettings::default() };
+    let store = store_with(&database, settings).counting(&telemetry);
+    let mut session = database.session().await;
+    session.execute("BEGIN; LOCK TABLE task_record IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let query = HistoryQuery { user_id: "u".to_owned(), task_id: "t".to_owned() };
+    let page = Keyset { after: None, before: None, limit: 10, backward: false };
+    assert!(matches!(store.history(&query, &page).await, Err(StoreError::Timeout)));
+    let metrics = telemetry.text();
+    for (name, wanted) in [("queries_total", 1.0), ("failed_queries_total", 1.0), ("database_calls", 0.0)] {
+        assert_eq!(value(&metrics, &format!("taskwire_{name}")), Some(wanted), "{name}");
+    }
+    assert!(value(&metrics, "taskwire_query_seconds_sum").unwrap() >= 0.3, "{metrics}");
 }
 
 #[tokio::test]
