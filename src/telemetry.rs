@@ -92,8 +92,8 @@ pub struct Metrics {
     pub failed_queries: Counter,
     /// Seconds that each of them took.
     pub query_seconds: Latency,
-    /// Reads that a standby may answer, by who did: `standby` or `primary`. None where there is no `--read-url`.
-    pub near_reads: Family<[(&'static str, &'static str); 1], Counter>,
+    /// Reads that a standby may answer, by who was asked for the answer: `standby` or `primary`. None without `--read-url`.
+    pub standby_reads: Family<[(&'static str, &'static str); 1], Counter>,
     /// Calls to the database that are under way, those that wait for a connection among them.
     pub database_calls: Gauge,
     /// Open TCP connections, sockets among them.
@@ -228,7 +228,8 @@ impl Telemetry {
             queries: own.counter("queries", "Statements that PostgreSQL was given"),
             failed_queries: own.counter("failed_queries", "Statements that failed"),
             query_seconds: own.latency("query_seconds", "What each statement took"),
-            near_reads: own.family("near_reads", "Reads that a standby may answer, by who did"),
+            standby_reads: own
+                .family("standby_reads", "Reads that a standby may answer, by who was asked for the answer"),
             database_calls: own.gauge("database_calls", "Calls to the database under way"),
             tcp_connections: own.gauge("tcp_connections", "Open TCP connections, sockets among them"),
             refused_connections: own

@@ -29,7 +29,7 @@ use crate::telemetry::{Telemetry, spans};
 /// How many lanes there are, and how much may wait in them.
 #[derive(Clone, Copy, Debug)]
 pub struct LaneSettings {
-    /// Lanes, each with a connection of its own while it writes. Two were best on two cores.
+    /// Lanes, each with a connection of its own while it writes. Two do for two cores: three and four made no difference.
     pub lanes: usize,
     /// Records waiting in all of them together; beyond it a save is refused at once.
     pub queue_records: usize,

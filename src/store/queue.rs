@@ -9,8 +9,8 @@ use super::lanes::Pending;
 /// Users for whom the busy lanes may be writing when a further one starts at once: whoever comes one by one does not wait
 /// for the commit before. (1,000 saves a second: half of them reach their subscriber in 1.45 ms, in 1.65 otherwise.)
 const FEW_USERS: usize = 4;
-/// Users who must have a turn for each further lane to start beside lanes that write for more. (20 callers never are so
-/// many, and are better served by one lane: 5,900 saves/s, 5,400 with both.)
+/// Users who must have a turn for each further lane to start beside lanes that write for more, and for each lane where all of
+/// them take shares. (20 callers never are so many, and are better served by one lane: 5,900 saves/s, 5,400 with both.)
 const USERS_FOR_ANOTHER_LANE: usize = 16;
 
 #[derive(Default)]
@@ -73,8 +73,8 @@ impl Queue {
     }
 
     /// Takes records of free users, one of each in turn, if they are worth a lane. Of many users it takes its share alone:
-    /// whom it took has to wait for the flush of its transaction, and meanwhile another lane can write for the others.
-    /// (256 callers of 100 users: 9,100 saves/s where one lane took all, 11,300 with half of them each.)
+    /// whom it took has to wait for the flush of its transaction, and meanwhile another lane can write for the others
+    /// (docs/adr/0008 has the figures).
     pub(super) fn take_free(&mut self, lanes: usize, records: usize, bytes: usize) -> Vec<Pending> {
         if !self.is_worth_a_lane() {
             return Vec::new();

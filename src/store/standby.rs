@@ -137,7 +137,7 @@ impl Store {
         F: Future<Output = Result<T, StoreError>>,
     {
         let Some(standbys) = &self.standbys else { return read(self.clone()).await };
-        let count = |from| self.telemetry.near_reads.get_or_create(&[("from", from)]).inc();
+        let count = |from| self.telemetry.standby_reads.get_or_create(&[("from", from)]).inc();
         if let Some(Standby { store, place }) = standbys.fresh(user_id, self.tenure()) {
             match read(store.clone()).await {
                 Ok(found) if suffices(&found) => {

@@ -70,9 +70,9 @@ async fn last_step(client: &Client, user: &str) -> u64 {
 }
 
 /// How many reads were answered by whom, as the server counts them.
-async fn near_reads(server: &Server, from: &str) -> u64 {
+async fn reads_from(server: &Server, from: &str) -> u64 {
     let metrics = reqwest::get(format!("http://{}/metrics", server.address())).await.unwrap().text().await.unwrap();
-    let name = format!("taskwire_near_reads_total{{from=\"{from}\"}} ");
+    let name = format!("taskwire_standby_reads_total{{from=\"{from}\"}} ");
     metrics.lines().find_map(|line| line.strip_prefix(&name)).map_or(0, |value| value.parse().unwrap())
 }
 
@@ -132,12 +132,12 @@ async fn no_older_than_allowed_and_never_without_ones_own() {
 
     // The standby stands still: its answer is old, then too old. The feed tells of it at once.
     let stopped = stop_and_write(&primary, &standby, &other, "new").await;
-    let counted = near_reads(&other, "standby").await;
+    let counted = reads_from(&other, "standby").await;
     assert_eq!(
         (latest(&elsewhere, "u").await, last_of_records(&elsewhere, "u").await),
         ("old".to_owned(), "old".to_owned())
     );
-    assert_eq!(near_reads(&other, "standby").await, counted + 2);
+    assert_eq!(reads_from(&other, "standby").await, counted + 2);
     // Nobody's feed would tell what a list of everybody lacks; and what a task shows, its history and steps show.
     assert_eq!(latest_of_everybody(&elsewhere).await, "new");
     assert_eq!((last_of_history(&elsewhere, "u").await, last_step(&elsewhere, "u").await), ("new".to_owned(), 1));
@@ -161,9 +161,9 @@ async fn no_older_than_allowed_and_never_without_ones_own() {
     standby.run("SELECT pg_wal_replay_resume()").await;
     stop_and_write(&primary, &standby, &other, "newer").await;
     standby.kill().await;
-    let counted = near_reads(&other, "primary").await;
+    let counted = reads_from(&other, "primary").await;
     assert_eq!(latest(&elsewhere, "u").await, "newer");
-    assert_eq!(near_reads(&other, "primary").await, counted + 1);
+    assert_eq!(reads_from(&other, "primary").await, counted + 1);
     assert_eq!(last_of_history(&elsewhere, "u").await, "newer");
     primary.psql().await.execute("SELECT 1").await.unwrap();
 }

@@ -1,5 +1,5 @@
 //! `deploy/`, the Dockerfile and `compose.yaml`, each by its own checker, and what of them is settings by `taskwire config
-//! check`. No image is built and nothing is run: there is no container engine. `scripts/deploy-tools` installs hadolint and
+//! check`. No image is built and nothing is run: there is no container engine. `scripts/test-tools` installs hadolint and
 //! kubernetes-validate, `scripts/setup test` the rest.
 
 use std::{
@@ -11,6 +11,7 @@ use std::{
 use crate::support::{
     Folder,
     process::{PROGRAM, run, taskwire},
+    tools,
 };
 
 /// What a server takes to end, at the most (`App::stop`), in seconds.
@@ -39,14 +40,9 @@ fn passes(program: impl AsRef<Path>, arguments: &[&str]) -> String {
     said
 }
 
-/// One of the tools that `scripts/deploy-tools` installs.
+/// One of the tools that `scripts/test-tools` installs.
 fn tool(name: &str) -> PathBuf {
-    tools().join("deploy/bin").join(name)
-}
-
-/// Where `scripts/deploy-tools` installs.
-pub(crate) fn tools() -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from).join("tools")
+    tools().join("tests/bin").join(name)
 }
 
 /// The number behind a word, as in `TimeoutStopSec=30`.

@@ -5,15 +5,13 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt as _;
 use futures_util::future::{join_all, try_join_all};
 use sqlx::{ConnectOptions, Connection, Executor, PgConnection};
-use taskwire::config::{DatabaseConfig, DatabaseSource};
-use taskwire::db;
 use taskwire::store::{LaneSettings, Lanes, NewRecord, StoreError, StoreSettings};
 use taskwire::telemetry::Telemetry;
 use tokio::time::timeout;
 
 use super::support::proxy::Proxy;
 use super::support::write::store_with;
-use super::support::{TestDatabase, eventually, lanes_of, record, store_of};
+use super::support::{POOL, TestDatabase, eventually, lanes_of, pool, record, store_of, store_over};
 
 /// Much longer than a hundred saves take, also on a busy machine, and short enough for a test.
 const HOLD: Duration = Duration::from_millis(2500);
@@ -302,14 +300,7 @@ async fn an_answer_lost_after_the_commit_is_asked_for_again() {
     let proxy = Proxy::start(&options).await;
     let url =
         format!("postgres://{}@127.0.0.1:{}/{}?sslmode=disable", options.get_username(), proxy.port, database.name);
-    let config = DatabaseConfig {
-        url: DatabaseSource::Url { url: url.clone(), setting: "the test".into() },
-        min_connections: 1,
-        ..DatabaseConfig::default()
-    };
-    let through = db::connect(&config, &url, "the test").await.unwrap();
-    let store =
-        taskwire::store::Store::new(through.connection.clone(), StoreSettings::default(), std::sync::Arc::new(|_| ()));
+    let store = store_over(&pool(&url, POOL).await);
     let lanes = Lanes::start(store.clone(), LaneSettings::default(), Telemetry::new());
     lanes.save(record("ann", "t", 0)).await.unwrap();
 

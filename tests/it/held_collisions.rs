@@ -56,24 +56,35 @@ async fn is_waited_for(database: &TestDatabase, lanes: &Lanes, user: &str) -> (b
     (seen, save)
 }
 
+/// Holders, and the saves that they hold up.
+type Held = Vec<(PgConnection, JoinHandle<()>)>;
+
+/// Saves for one held user after the other; for which of them somebody waited in the database.
+async fn collide(database: &TestDatabase, lanes: &Lanes, users: &[&str]) -> (Vec<bool>, Held) {
+    let (mut seen, mut held) = (Vec::new(), Vec::new());
+    for user in users {
+        let holder = hold(database, lanes, user).await;
+        let (waited, save) = is_waited_for(database, lanes, user).await;
+        seen.push(waited);
+        held.push((holder, save));
+    }
+    (seen, held)
+}
+
+async fn let_go(held: Held) {
+    for (mut holder, save) in held {
+        holder.execute("COMMIT").await.unwrap();
+        save.await.unwrap();
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_collision_is_waited_for_though_somebody_is_stuck() {
     let database = TestDatabase::new().await;
     let lanes = patient_lanes(&database);
-    let (mut holders, mut saves, mut seen) = (Vec::new(), Vec::new(), Vec::new());
     // The first one is stuck from then on.
-    for user in ["ann", "bob", "cat", "dan"] {
-        holders.push(hold(&database, &lanes, user).await);
-        let (waited, save) = is_waited_for(&database, &lanes, user).await;
-        seen.push(waited);
-        saves.push(save);
-    }
-    for mut holder in holders {
-        holder.execute("COMMIT").await.unwrap();
-    }
-    for save in saves {
-        save.await.unwrap();
-    }
+    let (seen, held) = collide(&database, &lanes, &["ann", "bob", "cat", "dan"]).await;
+    let_go(held).await;
     assert!(seen[0] && seen[1..].contains(&true), "{seen:?}");
 }
 
@@ -103,20 +114,9 @@ async fn who_was_stuck_and_is_busy_again_keeps_nobody_waiting() {
     eventually("so many wait", async || (lanes.queued().0 >= MANY).then_some(())).await;
     holder.execute("COMMIT").await.unwrap();
     save.await.unwrap();
-    let (mut holders, mut saves, mut seen) = (Vec::new(), Vec::new(), Vec::new());
-    for user in ["bob", "cat", "dan"] {
-        holders.push(hold(&database, &lanes, user).await);
-        let (waited, save) = is_waited_for(&database, &lanes, user).await;
-        seen.push(waited);
-        saves.push(save);
-    }
+    let (seen, held) = collide(&database, &lanes, &["bob", "cat", "dan"]).await;
     stop.store(true, Ordering::SeqCst);
-    for mut holder in holders {
-        holder.execute("COMMIT").await.unwrap();
-    }
-    for save in saves {
-        save.await.unwrap();
-    }
+    let_go(held).await;
     assert!(busy.await.unwrap() > MANY, "she was saved all along");
     assert!(seen.contains(&true), "{seen:?}");
 }

@@ -3,12 +3,10 @@
 use entity::task_record;
 use sqlx::{Executor as _, Row as _};
 use taskwire::auth::Viewer;
-use taskwire::config::{DatabaseConfig, DatabaseSource};
-use taskwire::db;
 use taskwire::service::{Page, PageArgs};
-use taskwire::store::{HistoryQuery, Keyset, Store, StoreSettings};
+use taskwire::store::{HistoryQuery, Keyset};
 
-use super::support::{TestDatabase, record, service_of, store_of};
+use super::support::{TestDatabase, pool, record, service_of, store_of, store_over};
 
 const USERS: [&str; 3] = ["ann", "bob", "Zoe"];
 
@@ -55,14 +53,8 @@ async fn a_lone_look_up_keeps_its_plan() {
     let database = TestDatabase::new().await;
     let mut session = database.session().await;
     session.execute("SELECT taskwire_divide_partitions(now(), 60)").await.unwrap();
-    let config = DatabaseConfig {
-        url: DatabaseSource::Url { url: database.url.clone(), setting: "the test".into() },
-        min_connections: 1,
-        max_connections: 1,
-        ..DatabaseConfig::default()
-    };
-    let one = db::connect(&config, &database.url, "the test").await.unwrap();
-    let store = Store::new(one.connection.clone(), StoreSettings::default(), std::sync::Arc::new(|_| ()));
+    let one = pool(&database.url, 1).await;
+    let store = store_over(&one);
     store.save_batch([record("ann", "t", 1)]).await.unwrap();
     for _ in 0..10 {
         assert!(store.task("ann", "t").await.unwrap().is_some());

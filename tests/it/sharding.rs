@@ -7,14 +7,10 @@ use std::fs;
 
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Executor as _};
-use taskwire::config::{DatabaseConfig, DatabaseSource};
-use taskwire::db;
-use taskwire::store::{
-    Head, HistoryQuery, Keyset, LaneSettings, Lanes, Scope, Store, StoreSettings, TaskFilter, TaskOrder,
-};
+use taskwire::store::{Head, HistoryQuery, Keyset, LaneSettings, Lanes, Scope, TaskFilter, TaskOrder};
 use taskwire::telemetry::Telemetry;
 
-use super::support::{TestDatabase, cluster::cluster, record};
+use super::support::{POOL, TestDatabase, cluster::cluster, pool, record, store_of, store_over};
 
 const TABLES: &str = include_str!("../../migration/sql/tables.sql");
 const STATUS_RULES: &str = include_str!("../../migration/sql/status_rules.sql");
@@ -89,13 +85,7 @@ async fn no_statement_of_one_user_visits_another_ones_partition() {
         session.execute(AssertSqlSafe(sql.to_owned())).await.unwrap();
     }
 
-    let config = DatabaseConfig {
-        url: DatabaseSource::Url { url: database.url.clone(), setting: "the test".into() },
-        min_connections: 1,
-        ..DatabaseConfig::default()
-    };
-    let filling = db::connect(&config, &database.url, "the test").await.unwrap();
-    let store = Store::new(filling.connection.clone(), StoreSettings::default(), std::sync::Arc::new(|_| ()));
+    let store = store_of(&database);
     for step in 0..4 {
         let records = (0..USERS).flat_map(|user| ["a", "b"].map(|task| record(&format!("u{user}"), task, step)));
         store.save_batch(records.collect::<Vec<_>>()).await.unwrap();
@@ -119,8 +109,8 @@ async fn no_statement_of_one_user_visits_another_ones_partition() {
     }
     let log = cluster().cluster.data_dir().join("postgres.log");
     let before = fs::read_to_string(&log).unwrap().len();
-    let explained = db::connect(&config, &database.url, "the test").await.unwrap();
-    let store = Store::new(explained.connection.clone(), StoreSettings::default(), std::sync::Arc::new(|_| ()));
+    let explained = pool(&database.url, POOL).await;
+    let store = store_over(&explained);
     let lanes = Lanes::start(store.clone(), LaneSettings::default(), Telemetry::new());
     let user = "u7".to_owned();
     // Often enough that a plan for any user would be taken.

@@ -1,27 +1,18 @@
 //! Connections that answer and that no write can use: closed, instead of lent again and again.
 
-use std::sync::Arc;
-
 use sqlx::pool::PoolConnection;
 use sqlx::{AssertSqlSafe, Executor as _, PgPool, Postgres};
-use taskwire::config::{DatabaseConfig, DatabaseSource};
-use taskwire::db::{self, Database};
-use taskwire::store::{CancelTerms, NewCancellation, Store, StoreSettings};
+use taskwire::db::Database;
+use taskwire::store::{CancelTerms, NewCancellation, Store};
 
-use super::support::{TestDatabase, record};
+use super::support::{TestDatabase, pool, record, store_over};
 
 /// More than a write is tried.
 const CONNECTIONS: u32 = 12;
 
 async fn pool_of(database: &TestDatabase) -> (Database, Store) {
-    let config = DatabaseConfig {
-        url: DatabaseSource::Url { url: database.url.clone(), setting: "the test".into() },
-        min_connections: 1,
-        max_connections: CONNECTIONS,
-        ..DatabaseConfig::default()
-    };
-    let own = db::connect(&config, &database.url, "the test").await.unwrap();
-    let store = Store::new(own.connection.clone(), StoreSettings::default(), Arc::new(|_| ()));
+    let own = pool(&database.url, CONNECTIONS).await;
+    let store = store_over(&own);
     (own, store)
 }
 

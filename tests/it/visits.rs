@@ -4,15 +4,13 @@ use std::time::Duration;
 
 use entity::CancellationOutcome;
 use sqlx::Executor;
-use taskwire::config::{DatabaseConfig, DatabaseSource};
-use taskwire::db;
 use taskwire::store::{
-    CancelTerms, HistoryQuery, Keyset, LaneSettings, Lanes, NewAcknowledgement, NewCancellation, Store, StoreSettings,
+    CancelTerms, HistoryQuery, Keyset, LaneSettings, Lanes, NewAcknowledgement, NewCancellation, Store,
 };
 use taskwire::telemetry::Telemetry;
 use uuid::Uuid;
 
-use super::support::{TestDatabase, eventually, record};
+use super::support::{POOL, TestDatabase, eventually, pool, record, store_over};
 
 /// Forty weeks behind us, fifteen ahead, and the two open ones.
 const DIVIDE: &str = "DO $$
@@ -52,13 +50,8 @@ SELECT DISTINCT ON (user_id) user_id, position, recorded_at, record_id FROM task
 async fn visited(database: &TestDatabase, work: impl AsyncFnOnce(Store)) -> Vec<String> {
     let mut session = database.session().await;
     session.execute("SELECT pg_stat_reset()").await.unwrap();
-    let config = DatabaseConfig {
-        url: DatabaseSource::Url { url: database.url.clone(), setting: "the test".into() },
-        min_connections: 1,
-        ..DatabaseConfig::default()
-    };
-    let own = db::connect(&config, &database.url, "the test").await.unwrap();
-    work(Store::new(own.connection.clone(), StoreSettings::default(), std::sync::Arc::new(|_| ()))).await;
+    let own = pool(&database.url, POOL).await;
+    work(store_over(&own)).await;
     own.connection.close_by_ref().await.unwrap();
     eventually("the backends end", async || {
         let alive: Vec<i32> = sqlx::query_scalar("SELECT pid FROM pg_stat_activity WHERE datname = current_database()")

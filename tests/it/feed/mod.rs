@@ -8,7 +8,6 @@ use entity::TaskStatus;
 use futures_util::{Stream, StreamExt as _};
 use sqlx::{AssertSqlSafe, PgConnection};
 use taskwire::auth::Viewer;
-use taskwire::config::{DatabaseConfig, DatabaseSource};
 use taskwire::db::{self, Database};
 use taskwire::feed::{self, FeedCursor, FeedSettings, Hub};
 use taskwire::service::watch::{TaskChange, TaskEvent};
@@ -20,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-use crate::support::eventually;
+use crate::support::{eventually, pool};
 
 mod erased;
 mod nodes;
@@ -120,16 +119,6 @@ impl Server {
         let head = record.map_or(Head::START, |entry| Head::of(&entry.record));
         FeedCursor::new(user, &head).to_string()
     }
-}
-
-async fn pool(url: &str, max_connections: u32) -> Database {
-    let config = DatabaseConfig {
-        url: DatabaseSource::Url { url: url.to_owned(), setting: "the test".into() },
-        min_connections: 1,
-        max_connections,
-        ..DatabaseConfig::default()
-    };
-    db::connect(&config, url, "the test").await.unwrap()
 }
 
 impl Drop for Server {

@@ -34,13 +34,7 @@ impl TestDatabase {
         let cluster = &cluster().cluster;
         create(cluster, &name, template).await;
         let url = cluster.url(&name);
-        let config = DatabaseConfig {
-            url: DatabaseSource::Url { url: url.clone(), setting: "the test".into() },
-            min_connections: 1,
-            ..DatabaseConfig::default()
-        };
-        let database = db::connect(&config, &url, "the test").await.unwrap();
-        Self { database, url, name }
+        Self { database: pool(&url, POOL).await, url, name }
     }
 
     /// How to connect to it.
@@ -52,6 +46,20 @@ impl TestDatabase {
     pub(crate) async fn session(&self) -> PgConnection {
         self.connect_options().connect().await.unwrap()
     }
+}
+
+/// As many connections as a server's pool may have.
+pub(crate) const POOL: u32 = 20;
+
+/// A pool of one's own, of so many connections at the most.
+pub(crate) async fn pool(url: &str, max_connections: u32) -> Database {
+    let config = DatabaseConfig {
+        url: DatabaseSource::Url { url: url.to_owned(), setting: "the test".into() },
+        min_connections: 1,
+        max_connections,
+        ..DatabaseConfig::default()
+    };
+    db::connect(&config, url, "the test").await.unwrap()
 }
 
 impl Drop for TestDatabase {

@@ -16,8 +16,8 @@ pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod write;
 
-pub(crate) use database::TestDatabase;
-pub(crate) use write::{lanes_of, record, record_of, service_of, store_of};
+pub(crate) use database::{POOL, TestDatabase, pool};
+pub(crate) use write::{lanes_of, record, record_of, service_of, store_of, store_over};
 
 /// Says that a test cannot run here. Written past the test harness, which keeps what a passing test prints.
 pub(crate) fn left_out(why: &str) {
@@ -39,6 +39,12 @@ pub(crate) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Opt
         assert!(Instant::now() < until, "waited in vain: {what}");
         sleep(Duration::from_millis(10)).await;
     }
+}
+
+/// Where `scripts/test-tools` and `scripts/prometheus` install.
+pub(crate) fn tools() -> PathBuf {
+    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("target");
+    std::env::var_os("CARGO_TARGET_DIR").map_or(target, PathBuf::from).join("tools")
 }
 
 /// A folder that everybody can walk through, removed at the end. Data directories in it are called `data`.

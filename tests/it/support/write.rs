@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use entity::TaskStatus;
+use taskwire::db::Database;
 use taskwire::feed::{FeedSettings, Hub};
 use taskwire::service::{Service, this_server};
 use taskwire::store::{LaneSettings, Lanes, NewRecord, Store, StoreSettings};
@@ -16,6 +17,11 @@ use super::TestDatabase;
 /// A store that tells nobody.
 pub(crate) fn store_of(database: &TestDatabase) -> Store {
     store_with(database, StoreSettings::default())
+}
+
+/// The same over a pool of its own.
+pub(crate) fn store_over(pool: &Database) -> Store {
+    Store::new(pool.connection.clone(), StoreSettings::default(), Arc::new(|_| ()))
 }
 
 pub(crate) fn store_with(database: &TestDatabase, settings: StoreSettings) -> Store {
