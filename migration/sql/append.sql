@@ -113,6 +113,31 @@ BEGIN
 END
 $$;
 
+-- Which of these records are there already, recorded from p_since to p_latest: null where none is, as mostly, otherwise one
+-- entry a record, null for one that is not there.
+--   clashes  whether it is there for another task or step
+-- To be called by taskwire_append_v1 alone, whose settings hold here too. Nothing but the index of record_id may serve this,
+-- whatever the statistics say (by the index of their user, all its records were gone through for each new one), and the user
+-- must be named, so that tables divided by user are asked at one place: hence an order that this index alone gives.
+CREATE FUNCTION taskwire_known_records(
+    p_users text[], p_tasks text[], p_steps integer[], p_record_ids uuid[], p_since timestamptz, p_latest timestamptz,
+    OUT positions bigint[], OUT times timestamptz[], OUT clashes boolean[]
+) LANGUAGE plpgsql STABLE SET enable_sort = off AS $$
+BEGIN
+    SELECT array_agg(d.position ORDER BY i.ord), array_agg(d.recorded_at ORDER BY i.ord),
+           array_agg(d.task_id <> i.task_id OR d.step <> i.step ORDER BY i.ord)
+    INTO positions, times, clashes
+    FROM unnest(p_users, p_tasks, p_steps, p_record_ids) WITH ORDINALITY AS i (user_id, task_id, step, record_id, ord)
+    LEFT JOIN LATERAL (
+        SELECT r.position, r.recorded_at, r.task_id, r.step FROM task_record r
+        WHERE r.user_id = i.user_id AND r.record_id >= i.record_id AND r.record_id <= i.record_id
+            AND r.recorded_at >= p_since AND r.recorded_at <= p_latest
+        ORDER BY r.record_id
+    ) d ON true
+    HAVING count(d.position) > 0;
+END
+$$;
+
 -- Appends records in the order given. The arrays run in parallel, one entry a record:
 --   p_kinds        step, cancellation_requested, cancellation_acknowledged, report_overdue
 --   p_results      the whole step result; its message and error_code are the task's, too
@@ -145,10 +170,10 @@ DECLARE
     v_latest   timestamptz;
     v_all_held boolean;
     v_now      timestamptz;
-    v_since    timestamptz;
     v_xid      xid8;
     v_first    integer[];
     v_clashes  boolean[];
+    v_known    record;
 BEGIN
     IF NOT p_statuses <@ ARRAY['pending', 'running', 'completed', 'failed', 'cancelled', 'timed_out']
         OR NOT p_kinds <@ ARRAY['step', 'cancellation_requested', 'cancellation_acknowledged', 'report_overdue']
@@ -158,8 +183,9 @@ BEGIN
     SELECT held, latest, all_held INTO v_held, v_latest, v_all_held FROM taskwire_lock_heads(p_users, p_wait_ms);
     -- Under the lock: so recorded_at rises with position, and what later statements read is fresh.
     v_now := clock_timestamp();
-    v_since := v_now - interval '7 days';
     v_xid := pg_current_xact_id();
+    SELECT * INTO v_known
+    FROM taskwire_known_records(p_users, p_tasks, p_steps, p_record_ids, v_now - interval '7 days', v_latest);
     -- Repetitions within the batch, which are rare: the first of each, and whether it is another task or step.
     IF cardinality(p_record_ids) > 1 AND (SELECT count(DISTINCT r) < count(*) FROM unnest(p_record_ids) r) THEN
         SELECT array_agg(r.first_ord ORDER BY r.ord), array_agg(r.clashes ORDER BY r.ord) INTO v_first, v_clashes FROM (
@@ -174,17 +200,14 @@ BEGIN
     WITH input AS MATERIALIZED (
         SELECT i.ord::integer AS ord, i.user_id, i.task_id, i.kind, i.step, i.status, i.result, i.progress, i.at, i.record_id,
                i.reported_by, i.details, i.id, h.position AS head, greatest(v_now, h.recorded_at) AS recorded_at,
-               d.position AS known_position, d.recorded_at AS known_at, nullif(i.first_ord, i.ord) AS repeats,
-               CASE WHEN d.position IS NOT NULL THEN d.task_id <> i.task_id OR d.step <> i.step
-                    ELSE coalesce(i.clashes, false) END AS is_conflict
+               i.known_position, i.known_at, nullif(i.first_ord, i.ord) AS repeats,
+               coalesce(i.known_clashes, i.clashes, false) AS is_conflict
         FROM unnest(p_users, p_tasks, p_kinds, p_steps, p_statuses, p_results, p_progress, p_timestamps, p_record_ids,
-                    p_reported_by, p_details, p_ids, v_first, v_clashes) WITH ORDINALITY
+                    p_reported_by, p_details, p_ids, v_first, v_clashes, v_known.positions, v_known.times, v_known.clashes)
+             WITH ORDINALITY
              AS i (user_id, task_id, kind, step, status, result, progress, at, record_id, reported_by, details, id, first_ord,
-                   clashes, ord)
+                   clashes, known_position, known_at, known_clashes, ord)
         JOIN feed_head h ON h.user_id = i.user_id AND (v_all_held OR h.user_id = ANY (v_held))
-        -- Only the index of record_id can serve this, whatever the statistics say: see the SETs above.
-        LEFT JOIN task_record d ON d.record_id = i.record_id AND d.user_id || '' = i.user_id
-             AND d.recorded_at >= v_since AND d.recorded_at <= v_latest
     ), placed AS (
         SELECT i.*, i.head + row_number() OVER of_user AS position, lead(i.ord) OVER of_user IS NULL AS is_head
         FROM input i

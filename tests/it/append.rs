@@ -4,12 +4,12 @@ use std::collections::{HashMap, HashSet};
 
 use entity::{TaskStatus, task_record};
 use futures_util::future::{join_all, try_join_all};
-use sqlx::Row;
+use sqlx::{Executor as _, Row};
 use taskwire::store::{HistoryQuery, Keyset, LaneSettings, Lanes, NewRecord, Saved, Store, StoreError, TaskDetails};
 use taskwire::telemetry::Telemetry;
 use uuid::Uuid;
 
-use super::support::{TestDatabase, lanes_of, record, record_of, store_of};
+use super::support::{TestDatabase, lanes_of, pool, record, record_of, store_of, store_over};
 
 /// Every record of a user, by position.
 async fn records_of(
@@ -309,6 +309,45 @@ async fn batches_that_wait_together_share_a_commit_and_harm_nobody() {
     let records = "SELECT count(*) FROM task_record";
     let expected = i64::try_from(2 * (2 * BATCHES - 2)).unwrap();
     assert_eq!(sqlx::query_scalar::<_, i64>(records).fetch_one(pool).await.unwrap(), expected);
+}
+
+/// A look for duplicates that took the index of the user's records would go through all of them for each new one. It looked
+/// as good as any to the planner while the table was young, or each user had one record when it was last analysed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_save_never_goes_through_the_records_of_its_user() {
+    const READ: &str = "SELECT sum(idx_tup_read)::bigint FROM pg_stat_user_indexes WHERE relname ~ '^task_record'";
+    for one_each in [false, true] {
+        let database = TestDatabase::new().await;
+        let mut session = database.session().await;
+        if one_each {
+            session
+                .execute(
+                    "INSERT INTO task_record (user_id, task_id, step, result, timestamp, status, position, recorded_at, record_id)
+                     SELECT 'a user with a long name ' || u, 't', 0, '{}', now(), 'running', 1, now(), gen_random_uuid()
+                     FROM generate_series(1, 20000) u;
+                     ANALYZE task_record",
+                )
+                .await
+                .unwrap();
+        }
+        let single = pool(&database.url, 1).await;
+        let store = store_over(&single);
+        let before = count(&database, READ).await;
+        for step in 0..500 {
+            let batch: Vec<_> = (0..10).map(|task| record("one of many records", &format!("{task}"), step)).collect();
+            store.save_batch(batch).await.unwrap();
+        }
+        let sql = "SELECT pg_stat_force_next_flush()";
+        sqlx::query(sql).execute(single.connection.get_postgres_connection_pool()).await.unwrap();
+        assert_eq!(count(&database, READ).await - before, 0, "records read by saves of new ones, one each: {one_each}");
+        // The measure itself: one that is there already is read by the look, and again for the answer.
+        let known = record("one of many records", "again", 0);
+        for _ in 0..2 {
+            store.save_batch(vec![known.clone()]).await.unwrap();
+        }
+        sqlx::query(sql).execute(single.connection.get_postgres_connection_pool()).await.unwrap();
+        assert_eq!(count(&database, READ).await - before, 2);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
