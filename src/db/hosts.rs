@@ -3,7 +3,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -58,13 +58,15 @@ impl Met {
 pub struct Hosts {
     all: Arc<[PgConnectOptions]>,
     at: Arc<AtomicUsize>,
+    /// The highest that a primary among them was met with.
+    timeline: Arc<AtomicI64>,
     setting: Arc<str>,
 }
 
 /// One host, of which nothing is to be found out.
 impl From<PgConnectOptions> for Hosts {
     fn from(options: PgConnectOptions) -> Self {
-        Self { all: Arc::new([options]), at: Arc::default(), setting: "the database".into() }
+        Self { all: Arc::new([options]), at: Arc::default(), timeline: Arc::default(), setting: "the database".into() }
     }
 }
 
@@ -82,7 +84,7 @@ impl Hosts {
     pub fn parse(url: &str, setting: &str) -> Result<Self, StartError> {
         let urls = split(url).map_err(|cause| StartError::BadUrl { setting: setting.to_owned(), cause })?;
         let all: Vec<_> = urls.iter().map(|url| connect_options(url, setting)).collect::<Result<_, _>>()?;
-        Ok(Self { all: all.into(), at: Arc::default(), setting: setting.into() })
+        Ok(Self { all: all.into(), at: Arc::default(), timeline: Arc::default(), setting: setting.into() })
     }
 
     /// Where the primary was when it was last looked for.
@@ -115,7 +117,7 @@ impl Hosts {
     /// Looks for the primary, for a start that must not wait for it. A single host is taken as it is.
     pub async fn primary(&self) -> Result<&PgConnectOptions, StartError> {
         if self.are_several() {
-            let found = self.find(0).await.map_err(|missed| match missed {
+            let found = self.find().await.map_err(|missed| match missed {
                 NoPrimary { all_read_only: true, .. } => StartError::ReadOnly,
                 missed => StartError::Unreachable {
                     place: self.place(),
@@ -131,15 +133,20 @@ impl Hosts {
     /// Where a new session is to be opened: of several hosts at the one that takes writes now.
     pub async fn located(&self) -> Result<&PgConnectOptions, sqlx::Error> {
         if self.are_several() {
-            let found = self.find(0).await.map_err(|missed| io::Error::new(io::ErrorKind::NotConnected, missed))?;
+            let found = self.find().await.map_err(|missed| io::Error::new(io::ErrorKind::NotConnected, missed))?;
             self.settle(found);
         }
         Ok(self.current())
     }
 
+    /// Whether no primary of a later timeline was met before.
+    pub(super) fn is_latest(&self, timeline: i64) -> bool {
+        self.timeline.fetch_max(timeline, Ordering::AcqRel) <= timeline
+    }
+
     /// The host that takes writes; where several do, the one that was promoted last, and nobody of an older timeline than
-    /// `timeline`: that is a primary from before a failover, come back.
-    pub(super) async fn find(&self, timeline: i64) -> Result<usize, NoPrimary> {
+    /// was met before: that is a primary from before a failover, come back.
+    pub(super) async fn find(&self) -> Result<usize, NoPrimary> {
         let mut asked: FuturesUnordered<_> =
             self.all.iter().enumerate().map(|(index, host)| async move { (index, who(host).await) }).collect();
         let mut until = Instant::now() + ANSWER;
@@ -147,7 +154,7 @@ impl Hosts {
         let mut missed = NoPrimary { causes: Vec::new(), all_read_only: true };
         while let Ok(Some((index, answer))) = timeout_at(until, asked.next()).await {
             let cause = match answer {
-                Ok(met) if met.takes_writes && met.timeline >= timeline => {
+                Ok(met) if met.takes_writes && self.is_latest(met.timeline) => {
                     let is_current = index == self.index();
                     best = best.max(Some((met.timeline, is_current, index)));
                     until = until.min(Instant::now() + OTHERS);

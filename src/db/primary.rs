@@ -41,8 +41,6 @@ struct Inner {
 struct Seen {
     /// When the postmaster started that was met last.
     postmaster_start: Option<DateTime<Utc>>,
-    /// The highest that was met.
-    timeline: i64,
     /// The host that the pool is pointed at, and since when, if it began with another one.
     pointed_at: usize,
     moved: Option<Instant>,
@@ -88,13 +86,12 @@ impl Primary {
     /// where it is to lead by then.
     pub(super) fn meet(&self, met: &Met) -> Result<(), sqlx::Error> {
         let mut seen = self.seen();
-        let is_several = self.0.hosts.as_ref().is_some_and(Hosts::are_several);
-        if is_several && !(met.takes_writes && met.timeline >= seen.timeline) {
+        let hosts = self.0.hosts.as_ref().filter(|hosts| hosts.are_several());
+        if hosts.is_some_and(|hosts| !(met.takes_writes && hosts.is_latest(met.timeline))) {
             drop(seen);
             self.doubt();
             return Err(sqlx::Error::Protocol("this host is not the primary any more".to_owned()));
         }
-        seen.timeline = seen.timeline.max(met.timeline);
         if seen.postmaster_start != Some(met.postmaster_start) {
             seen.postmaster_start = Some(met.postmaster_start);
             self.0.tenure.fetch_add(1, Ordering::AcqRel);
@@ -118,8 +115,7 @@ impl Primary {
         let Some(hosts) = self.0.hosts.as_ref().filter(|hosts| hosts.are_several()) else { return };
         let mut last = None;
         while token.run_until_cancelled(self.0.doubt.notified()).await.is_some() {
-            let timeline = self.seen().timeline;
-            match token.run_until_cancelled(hosts.find(timeline)).await {
+            match token.run_until_cancelled(hosts.find()).await {
                 None => return,
                 Some(Ok(found)) => {
                     last = None;

@@ -4,7 +4,7 @@
 use tokio::time::Instant;
 
 use crate::{
-    check,
+    check, eventually,
     load::{self, Ids, Load},
     postgres::{self, Node},
     room::Room,
@@ -68,4 +68,31 @@ async fn a_synchronous_standby_takes_over_and_nothing_is_lost() {
             "a failover ended a subscription"
         );
     }
+}
+
+/// The primary is away, and the one from before the failover has come back: nothing is written to it, and nobody listens to
+/// what it would tell, then or when the primary is back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_primary_from_before_the_failover_is_not_listened_to() {
+    // A listener's last statement: LISTEN, or its ping.
+    const LISTENERS: &str =
+        "SELECT count(*)::text FROM pg_stat_activity WHERE query LIKE 'LISTEN %' OR query = 'SELECT 1'";
+    let first = Node::primary().await;
+    let second = Node::standby_of(&first, "second").await;
+    let server = over(&postgres::url(&[&first, &second])).await;
+    first.says("1", LISTENERS).await;
+    first.kill().await;
+    second.promote().await;
+    second.says("1", LISTENERS).await;
+
+    second.stop().await;
+    first.start().await;
+    let tried = server.counted("listener_reconnects_total").await;
+    eventually("the listener has tried the one that is there, from begin to end", async || {
+        (server.counted("listener_reconnects_total").await >= tried + 2).then_some(())
+    })
+    .await;
+    first.says("0", LISTENERS).await;
+    second.start().await;
+    second.says("1", LISTENERS).await;
 }

@@ -130,6 +130,13 @@ impl Server {
         format!("postgres://taskwire@{socket}:5432/taskwire?sslmode=disable")
     }
 
+    /// What it has counted by now, by a metric's name without `taskwire_`, with its labels.
+    pub(crate) async fn counted(&self, metric: &str) -> u64 {
+        let metrics = reqwest::get(format!("http://{}/metrics", self.address)).await.unwrap().text().await.unwrap();
+        let name = format!("taskwire_{metric} ");
+        metrics.lines().find_map(|line| line.strip_prefix(&name)).map_or(0, |value| value.parse().unwrap())
+    }
+
     /// A session of its embedded cluster, as by psql.
     pub(crate) async fn psql(&self) -> PgConnection {
         let options = PgConnectOptions::new_without_pgpass()

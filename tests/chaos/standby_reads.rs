@@ -71,9 +71,7 @@ async fn last_step(client: &Client, user: &str) -> u64 {
 
 /// How many reads were answered by whom, as the server counts them.
 async fn reads_from(server: &Server, from: &str) -> u64 {
-    let metrics = reqwest::get(format!("http://{}/metrics", server.address())).await.unwrap().text().await.unwrap();
-    let name = format!("taskwire_standby_reads_total{{from=\"{from}\"}} ");
-    metrics.lines().find_map(|line| line.strip_prefix(&name)).map_or(0, |value| value.parse().unwrap())
+    server.counted(&format!("standby_reads_total{{from=\"{from}\"}}")).await
 }
 
 async fn over(primary: &Node, standby: &Node) -> Server {
