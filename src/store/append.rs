@@ -57,7 +57,7 @@ pub(super) enum States {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Terms {
     pub(super) wait: Wait,
-    /// False: nobody is told. Only where the queue for notifications is full.
+    /// False: nobody is told. Of the lanes, which tell afterwards, and where the queue for notifications is full.
     pub(super) notify: bool,
     pub(super) states: States,
 }
@@ -73,6 +73,17 @@ pub(super) enum Placed {
     Conflict,
     /// Left out: its user is held, or there was a conflict in the same append.
     Held,
+}
+
+impl Placed {
+    /// Of whom something has been committed, by this append or by one whose answer was lost.
+    pub(super) fn user(&self) -> Option<&str> {
+        match self {
+            Self::Saved(saved) => Some(&saved.record.user_id),
+            Self::Duplicate((user, ..)) => Some(user),
+            Self::Conflict | Self::Held => None,
+        }
+    }
 }
 
 /// Where a record stands: its user, its position and its `recorded_at`.
@@ -120,11 +131,7 @@ impl Store {
                 _ => None,
             })
             .collect();
-        self.learnt(placed.iter().filter_map(|placed| match placed {
-            Placed::Saved(saved) => Some(saved.record.user_id.as_str()),
-            Placed::Duplicate((user, ..)) => Some(user),
-            Placed::Conflict | Placed::Held => None,
-        }));
+        self.learnt(placed.iter().filter_map(Placed::user));
         if !committed.is_empty() {
             (self.on_commit)(committed);
         }

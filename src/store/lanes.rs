@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{Instrument as _, Span};
 
 use super::append::{Placed, Wait};
+use super::notifier::Notifier;
 use super::queue::Queue;
 use super::record::{NewRecord, Saved};
 use super::write::Kept;
@@ -49,8 +50,6 @@ const BATCH_BYTES: usize = 4 * 1024 * 1024;
 /// Turns of the runtime that a lane waits at most after a batch, and how many in which nobody arrives.
 const GATHER_TURNS: usize = 64;
 const GATHER_STILL: usize = 4;
-/// For so long a lane that has nothing to do keeps its connection.
-const KEPT_AT_REST: Duration = Duration::from_secs(1);
 /// What a short wait for a held user may cost everybody else on the side.
 const SHORT_WAIT: Duration = Duration::from_millis(50);
 /// What a held save may still wait once the server ends, so that its caller gets an answer before that.
@@ -82,6 +81,7 @@ struct Inner {
     held_arrived: Notify,
     /// Lanes that have written all that they will: when all have, nothing more can move to the side.
     lanes_done: AtomicUsize,
+    notifier: Notifier,
     settings: LaneSettings,
     room: Arc<Waiting>,
     telemetry: Telemetry,
@@ -115,6 +115,7 @@ impl Lanes {
     #[must_use]
     pub fn start(store: Store, settings: LaneSettings, telemetry: Telemetry) -> Self {
         let inner = Arc::new(Inner {
+            notifier: Notifier::start(store.clone()),
             store,
             queue: Mutex::default(),
             arrived: (0..settings.lanes.max(1)).map(|_| Notify::new()).collect(),
@@ -174,6 +175,7 @@ impl Lanes {
         self.inner.arrived.iter().for_each(Notify::notify_one);
         self.inner.tracker.close();
         self.inner.tracker.wait().await;
+        self.inner.notifier.close().await;
     }
 }
 
@@ -220,33 +222,26 @@ impl Inner {
                     self.arrived[0].notify_one();
                     return;
                 }
-                self.rest(lane, &mut kept).await;
+                kept.rest(self.arrived[lane].notified()).await;
                 continue;
             }
             for pending in &batch {
                 self.telemetry.commit_wait_seconds.observe(pending.since.elapsed().as_secs_f64());
             }
             let users: Vec<String> = batch.iter().map(|pending| pending.record.user_id.clone()).collect();
+            let begun = Instant::now();
             let held = self.write(&mut kept, batch, Wait::Skip).await;
             let is_held = !held.is_empty();
             {
                 let mut queue = self.lock();
-                queue.settled(users, held);
+                queue.settled(users, held, begun.elapsed());
                 self.wake(&queue);
             }
             if is_held {
                 self.held_arrived.notify_one();
             }
             self.gather().await;
-        }
-    }
-
-    /// Returns when something arrives.
-    async fn rest(&self, lane: usize, kept: &mut Kept) {
-        let mut arrived = std::pin::pin!(self.arrived[lane].notified());
-        if tokio::time::timeout(KEPT_AT_REST, &mut arrived).await.is_err() {
-            kept.give_back();
-            arrived.await;
+            self.lock().gathered();
         }
     }
 
@@ -328,6 +323,7 @@ impl Inner {
                 }
                 Ok(placed) => {
                     self.store.tell(&placed);
+                    self.notifier.tell(placed.iter().filter_map(Placed::user));
                     self.count(&placed, begun.elapsed());
                     held.extend(self.answer(piece, placed).await);
                 }
@@ -391,6 +387,26 @@ impl Inner {
 }
 
 impl Pending {
+    /// One that nobody waits for.
+    #[cfg(test)]
+    pub(super) fn of_user(user_id: &str) -> Self {
+        let room = Room { waiting: Arc::default(), bytes: 0 };
+        room.waiting.records.fetch_add(1, Ordering::Relaxed);
+        let record = NewRecord {
+            user_id: user_id.to_owned(),
+            task_id: "t".to_owned(),
+            step: 0,
+            status: entity::TaskStatus::Running,
+            result: "{}".to_owned(),
+            progress: None,
+            timestamp: None,
+            record_id: uuid::Uuid::nil(),
+            reported_by: None,
+            details: None,
+        };
+        Self { record, since: Instant::now(), span: Span::none(), answer: oneshot::channel().0, _room: room }
+    }
+
     pub(super) fn is_overdue(&self, after: Duration) -> bool {
         self.since.elapsed() >= after
     }

@@ -2,9 +2,10 @@
 //! and aside from them the users who are held.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::lanes::Pending;
+use super::pace::Pace;
 
 /// Users for whom the busy lanes may be writing when a further one starts at once: whoever comes one by one does not wait
 /// for the commit before. (1,000 saves a second: half of them reach their subscriber in 1.45 ms, in 1.65 otherwise.)
@@ -21,8 +22,11 @@ pub(super) struct Queue {
     turns: VecDeque<String>,
     /// Users of whom a lane is writing records: the next ones wait until these are settled.
     writing: HashSet<String>,
-    /// How many lanes are writing.
+    /// How many lanes are writing or gathering, and how many of these are gathering.
     busy_lanes: usize,
+    gathering_lanes: usize,
+    /// How long the lanes' commits take.
+    pace: Pace,
     /// Users held by somebody's open transaction: they have no turn.
     held: HashSet<String>,
     /// Held users with records that are not being written just now.
@@ -55,10 +59,12 @@ impl Queue {
         self.turns.len()
     }
 
-    /// Whether those who have a turn are worth a lane beside the busy ones: where these write for few, or where many wait.
-    /// Otherwise a larger transaction afterwards serves them better than one more now.
+    /// Whether those who have a turn are worth a lane beside the busy ones: where these write for few, are not about to take
+    /// them anyway, and the database is at ease; or where many wait. Otherwise a larger transaction afterwards serves them
+    /// better than one more now.
     pub(super) fn is_worth_a_lane(&self) -> bool {
-        let worth = if self.writing.len() > FEW_USERS { self.busy_lanes * USERS_FOR_ANOTHER_LANE } else { 1 };
+        let at_once = self.writing.len() <= FEW_USERS && self.gathering_lanes == 0 && !self.pace.is_slow();
+        let worth = if at_once || self.busy_lanes == 0 { 1 } else { self.busy_lanes * USERS_FOR_ANOTHER_LANE };
         self.turns.len() >= worth
     }
 
@@ -90,10 +96,13 @@ impl Queue {
         batch
     }
 
-    /// After a lane's batch: those that were refused for being held move to the side, before what came since; everybody
+    /// After a lane's batch, which took so long; it gathers now. Those that were refused for being held move to the side, before what came since; everybody
     /// else takes turns again.
-    pub(super) fn settled(&mut self, users: Vec<String>, refused: Vec<Pending>) {
-        self.busy_lanes -= 1;
+    pub(super) fn settled(&mut self, users: Vec<String>, refused: Vec<Pending>, took: Duration) {
+        self.gathering_lanes += 1;
+        if users.len() <= FEW_USERS {
+            self.pace.took(took, Instant::now());
+        }
         self.held.extend(refused.iter().map(|pending| pending.record.user_id.clone()));
         for user_id in users {
             if self.writing.remove(&user_id) && !self.held.contains(&user_id) && self.waiting.contains_key(&user_id) {
@@ -101,6 +110,12 @@ impl Queue {
             }
         }
         self.put_in_front(refused);
+    }
+
+    /// The lane that has gathered after its batch may take the next one.
+    pub(super) fn gathered(&mut self) {
+        self.gathering_lanes -= 1;
+        self.busy_lanes -= 1;
     }
 
     /// Takes those records of held users that have waited too long.
@@ -199,4 +214,68 @@ fn take(
         }
     }
     batch
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn push(queue: &mut Queue, users: std::ops::Range<usize>) {
+        for user in users {
+            queue.push(Pending::of_user(&format!("u{user}")));
+        }
+    }
+
+    fn take(queue: &mut Queue) -> Vec<String> {
+        queue.take_free(2, 500, 1 << 20).into_iter().map(|pending| pending.record.user_id).collect()
+    }
+
+    const QUICK: Duration = Duration::from_millis(1);
+    const LONG: Duration = Duration::from_millis(20);
+
+    /// A lane has written for the user, and is through.
+    fn write(queue: &mut Queue, took: Duration) {
+        push(queue, 99..100);
+        let users = take(queue);
+        queue.settled(users, Vec::new(), took);
+        queue.gathered();
+    }
+
+    #[test]
+    fn a_further_lane_starts_beside_few_at_once_where_the_database_is_at_ease() {
+        for (took, at_once) in [(QUICK, 1), (LONG, 0)] {
+            let mut queue = Queue::default();
+            write(&mut queue, QUICK);
+            write(&mut queue, took);
+            push(&mut queue, 0..1);
+            assert_eq!(take(&mut queue).len(), 1, "an idle lane writes at once");
+            push(&mut queue, 1..2);
+            assert_eq!(take(&mut queue).len(), at_once);
+        }
+    }
+
+    #[test]
+    fn beside_a_slow_one_a_lane_starts_for_many() {
+        let mut queue = Queue::default();
+        write(&mut queue, QUICK);
+        write(&mut queue, LONG);
+        push(&mut queue, 0..1);
+        take(&mut queue);
+        push(&mut queue, 1..USERS_FOR_ANOTHER_LANE);
+        assert!(take(&mut queue).is_empty());
+        push(&mut queue, USERS_FOR_ANOTHER_LANE..USERS_FOR_ANOTHER_LANE + 1);
+        assert_eq!(take(&mut queue).len(), USERS_FOR_ANOTHER_LANE);
+    }
+
+    #[test]
+    fn what_comes_while_a_lane_gathers_is_left_to_it() {
+        let mut queue = Queue::default();
+        push(&mut queue, 0..3);
+        let users = take(&mut queue);
+        queue.settled(users, Vec::new(), QUICK);
+        push(&mut queue, 0..3);
+        assert!(take(&mut queue).is_empty());
+        queue.gathered();
+        assert_eq!(take(&mut queue).len(), 3);
+    }
 }

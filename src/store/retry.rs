@@ -98,7 +98,7 @@ impl Store {
         Ok(self.within_time(self.db.query_all_raw(statement)).await??)
     }
 
-    /// Appends, and appends again where the answer was lost or the server was going away.
+    /// Appends, and appends again where the answer was lost or the server was going away. Nobody is notified.
     pub(super) async fn append_until_known(
         &self,
         kept: &mut Kept,
@@ -107,7 +107,7 @@ impl Store {
     ) -> Result<Vec<Placed>, StoreError> {
         let mut attempts = Attempts::new();
         loop {
-            let terms = Terms { wait, notify: attempts.notify, states: States::Each };
+            let terms = Terms { wait, notify: false, states: States::Each };
             match self.append(kept, records, terms).await {
                 Err(error) => attempts.after(self, error).await?,
                 placed => return placed,

@@ -15,6 +15,9 @@ type Query<'q> = sqlx::query::Query<'q, Postgres, PgArguments>;
 /// For so long a busy writer keeps one connection: the pool ends those that have become old.
 const KEPT_FOR: Duration = Duration::from_mins(1);
 
+/// For so long a writer that has nothing to do keeps its connection.
+const KEPT_AT_REST: Duration = Duration::from_secs(1);
+
 /// A connection of the pool that a writer keeps from one write to the next while it is busy. The pool lends them in turn,
 /// and each `PostgreSQL` process would have to get warm for itself: with twenty of them, a tenth fewer saves.
 #[derive(Default)]
@@ -28,9 +31,13 @@ struct Lent {
 }
 
 impl Kept {
-    /// Gives the connection back.
-    pub(super) fn give_back(&mut self) {
-        self.0 = None;
+    /// Waits for something to do; the connection is given back where that takes long.
+    pub(super) async fn rest(&mut self, arrival: impl Future<Output = ()>) {
+        let mut arrival = std::pin::pin!(arrival);
+        if tokio::time::timeout(KEPT_AT_REST, &mut arrival).await.is_err() {
+            self.0 = None;
+            arrival.await;
+        }
     }
 
     fn take(&mut self, tenure: u64) -> Option<Lent> {

@@ -50,6 +50,7 @@ mod log_lines;
 mod lookups;
 mod metrics;
 mod migrations;
+mod notifier;
 mod operations;
 mod overdue;
 mod pages;
