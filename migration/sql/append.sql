@@ -81,7 +81,7 @@ END
 $$;
 
 -- Tells the feeds whom to look at, and nothing more: the table is the truth. A JSON array of user ids, each once,
--- in payloads of at most 7,900 bytes (PostgreSQL's limit is just under 8,000).
+-- in payloads of at most 7,900 bytes (PostgreSQL's limit is just under 8,000). Servers call it by themselves, too.
 CREATE FUNCTION taskwire_notify(p_users text[]) RETURNS void
 LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
@@ -133,6 +133,8 @@ BEGIN
         WHERE r.user_id = i.user_id AND r.record_id >= i.record_id AND r.record_id <= i.record_id
             AND r.recorded_at >= p_since AND r.recorded_at <= p_latest
         ORDER BY r.record_id
+        -- A clock that went back may have left two of them.
+        LIMIT 1
     ) d ON true
     HAVING count(d.position) > 0;
 END
@@ -145,7 +147,7 @@ $$;
 --   p_progress, p_timestamps, p_reported_by, p_details (see taskwire_task_after)   null for none
 --   p_ids          ids already given by the view; null for new ones
 -- p_wait_ms: as in taskwire_lock_heads; the records of users left out are left out.
--- p_notify: false only where the queue for notifications is full.
+-- p_notify: false where the caller notifies after its commit, and where the queue for notifications is full.
 -- p_each: the task as each record left it; false: only with the last record of each task.
 --
 -- Returns one row a record it took: its place (`ord`, from 1, as in the arrays), its position, whether it was there

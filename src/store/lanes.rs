@@ -3,8 +3,8 @@
 //!
 //! - Records of one user commit in the order in which they were taken: one queue a user, taken round robin, and whose
 //!   records one lane is writing no other lane takes.
-//! - A further lane starts only beside one that writes little, or when many are waiting: a few callers are served faster
-//!   by one larger transaction. Of many users a lane takes its share, and the next lane another one.
+//! - A further lane starts only beside one that writes little, where commits are quick, or when many are waiting: a few
+//!   callers are served faster by one larger transaction. Of many users a lane takes its share, and the next lane another one.
 //! - Who is held by somebody's open transaction moves to the side (`held`) and delays only itself.
 //! - A record that `PostgreSQL` refuses is found by halving and fails alone.
 //! - Everything accepted is answered: [`Lanes::close`] waits for it.
@@ -191,6 +191,13 @@ impl Inner {
         }
     }
 
+    /// The first lane ends when nobody is held any more either.
+    fn look_for_the_end(&self) {
+        if self.closing.is_cancelled() {
+            self.arrived[0].notify_one();
+        }
+    }
+
     fn hold_timeout(&self) -> Duration {
         match self.hurried.get() {
             Some(since) if since.elapsed() >= LAST_HOLD => Duration::ZERO,
@@ -215,10 +222,10 @@ impl Inner {
         loop {
             let batch = self.lock().take_free(self.arrived.len(), BATCH_RECORDS, BATCH_BYTES);
             if batch.is_empty() {
-                if self.closing.is_cancelled() && (lane > 0 || self.lock().has_no_turns()) {
+                if self.closing.is_cancelled() && (lane > 0 || self.lock().is_empty()) {
                     self.lanes_done.fetch_add(1, Ordering::AcqRel);
                     self.held_arrived.notify_one();
-                    // The first lane stays until the others have written what they took.
+                    // The first lane stays until the others have written what they took, and what is held.
                     self.arrived[0].notify_one();
                     return;
                 }
@@ -229,12 +236,11 @@ impl Inner {
                 self.telemetry.commit_wait_seconds.observe(pending.since.elapsed().as_secs_f64());
             }
             let users: Vec<String> = batch.iter().map(|pending| pending.record.user_id.clone()).collect();
-            let begun = Instant::now();
             let held = self.write(&mut kept, batch, Wait::Skip).await;
             let is_held = !held.is_empty();
             {
                 let mut queue = self.lock();
-                queue.settled(users, held, begun.elapsed());
+                queue.settled(users, held);
                 self.wake(&queue);
             }
             if is_held {
@@ -278,6 +284,9 @@ impl Inner {
                     (overdue, stuck, Wait::Skip)
                 }
             };
+            if !overdue.is_empty() {
+                self.look_for_the_end();
+            }
             for pending in overdue {
                 let _ = pending.answer.send(Err(StoreError::Timeout));
             }
@@ -300,6 +309,8 @@ impl Inner {
             let mut queue = self.lock();
             queue.put_back(tried, still_held);
             self.wake(&queue);
+            drop(queue);
+            self.look_for_the_end();
         }
     }
 
@@ -322,6 +333,10 @@ impl Inner {
                     pieces.push(refuse_conflicts(piece, &placed));
                 }
                 Ok(placed) => {
+                    // Without a record there is no flush, and who waits for others says nothing of the database.
+                    if matches!(wait, Wait::Skip) && placed.iter().any(|placed| matches!(placed, Placed::Saved(_))) {
+                        self.lock().committed(placed.len(), begun.elapsed());
+                    }
                     self.store.tell(&placed);
                     self.notifier.tell(placed.iter().filter_map(Placed::user));
                     self.count(&placed, begun.elapsed());
@@ -335,6 +350,10 @@ impl Inner {
                     pieces.push(first);
                 }
                 Err(error) => {
+                    // It may have committed all the same.
+                    if matches!(error, StoreError::Timeout | StoreError::Unavailable(_)) {
+                        self.notifier.tell(records.iter().map(|record| record.user_id.as_str()));
+                    }
                     for pending in piece {
                         let _ = pending.answer.send(Err(for_each(&error)));
                     }

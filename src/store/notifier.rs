@@ -20,6 +20,8 @@ use super::write::Kept;
 
 /// Whoever is told wakes every listener of every server: under load not more often than this.
 const PAUSE: Duration = Duration::from_millis(5);
+/// The queue for notifications is full, or the database away for longer.
+const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
 /// More than these are not remembered while the database is away: checks find them.
 const USERS: usize = 100_000;
 
@@ -81,11 +83,14 @@ impl Inner {
     async fn run(self: Arc<Self>) {
         let mut kept = Kept::default();
         loop {
+            // First: who comes before the end is told of.
+            let is_closing = self.closing.is_cancelled();
             let users: Vec<String> = self.lock().drain().collect();
             if !users.is_empty() {
-                self.notify(&mut kept, &users).await;
-                let _ = tokio::time::timeout(PAUSE, self.closing.cancelled()).await;
-            } else if self.closing.is_cancelled() {
+                let is_told = self.notify(&mut kept, &users).await;
+                let pause = if is_told { PAUSE } else { PAUSE_AFTER_FAILURE };
+                let _ = tokio::time::timeout(pause, self.closing.cancelled()).await;
+            } else if is_closing {
                 return;
             } else {
                 kept.rest(async {
@@ -99,14 +104,16 @@ impl Inner {
         }
     }
 
-    async fn notify(&self, kept: &mut Kept, users: &[String]) {
+    /// False where it has to be given up.
+    async fn notify(&self, kept: &mut Kept, users: &[String]) -> bool {
         let mut attempts = Attempts::new();
+        // There is nothing to be written without notifying.
+        attempts.notify = false;
         loop {
-            let Err(error) = self.store.write_on(kept, sqlx::query(NOTIFY).bind(users)).await else { return };
-            let again = attempts.after(&self.store, error).await;
-            if again.is_err() || !attempts.notify {
-                tracing::warn!(users = users.len(), error = ?again.err(), "other servers were not notified: their check finds it");
-                return;
+            let Err(error) = self.store.write_on(kept, sqlx::query(NOTIFY).bind(users)).await else { return true };
+            if let Err(error) = attempts.after(&self.store, error).await {
+                tracing::warn!(users = users.len(), %error, "other servers were not notified; their periodic check finds it");
+                return false;
             }
         }
     }

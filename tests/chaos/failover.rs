@@ -70,8 +70,8 @@ async fn a_synchronous_standby_takes_over_and_nothing_is_lost() {
     }
 }
 
-/// The primary is away, and the one from before the failover has come back: nothing is written to it, and nobody listens to
-/// what it would tell, then or when the primary is back.
+/// The primary is away, and the one from before the failover has come back: nobody listens to what it would tell, then or
+/// when the primary is back.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_primary_from_before_the_failover_is_not_listened_to() {
     // A listener's last statement: LISTEN, or its ping.

@@ -311,6 +311,30 @@ async fn batches_that_wait_together_share_a_commit_and_harm_nobody() {
     assert_eq!(sqlx::query_scalar::<_, i64>(records).fetch_one(pool).await.unwrap(), expected);
 }
 
+/// A clock that went ahead for a week and came back leaves an id twice. The others of a batch have their places.
+#[tokio::test]
+async fn an_id_that_stands_twice_is_a_duplicate_and_nobody_elses() {
+    let database = TestDatabase::new().await;
+    let store = store_of(&database);
+    let twice = record("u", "t", 0);
+    store.save_batch(vec![twice.clone()]).await.unwrap();
+    let mut session = database.session().await;
+    session
+        .execute(
+            "INSERT INTO task_record (user_id, task_id, step, result, timestamp, status, position, recorded_at, record_id)
+             SELECT user_id, task_id, step, result, timestamp, status, 2, now(), record_id FROM task_record;
+             UPDATE feed_head SET position = 2, recorded_at = now()",
+        )
+        .await
+        .unwrap();
+    let batch = vec![twice, record("v", "t", 0), record("w", "t", 0)];
+    let saved = store.save_batch(batch.clone()).await.unwrap();
+    assert_eq!(saved.iter().map(|saved| saved.is_duplicate).collect::<Vec<_>>(), [true, false, false]);
+    for (saved, sent) in saved.iter().zip(&batch) {
+        assert_eq!((&saved.record.user_id, saved.record.record_id), (&sent.user_id, sent.record_id));
+    }
+}
+
 /// A look for duplicates that took the index of the user's records would go through all of them for each new one. It looked
 /// as good as any to the planner while the table was young, or each user had one record when it was last analysed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -57,6 +57,34 @@ async fn others_keep_their_pace(lanes: &Lanes, free: Duration) {
     assert!(pace < most && pace < PACE, "others took {pace:?} instead of {free:?}");
 }
 
+/// More than one transaction takes wait for a user who is let go only after the end has begun.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lanes_that_close_write_all_of_a_user_who_was_held() {
+    let database = TestDatabase::new().await;
+    let lanes = lanes_of(&database);
+    lanes.save(record("ann", "t", 0)).await.unwrap();
+    let mut psql = database.session().await;
+    psql.execute("BEGIN; SELECT FROM feed_head FOR UPDATE").await.unwrap();
+    let saves: Vec<_> = (1..=600)
+        .map(|step| {
+            let lanes = lanes.clone();
+            tokio::spawn(async move { lanes.save(record("ann", "t", step)).await })
+        })
+        .collect();
+    eventually("all wait", async || (lanes.queued().0 == 600).then_some(())).await;
+    let closing = tokio::spawn({
+        let lanes = lanes.clone();
+        async move { lanes.close().await }
+    });
+    eventually("nothing more is taken", async || lanes.save(record("ben", "t", 0)).await.err()).await;
+    psql.execute("COMMIT").await.unwrap();
+    timeout(Duration::from_secs(20), closing).await.expect("the lanes never end").unwrap();
+    for saved in join_all(saves).await {
+        saved.unwrap().unwrap();
+    }
+    assert_eq!(positions(&database, "ann").await.len(), 601);
+}
+
 async fn a_held_user_waits_alone(is_new: bool) {
     let database = TestDatabase::new().await;
     let lanes = impatient_lanes(&database);
