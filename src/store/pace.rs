@@ -60,7 +60,7 @@ mod tests {
         took(&mut pace, 20, 1, at);
         assert!(!pace.is_slow());
         // One alone says nothing.
-        took(&mut pace, 1, 8, at);
+        took(&mut pace, 1, 4, at);
         assert!(!pace.is_slow());
         took(&mut pace, 20, 3, at);
         assert!(pace.is_slow());
