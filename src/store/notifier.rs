@@ -1,8 +1,8 @@
 //! Tells the other servers whom the lanes have written for: after the commit, and in transactions of its own.
 //!
 //! A transaction that notifies holds a lock of the whole cluster until its commit is flushed, so no two of them share a
-//! flush. Beside several servers that was what their saves waited for (docs/adr/0004). The
-//! transactions here wait for no flush, one follows the other, and each tells of everybody who came meanwhile.
+//! flush: that was what the saves of several servers waited for (docs/adr/0004). The transactions here wait for no flush, one
+//! follows the other, and each tells of everybody who came meanwhile.
 //!
 //! What gets lost, with a server that is killed in between, the other servers find by their check.
 

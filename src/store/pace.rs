@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 /// For so long the quickest one counts, and for twice as long at most.
 const WINDOW: Duration = Duration::from_secs(30);
-/// So many times the quickest is slow; with 2, six lanes of three servers were not fewer often enough (docs/adr/0008).
+/// So many times the quickest is slow. With 2, three servers went on using six lanes too often (docs/adr/0008).
 const SLOW: f64 = 1.5;
 /// About so many commits make the mean.
 const MEAN_OF: f64 = 8.0;

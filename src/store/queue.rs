@@ -8,7 +8,8 @@ use super::lanes::Pending;
 use super::pace::Pace;
 
 /// Users for whom the busy lanes may be writing when a further one starts at once, where commits are quick: whoever comes
-/// one by one does not wait for the commit before. (1,000 saves a second: half of them reach their subscriber in 1.45 ms, in 1.65 otherwise.)
+/// one by one does not wait for the commit before. (1,000 saves a second: half of them reach their subscriber in 1.45 ms, in
+/// 1.65 otherwise.)
 const FEW_USERS: usize = 4;
 /// Users who must have a turn for each further lane to start beside the busy ones otherwise, and for each lane where all of
 /// them take shares. (20 callers never are so many, and are better served by one lane: 5,900 saves/s, 5,400 with both.)

@@ -106,8 +106,7 @@ async fn killed_and_restarted(mode: &str) {
         .into_iter()
         .flat_map(|server| (0..USERS).map(|number| Subscriber::start(server.address(), &load::user(number))))
         .collect();
-    let listeners = "SELECT count(*)::text FROM pg_stat_activity WHERE query LIKE 'LISTEN%' OR query = 'SELECT 1'";
-    node.says("2", listeners).await;
+    node.has_listeners(2).await;
     let mut here = Load::start(near.address(), 4, USERS, Ids::Mixed);
     let mut there = Load::start(far.address(), 4, USERS, Ids::Worker);
     for _ in 0..2 {

@@ -137,6 +137,12 @@ impl Node {
         session.close().await.unwrap();
     }
 
+    /// Waits until so many servers listen to it: the last statement of a listener is LISTEN, or its ping.
+    pub(crate) async fn has_listeners(&self, servers: usize) {
+        let sql = "SELECT count(*)::text FROM pg_stat_activity WHERE query LIKE 'LISTEN%' OR query = 'SELECT 1'";
+        self.says(&servers.to_string(), sql).await;
+    }
+
     pub(crate) async fn psql(&self) -> PgConnection {
         self.options().connect().await.unwrap()
     }

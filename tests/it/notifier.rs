@@ -8,9 +8,11 @@ use std::time::Duration;
 use futures_util::future::try_join_all;
 use sqlx::postgres::PgListener;
 use sqlx::{Executor as _, PgConnection};
-use taskwire::store::Lanes;
+use taskwire::store::{LaneSettings, Lanes, StoreError, StoreSettings};
+use taskwire::telemetry::Telemetry;
 use tokio::time::timeout;
 
+use super::support::write::store_with;
 use super::support::{TestDatabase, eventually, lanes_of, record};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -111,4 +113,19 @@ async fn what_a_lost_connection_was_to_tell_the_next_one_does() {
     eventually("another one is about to tell", async || (bench.waiting().await != lost).then_some(())).await;
     bench.let_go().await;
     assert_eq!(bench.told().await, names(0..1));
+}
+
+/// What is given up may commit all the same.
+#[tokio::test]
+async fn a_save_that_nobody_waits_for_any_more_is_told_of() {
+    let database = TestDatabase::new().await;
+    let mut listener = PgListener::connect(&database.url).await.unwrap();
+    listener.listen("taskwire_feed").await.unwrap();
+    let settings = StoreSettings { command_timeout: Duration::from_millis(500), ..StoreSettings::default() };
+    let lanes = Lanes::start(store_with(&database, settings), LaneSettings::default(), Telemetry::new());
+    let mut holder = database.session().await;
+    holder.execute("BEGIN; LOCK TABLE task_record").await.unwrap();
+    assert!(matches!(lanes.save(record("u", "t", 0)).await, Err(StoreError::Timeout)));
+    let told = timeout(PATIENCE, listener.recv()).await.expect("nobody is told").unwrap();
+    assert_eq!(told.payload(), r#"["u"]"#);
 }
