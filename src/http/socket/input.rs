@@ -4,12 +4,18 @@
 //! announces is looked at before it is read: a message too large is not taken in at all.
 
 use std::io::Cursor;
+use std::mem;
 
 use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
 
 /// What a control frame may carry.
 const CONTROL_BYTES: u64 = 125;
+/// A message that is longer has a buffer of its own, with room for most others of its kind.
+const LONG: usize = 32 << 10;
+/// The room. A piece over 512 KiB is the allocator's to give back as soon as it is freed. Pieces as they come when a buffer
+/// doubles would stay with the thread that read them, some MiB of every size, until it reads others.
+const ROOM: usize = 1 << 20;
 
 /// A message, or what WebSocket itself says.
 #[derive(Debug, PartialEq, Eq)]
@@ -42,7 +48,7 @@ pub(super) struct Input {
 
 impl Input {
     pub(super) fn extend(&mut self, bytes: &[u8]) {
-        self.bytes.extend_from_slice(bytes);
+        append(&mut self.bytes, bytes);
     }
 
     /// The next message that is whole. It may have up to `most` bytes.
@@ -55,7 +61,7 @@ impl Input {
                 OpCode::Data(kind) => {
                     let (is_text, message) = match (kind, self.message.take()) {
                         (Data::Continue, Some((is_text, mut message))) => {
-                            message.extend_from_slice(&payload);
+                            append(&mut message, &payload);
                             (is_text, message)
                         }
                         (Data::Text, None) => (true, payload),
@@ -94,11 +100,27 @@ impl Input {
         }
         let end = usize::try_from(length).ok().and_then(|length| start.checked_add(length)).ok_or(Wrong::TooLarge)?;
         let Some(payload) = self.bytes.get(start..end) else { return Ok(None) };
-        let payload = payload.iter().zip(mask.into_iter().cycle()).map(|(byte, mask)| byte ^ mask).collect();
-        // Nothing is kept of a large one: the room is given back with it.
+        let mask = mask.into_iter().cycle();
+        if payload.len() > LONG {
+            // It takes the buffer with it.
+            let rest = self.bytes.split_off(end);
+            let mut payload = mem::replace(&mut self.bytes, rest);
+            payload.drain(..start);
+            payload.iter_mut().zip(mask).for_each(|(byte, mask)| *byte ^= mask);
+            return Ok(Some((header, payload)));
+        }
+        let payload = payload.iter().zip(mask).map(|(byte, mask)| byte ^ mask).collect();
         self.bytes = self.bytes.get(end..).map(<[u8]>::to_vec).unwrap_or_default();
         Ok(Some((header, payload)))
     }
+}
+
+/// Only what has come takes memory: of the room, what is never written to has none.
+fn append(buffer: &mut Vec<u8>, bytes: &[u8]) {
+    if buffer.len() + bytes.len() > LONG && buffer.capacity() < ROOM {
+        buffer.reserve_exact(ROOM.saturating_sub(buffer.len()).max(bytes.len()));
+    }
+    buffer.extend_from_slice(bytes);
 }
 
 fn whole(is_text: bool, message: Vec<u8>) -> Result<Incoming, Wrong> {
@@ -190,6 +212,26 @@ mod tests {
             }
             assert_eq!(came, wanted, "in pieces of {piece}");
             assert_eq!((input.bytes.capacity(), input.message.is_some()), (0, false), "nothing is kept");
+        }
+    }
+
+    #[test]
+    fn a_long_message_has_one_buffer_which_goes_with_it() {
+        let long = vec![b'x'; 2 * LONG];
+        let (first, rest) = long.split_at(LONG);
+        for frames in [vec![frame(0x81, &long)], vec![frame(0x01, first), frame(0x00, rest), frame(0x80, b"")]] {
+            let mut input = Input::default();
+            let mut came = Vec::new();
+            for bytes in [frames.concat(), frame(0x81, b"short")].concat().chunks(1000) {
+                input.extend(bytes);
+                let has = input.bytes.capacity();
+                assert!(has <= 2 * LONG || has >= ROOM, "grown to {has}");
+                came.extend(all(&mut input).unwrap());
+            }
+            let [Incoming::Text(came), Incoming::Text(short)] = &came[..] else { panic!("{came:?}") };
+            assert_eq!((came.as_bytes(), short.as_str()), (&long[..], "short"));
+            assert!(came.capacity() >= ROOM, "it was copied to one of {}", came.capacity());
+            assert_eq!(input.bytes.capacity(), 0, "nothing is kept");
         }
     }
 
