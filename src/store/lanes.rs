@@ -14,12 +14,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument as _, Span};
 
 use super::append::{Placed, Wait};
+use super::lane_thread::LaneThread;
 use super::notifier::Notifier;
 use super::queue::Queue;
 use super::record::{NewRecord, Saved};
@@ -47,9 +49,6 @@ impl Default for LaneSettings {
 /// Records that one transaction takes at most, and their bytes.
 const BATCH_RECORDS: usize = 500;
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
-/// Turns of the runtime that a lane waits at most after a batch, and how many in which nobody arrives.
-const GATHER_TURNS: usize = 64;
-const GATHER_STILL: usize = 4;
 /// What a short wait for a held user may cost everybody else on the side.
 const SHORT_WAIT: Duration = Duration::from_millis(50);
 /// What a held save may still wait once the server ends, so that its caller gets an answer before that.
@@ -67,14 +66,19 @@ pub(super) struct Pending {
     _room: Room,
 }
 
-/// The lanes. Cheap to clone.
+/// The lanes. Cheap to clone; without the last clone nothing is written any more.
 #[derive(Clone)]
 pub struct Lanes {
     inner: Arc<Inner>,
+    thread: LaneThread,
 }
 
 struct Inner {
     store: Store,
+    /// The same, with the lanes' own connections.
+    lane_store: Store,
+    /// Where everything else runs.
+    home: Handle,
     queue: Mutex<Queue>,
     /// Wakes each lane.
     arrived: Vec<Notify>,
@@ -114,8 +118,11 @@ impl Lanes {
     /// Starts the lanes.
     #[must_use]
     pub fn start(store: Store, settings: LaneSettings, telemetry: Telemetry) -> Self {
+        let thread = LaneThread::start();
         let inner = Arc::new(Inner {
             notifier: Notifier::start(store.clone()),
+            lane_store: thread.store(&store, settings.lanes.max(1)),
+            home: Handle::current(),
             store,
             queue: Mutex::default(),
             arrived: (0..settings.lanes.max(1)).map(|_| Notify::new()).collect(),
@@ -129,10 +136,10 @@ impl Lanes {
             tracker: TaskTracker::new(),
         });
         for lane in 0..inner.arrived.len() {
-            inner.tracker.spawn(Arc::clone(&inner).write_free(lane));
+            inner.tracker.spawn_on(Arc::clone(&inner).write_free(lane), &thread.runtime);
         }
         inner.tracker.spawn(Arc::clone(&inner).write_held());
-        Self { inner }
+        Self { inner, thread }
     }
 
     /// Saves one record: settled when its transaction has committed, or it is certain that it will not. The record is
@@ -175,6 +182,7 @@ impl Lanes {
         self.inner.arrived.iter().for_each(Notify::notify_one);
         self.inner.tracker.close();
         self.inner.tracker.wait().await;
+        self.thread.close(&self.inner.lane_store).await;
         self.inner.notifier.close().await;
     }
 }
@@ -236,7 +244,7 @@ impl Inner {
                 self.telemetry.commit_wait_seconds.observe(pending.since.elapsed().as_secs_f64());
             }
             let users: Vec<String> = batch.iter().map(|pending| pending.record.user_id.clone()).collect();
-            let held = self.write(&mut kept, batch, Wait::Skip).await;
+            let held = self.write(&self.lane_store, &mut kept, batch, Wait::Skip).await;
             let is_held = !held.is_empty();
             {
                 let mut queue = self.lock();
@@ -246,25 +254,6 @@ impl Inner {
             if is_held {
                 self.held_arrived.notify_one();
             }
-            self.gather().await;
-            self.lock().gathered();
-        }
-    }
-
-    /// After a batch: lets what can run run first, while more savers keep arriving. Those who have just been answered are
-    /// often back by then, and share the next transaction instead of waiting behind one of a single record. An idle lane
-    /// is not held up: nothing arrives, and it is over after two turns.
-    async fn gather(&self) {
-        let mut ready = self.lock().ready_users();
-        let mut still = 0;
-        for _ in 0..GATHER_TURNS {
-            tokio::task::yield_now().await;
-            let now_ready = self.lock().ready_users();
-            still = if now_ready == ready { still + 1 } else { 0 };
-            if still == GATHER_STILL {
-                return;
-            }
-            ready = now_ready;
         }
     }
 
@@ -302,7 +291,7 @@ impl Inner {
                 continue;
             }
             let tried = batch.iter().map(|pending| pending.record.user_id.clone()).collect();
-            let still_held = self.write(&mut Kept::default(), batch, wait).await;
+            let still_held = self.write(&self.store, &mut Kept::default(), batch, wait).await;
             if matches!(wait, Wait::Skip) && !still_held.is_empty() {
                 next_look = Instant::now() + HELD_PAUSE;
             }
@@ -315,7 +304,7 @@ impl Inner {
     }
 
     /// Writes a batch and answers its callers; gives back those whose users are held.
-    async fn write(&self, kept: &mut Kept, batch: Vec<Pending>, wait: Wait) -> Vec<Pending> {
+    async fn write(&self, store: &Store, kept: &mut Kept, batch: Vec<Pending>, wait: Wait) -> Vec<Pending> {
         let mut held = Vec::new();
         // Pieces still to be written, the next one last.
         let mut pieces = vec![batch];
@@ -328,7 +317,7 @@ impl Inner {
             let records: Vec<&NewRecord> = piece.iter().map(|pending| &pending.record).collect();
             let begun = Instant::now();
             let span = spans::commit(piece.iter().map(|pending| &pending.span), piece.len());
-            match self.store.append_until_known(kept, &records, wait).instrument(span).await {
+            match store.append_until_known(kept, &records, wait).instrument(span).await {
                 Ok(placed) if placed.iter().any(|placed| matches!(placed, Placed::Conflict)) => {
                     pieces.push(refuse_conflicts(piece, &placed));
                 }
@@ -377,7 +366,10 @@ impl Inner {
             }
         }
         if !askers.is_empty() {
-            match self.store.duplicates(&known).await {
+            let store = self.store.clone();
+            let read = self.home.spawn(async move { store.duplicates(&known).await });
+            let saved = read.await.unwrap_or_else(|_| Err(StoreError::Unavailable("the save was given up".to_owned())));
+            match saved {
                 Ok(saved) => {
                     for (pending, saved) in askers.into_iter().zip(saved) {
                         let gone = || StoreError::Unavailable("the first record has just been removed".to_owned());

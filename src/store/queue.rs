@@ -23,9 +23,8 @@ pub(super) struct Queue {
     turns: VecDeque<String>,
     /// Users of whom a lane is writing records: the next ones wait until these are settled.
     writing: HashSet<String>,
-    /// How many lanes are writing or gathering, and how many of these are gathering.
+    /// How many lanes are writing.
     busy_lanes: usize,
-    gathering_lanes: usize,
     /// How long the lanes' commits take.
     pace: Pace,
     /// Users held by somebody's open transaction: they have no turn.
@@ -55,16 +54,10 @@ impl Queue {
         is_held
     }
 
-    /// How many users have a turn.
-    pub(super) fn ready_users(&self) -> usize {
-        self.turns.len()
-    }
-
-    /// Whether those who have a turn are worth a lane beside the busy ones: where these write for few, are not about to take
-    /// them anyway, and the database is at ease; or where many wait. Otherwise a larger transaction afterwards serves them
-    /// better than one more now.
+    /// Whether those who have a turn are worth a lane beside the busy ones: where these write for few, and the database is at
+    /// ease; or where many wait. Otherwise a larger transaction afterwards serves them better than one more now.
     pub(super) fn is_worth_a_lane(&self) -> bool {
-        let at_once = self.writing.len() <= FEW_USERS && self.gathering_lanes == 0 && !self.pace.is_slow();
+        let at_once = self.writing.len() <= FEW_USERS && !self.pace.is_slow();
         let worth = if at_once || self.busy_lanes == 0 { 1 } else { self.busy_lanes * USERS_FOR_ANOTHER_LANE };
         self.turns.len() >= worth
     }
@@ -92,10 +85,10 @@ impl Queue {
         batch
     }
 
-    /// After a lane's batch; it gathers now. Those that were refused for being held move to the side, before what came since;
-    /// everybody else takes turns again.
+    /// After a lane's batch. Those that were refused for being held move to the side, before what came since; everybody else
+    /// takes turns again.
     pub(super) fn settled(&mut self, users: Vec<String>, refused: Vec<Pending>) {
-        self.gathering_lanes += 1;
+        self.busy_lanes -= 1;
         self.held.extend(refused.iter().map(|pending| pending.record.user_id.clone()));
         for user_id in users {
             if self.writing.remove(&user_id) && !self.held.contains(&user_id) && self.waiting.contains_key(&user_id) {
@@ -110,12 +103,6 @@ impl Queue {
         if records <= FEW_USERS {
             self.pace.took(took, Instant::now());
         }
-    }
-
-    /// The lane that has gathered after its batch may take the next one.
-    pub(super) fn gathered(&mut self) {
-        self.gathering_lanes -= 1;
-        self.busy_lanes -= 1;
     }
 
     /// Takes those records of held users that have waited too long.
@@ -239,7 +226,6 @@ mod tests {
         let users = take(queue);
         queue.committed(users.len(), took);
         queue.settled(users, Vec::new());
-        queue.gathered();
     }
 
     #[test]
@@ -266,17 +252,5 @@ mod tests {
         assert!(take(&mut queue).is_empty());
         push(&mut queue, USERS_FOR_ANOTHER_LANE..USERS_FOR_ANOTHER_LANE + 1);
         assert_eq!(take(&mut queue).len(), USERS_FOR_ANOTHER_LANE);
-    }
-
-    #[test]
-    fn what_comes_while_a_lane_gathers_is_left_to_it() {
-        let mut queue = Queue::default();
-        push(&mut queue, 0..3);
-        let users = take(&mut queue);
-        queue.settled(users, Vec::new());
-        push(&mut queue, 0..3);
-        assert!(take(&mut queue).is_empty());
-        queue.gathered();
-        assert_eq!(take(&mut queue).len(), 3);
     }
 }

@@ -238,7 +238,7 @@ async fn what_postgresql_is_set_to() {
     expect(&found, "durability", "error", &["synchronous_commit is off"]);
     expect(&found, "indexes.off", "warning", &["enable_indexscan is off"]);
     expect(&found, "version.collation", "warning", &["REFRESH COLLATION VERSION"]);
-    expect(&found, "connections", "error", &["a server wants 1002", "--max-connections"]);
+    expect(&found, "connections", "error", &["a server wants 1004", "--max-connections"]);
     expect(&found, "disk", "note", &["the history takes", "a day", "the database's"]);
 }
 

@@ -39,6 +39,7 @@ mod held_collisions;
 mod http_auth;
 mod http_documents;
 mod http_envelope;
+mod lane_thread;
 mod layers;
 mod limits_cache;
 mod limits_doc;
