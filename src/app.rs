@@ -405,8 +405,9 @@ async fn open(config: &Config) -> Result<(Option<Cluster>, String, String), Star
         DatabaseSource::Url { url, setting } => Ok((None, url.clone(), setting.clone())),
         DatabaseSource::Embedded => {
             let mut options = ClusterOptions::new(config.data_dir.clone());
-            // Room for the pool, the listener, and people with psql.
-            options.max_connections = options.max_connections.max(config.database.max_connections + 30);
+            // Room for the pool, the lanes' dying connections too, the listener, and people with psql.
+            let lanes = u32::try_from(2 * config.write.lanes).unwrap_or_default();
+            options.max_connections = options.max_connections.max(config.database.max_connections + lanes + 30);
             let cluster = Cluster::start(options).await?;
             let url = cluster.url(cluster.database());
             Ok((Some(cluster), url, "the embedded PostgreSQL".into()))

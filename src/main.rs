@@ -12,7 +12,7 @@ fn main() -> ExitCode {
     }
     // With huge pages a server at rest had twice the memory, and it came and went by 2 MiB while nothing happened: a piece of
     // 4 KiB in use keeps the rest of its page, and the kernel puts pages together again that were given back in part. Where
-    // that cannot be said (a sandbox), it costs memory, and nothing else.
+    // that cannot be said (a sandbox), it costs memory, and nothing else. An embedded PostgreSQL inherits it.
     let _ = nix::sys::prctl::set_thp_disable(true);
     taskwire::cli::main()
 }

@@ -7,8 +7,9 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
+use futures_util::future::join_all;
 use sea_orm::{ConnectOptions, DatabaseConnection, DbErr, FromQueryResult, Statement};
-use sqlx::{AssertSqlSafe, ConnectOptions as _, PgConnection, postgres::PgConnectOptions};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, PgConnection, PgPool, postgres::PgConnectOptions};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::DatabaseConfig;
@@ -54,11 +55,12 @@ impl Database {
         self.primary.follow(pool, |options| pooled(options, self.statement_timeout), &self.backends, token).await;
     }
 
-    /// Closes the pool. What does not end by itself within `patience` is ended in PostgreSQL: it would go on with what it
+    /// Closes the pool, and those that follow it. What does not end by itself within `patience` is ended in PostgreSQL: it would go on with what it
     /// was told after we are gone, and write what nobody was answered.
     pub async fn close(&self, patience: Duration) -> Result<(), sqlx::Error> {
-        let pool = self.connection.get_postgres_connection_pool();
-        if tokio::time::timeout(patience, pool.close()).await.is_ok() {
+        let mut pools = self.primary.followers();
+        pools.push(self.connection.get_postgres_connection_pool().clone());
+        if tokio::time::timeout(patience, join_all(pools.iter().map(PgPool::close))).await.is_ok() {
             return Ok(());
         }
         let ours: Vec<(i32, DateTime<Utc>)> =

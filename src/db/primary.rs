@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use sqlx::PgPool;
-use sqlx::postgres::PgConnectOptions;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -35,6 +35,8 @@ struct Inner {
     tenure: AtomicU64,
     doubt: Notify,
     moves: watch::Sender<u64>,
+    /// Further pools which lead where the pool leads.
+    followers: Mutex<Vec<PgPool>>,
 }
 
 #[derive(Debug, Default)]
@@ -54,6 +56,7 @@ impl Default for Inner {
             tenure: AtomicU64::new(0),
             doubt: Notify::new(),
             moves: watch::Sender::new(0),
+            followers: Mutex::default(),
         }
     }
 }
@@ -80,6 +83,31 @@ impl Primary {
     #[must_use]
     pub fn moves(&self) -> watch::Receiver<u64> {
         self.0.moves.subscribe()
+    }
+
+    /// A pool of its own with the options of that one, which goes wherever that one is pointed.
+    pub(crate) fn follower(&self, of: &PgPool, settings: PgPoolOptions) -> PgPool {
+        let mut followers = self.0.followers.lock().unwrap_or_else(PoisonError::into_inner);
+        followers.retain(|follower| !follower.is_closed());
+        // Under the lock: who points the pools elsewhere comes before or afterwards.
+        let follower = settings.connect_lazy_with((*of.connect_options()).clone());
+        followers.push(follower.clone());
+        follower
+    }
+
+    /// The pools that follow.
+    pub(crate) fn followers(&self) -> Vec<PgPool> {
+        self.0.followers.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn point(&self, pool: &PgPool, options: &PgConnectOptions) {
+        let followers = self.0.followers.lock().unwrap_or_else(PoisonError::into_inner);
+        for pool in followers.iter().chain([pool]) {
+            pool.set_connect_options(options.clone());
+            for mut connection in std::iter::from_fn(|| pool.try_acquire()) {
+                connection.close_on_drop();
+            }
+        }
     }
 
     /// Of a new connection, before it is lent. Among several hosts only the primary will do; the pool tries again, and
@@ -122,11 +150,8 @@ impl Primary {
                     if self.settle(hosts, found) {
                         let options = hosts.at(found);
                         tracing::warn!(primary = place(options), "another host is the primary now");
-                        pool.set_connect_options(point_at(options.clone()));
                         backends.forget();
-                        for mut connection in std::iter::from_fn(|| pool.try_acquire()) {
-                            connection.close_on_drop();
-                        }
+                        self.point(pool, &point_at(options.clone()));
                         self.0.moves.send_modify(|moves| *moves += 1);
                     }
                 }

@@ -141,7 +141,8 @@ impl Service {
         // The pool does not tell who waits; nobody does as long as there is a connection for them.
         let is_full = idle == 0 && size >= max;
         let calls = u32::try_from(self.telemetry().database_calls.get()).unwrap_or(0);
-        let waiting = if is_full { calls.saturating_sub(size) } else { 0 };
+        let elsewhere = self.store.busy_beside_the_pool();
+        let waiting = if is_full { calls.saturating_sub(size).saturating_sub(elsewhere) } else { 0 };
         PoolStatus { size, idle, waiting, min: pool.options().get_min_connections(), max }
     }
 

@@ -6,16 +6,14 @@
 //!
 //! What is awaited here and not written by a lane belongs on the runtime that everything else runs on.
 
-use std::sync::Arc;
-use std::thread;
+use std::sync::{Arc, mpsc};
+use std::{io, thread};
 
 use sea_orm::SqlxPostgresConnector;
-use sqlx::PgPool;
 use tokio::runtime::{Builder, Handle};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::Store;
-use super::write::close_idle;
 
 /// The thread. It ends with the last clone, and what is under way there with it.
 #[derive(Clone)]
@@ -35,40 +33,31 @@ impl LaneThread {
         Self { runtime, _end: Arc::new(end.drop_guard()) }
     }
 
-    /// The same store over one connection for each lane, which are opened here and lead where the pool leads. A connection is
-    /// woken where it was opened: those of the pool would be there.
+    /// The same store over connections of the lanes' own, which are opened here and lead where the pool leads. A connection
+    /// is woken where it was opened: those of the pool would be there.
     pub(super) fn store(&self, store: &Store, lanes: usize) -> Store {
         let _here = self.runtime.enter();
         let pool = store.db.get_postgres_connection_pool();
-        let lanes = u32::try_from(lanes).unwrap_or(u32::MAX);
-        let options = pool.options().clone().min_connections(lanes).max_connections(lanes);
-        let own = options.connect_lazy_with((*pool.connect_options()).clone());
-        self.runtime.spawn(follow(store.clone(), own.clone()));
+        // As many again while the first ones die, slowly perhaps. None that the pool opens by itself: after an outage its
+        // pauses are long, and the lanes would have to wait for it.
+        let most = u32::try_from(lanes).unwrap_or(u32::MAX).saturating_mul(2);
+        let settings = pool.options().clone().min_connections(0).max_connections(most);
+        let own = store.primary.follower(pool, settings);
         let db = SqlxPostgresConnector::from_sqlx_postgres_pool(own);
         Store { db, ..store.clone() }.counting(&store.telemetry)
     }
-
-    /// Closes the connections of that store.
-    pub(super) async fn close(&self, store: &Store) {
-        let pool = store.db.get_postgres_connection_pool().clone();
-        // Fails where the thread has ended, and they with it.
-        let _ = self.runtime.spawn(async move { pool.close().await }).await;
-    }
 }
 
-fn begin(end: CancellationToken) -> std::io::Result<Handle> {
-    let runtime = Builder::new_current_thread().enable_all().build()?;
-    let handle = runtime.handle().clone();
-    let thread = thread::Builder::new().name("taskwire-lanes".to_owned());
-    thread.spawn(move || runtime.block_on(end.cancelled()))?;
-    Ok(handle)
-}
-
-/// Points these connections at the primary whenever the pool is.
-async fn follow(store: Store, own: PgPool) {
-    let mut moves = store.moves();
-    while moves.changed().await.is_ok() {
-        own.set_connect_options((*store.db.get_postgres_connection_pool().connect_options()).clone());
-        close_idle(&own);
-    }
+/// The runtime is made, and dropped, on its thread.
+fn begin(end: CancellationToken) -> io::Result<Handle> {
+    let (tell, told) = mpsc::channel();
+    let run = move || match Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => {
+            let _ = tell.send(Ok(runtime.handle().clone()));
+            runtime.block_on(end.cancelled());
+        }
+        Err(error) => drop(tell.send(Err(error))),
+    };
+    thread::Builder::new().name("taskwire-lanes".to_owned()).spawn(run)?;
+    told.recv().map_err(io::Error::other)?
 }

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument as _, Span};
 
-use super::append::{Placed, Wait};
+use super::append::{Place, Placed, Wait};
 use super::lane_thread::LaneThread;
 use super::notifier::Notifier;
 use super::queue::Queue;
@@ -70,7 +70,7 @@ pub(super) struct Pending {
 #[derive(Clone)]
 pub struct Lanes {
     inner: Arc<Inner>,
-    thread: LaneThread,
+    _thread: LaneThread,
 }
 
 struct Inner {
@@ -139,7 +139,7 @@ impl Lanes {
             inner.tracker.spawn_on(Arc::clone(&inner).write_free(lane), &thread.runtime);
         }
         inner.tracker.spawn(Arc::clone(&inner).write_held());
-        Self { inner, thread }
+        Self { inner, _thread: thread }
     }
 
     /// Saves one record: settled when its transaction has committed, or it is certain that it will not. The record is
@@ -182,7 +182,6 @@ impl Lanes {
         self.inner.arrived.iter().for_each(Notify::notify_one);
         self.inner.tracker.close();
         self.inner.tracker.wait().await;
-        self.thread.close(&self.inner.lane_store).await;
         self.inner.notifier.close().await;
     }
 }
@@ -329,7 +328,7 @@ impl Inner {
                     self.store.tell(&placed);
                     self.notifier.tell(placed.iter().filter_map(Placed::user));
                     self.count(&placed, begun.elapsed());
-                    held.extend(self.answer(piece, placed).await);
+                    held.extend(self.answer(piece, placed));
                 }
                 // A short wait that was not enough: nothing is written, all go on waiting.
                 Err(StoreError::Timeout) if matches!(wait, Wait::AtMost(_)) => held.extend(piece),
@@ -352,7 +351,7 @@ impl Inner {
         held
     }
 
-    async fn answer(&self, piece: Vec<Pending>, placed: Vec<Placed>) -> Vec<Pending> {
+    fn answer(&self, piece: Vec<Pending>, placed: Vec<Placed>) -> Vec<Pending> {
         let mut held = Vec::new();
         let (mut known, mut askers) = (Vec::new(), Vec::new());
         for (pending, placed) in piece.into_iter().zip(placed) {
@@ -366,22 +365,8 @@ impl Inner {
             }
         }
         if !askers.is_empty() {
-            let store = self.store.clone();
-            let read = self.home.spawn(async move { store.duplicates(&known).await });
-            let saved = read.await.unwrap_or_else(|_| Err(StoreError::Unavailable("the save was given up".to_owned())));
-            match saved {
-                Ok(saved) => {
-                    for (pending, saved) in askers.into_iter().zip(saved) {
-                        let gone = || StoreError::Unavailable("the first record has just been removed".to_owned());
-                        let _ = pending.answer.send(saved.ok_or_else(gone));
-                    }
-                }
-                Err(error) => {
-                    for pending in askers {
-                        let _ = pending.answer.send(Err(for_each(&error)));
-                    }
-                }
-            }
+            // Beside the requests: the lane goes on meanwhile.
+            self.tracker.spawn_on(answer_known(self.store.clone(), known, askers), &self.home);
         }
         held
     }
@@ -420,6 +405,23 @@ impl Pending {
 
     pub(super) fn is_overdue(&self, after: Duration) -> bool {
         self.since.elapsed() >= after
+    }
+}
+
+/// Answers those whose records were there before.
+async fn answer_known(store: Store, known: Vec<Place>, askers: Vec<Pending>) {
+    match store.duplicates(&known).await {
+        Ok(saved) => {
+            for (pending, saved) in askers.into_iter().zip(saved) {
+                let gone = || StoreError::Unavailable("the first record has just been removed".to_owned());
+                let _ = pending.answer.send(saved.ok_or_else(gone));
+            }
+        }
+        Err(error) => {
+            for pending in askers {
+                let _ = pending.answer.send(Err(for_each(&error)));
+            }
+        }
     }
 }
 

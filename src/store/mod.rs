@@ -2,7 +2,7 @@
 //!
 //! [`Store`] is one type whose `impl` is split by topic:
 //!
-//! - [`record`]: what a writer hands in and gets back · `append`, `state`: the prepared statement and its rows · [`lanes`], `queue`, `pace`:
+//! - [`record`]: what a writer hands in and gets back · `append`, `state`: the prepared statement and its rows · [`lanes`], `lane_thread`, `queue`, `pace`:
 //!   group commit · `notifier`: telling other servers of it · `batch`: many records together · `cancel`: cancelling and acknowledging · `reports`: those that are due, and signs of life · `erase`: all of a user · `write`, `retry`,
 //!   `turn`: on which connection, what is tried again, and who waits for whom
 //! - `tasks`, `history`, `users`, `facets`, `statistics`: reads · `servers`, `storage`, `slow_queries`, `plans`, `measure`: for operators · [`filter`], [`page`]: what a list asks for · `feed`, `feed_tasks`: what
@@ -26,8 +26,8 @@ mod feed;
 mod feed_tasks;
 pub mod filter;
 mod history;
-pub mod lane_thread;
-mod lanes;
+mod lane_thread;
+pub mod lanes;
 mod lease;
 mod lookups;
 mod measure;
@@ -228,8 +228,16 @@ impl Store {
         &self.db
     }
 
-    /// The database was away: rids the pool of connections that did not outlive it.
+    /// The database was away: rids the pool and the lanes of connections that did not outlive it.
     pub fn weed(&self) {
         outage::weed(self.db.get_postgres_connection_pool());
+        self.primary.followers().iter().for_each(outage::weed);
+    }
+
+    /// How many connections beside the pool are in use: those of the lanes.
+    #[must_use]
+    pub fn busy_beside_the_pool(&self) -> u32 {
+        let busy = |pool: &sqlx::PgPool| pool.size().saturating_sub(u32::try_from(pool.num_idle()).unwrap_or(u32::MAX));
+        self.primary.followers().iter().map(busy).sum()
     }
 }

@@ -91,8 +91,7 @@ impl Store {
     }
 }
 
-/// Closes those connections of a pool that wait in it.
-pub(super) fn close_idle(pool: &PgPool) {
+fn close_idle(pool: &PgPool) {
     for mut connection in std::iter::from_fn(|| pool.try_acquire()) {
         connection.close_on_drop();
     }

@@ -138,6 +138,15 @@ async fn five_hundred_saves_in_flight() {
 
 /// Holds a user, as somebody's open transaction does.
 async fn hold(server: &Server, user: &str) -> PgConnection {
+    hold_by(server, user, "SELECT 1 FROM feed_head WHERE user_id = $1 FOR UPDATE").await
+}
+
+/// The same for its task, for which a save waits where it passes over a head that is held.
+async fn hold_task(server: &Server, user: &str) -> PgConnection {
+    hold_by(server, user, "SELECT 1 FROM task WHERE user_id = $1 FOR UPDATE").await
+}
+
+async fn hold_by(server: &Server, user: &str, lock: &'static str) -> PgConnection {
     let report = Report {
         user_id: user.to_owned(),
         task_id: "first".to_owned(),
@@ -148,9 +157,18 @@ async fn hold(server: &Server, user: &str) -> PgConnection {
     Client::new(server.address()).save(&report).await.unwrap();
     let mut session = server.psql().await;
     session.execute("BEGIN").await.unwrap();
-    let locked = sqlx::query("SELECT 1 FROM feed_head WHERE user_id = $1 FOR UPDATE").bind(user);
-    locked.fetch_one(&mut session).await.unwrap();
+    sqlx::query(lock).bind(user).fetch_one(&mut session).await.unwrap();
     session
+}
+
+/// Returns when so many wait for locks inside PostgreSQL.
+async fn locks_waited_for(looker: &mut PgConnection, enough: impl Fn(i64) -> bool) {
+    eventually("they wait for locks, or do not any more", async || {
+        let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
+        let count: i64 = sqlx::query_scalar(waiting).fetch_one(&mut *looker).await.unwrap();
+        enough(count).then_some(())
+    })
+    .await;
 }
 
 /// A batch and a cancellation of the user `held`, which wait for the lock inside PostgreSQL when this returns.
@@ -168,12 +186,7 @@ async fn wait_inside(server: &Server, looker: &mut PgConnection) -> [JoinHandle<
         let client = client.clone();
         tokio::spawn(async move { client.ask(query, variables).await })
     });
-    eventually("they wait for the lock", async || {
-        let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
-        let count: i64 = sqlx::query_scalar(waiting).fetch_one(&mut *looker).await.unwrap();
-        (count >= 2).then_some(())
-    })
-    .await;
+    locks_waited_for(looker, |count| count >= 2).await;
     calls
 }
 
@@ -383,19 +396,29 @@ async fn nothing_writes_on_after_the_end() {
     let mut stranger = hold(&host, "held").await;
     let mut looker = host.psql().await;
     let inside = wait_inside(&server, &mut looker).await;
+    // A save, on a lane's own connection.
+    let mut beside = hold_task(&host, "beside").await;
+    let report = Report {
+        user_id: "beside".to_owned(),
+        task_id: "first".to_owned(),
+        step: 1,
+        message: String::new(),
+        record_id: None,
+    };
+    let client = Client::new(server.address());
+    let save = tokio::spawn(async move { client.save(&report).await });
+    locks_waited_for(&mut looker, |count| count >= 3).await;
     let since = Instant::now();
     server.signal(Signal::TERM);
     assert_eq!(server.ended().await.code(), Some(0));
     assert!(since.elapsed() < END, "it took {:?}", since.elapsed());
-    eventually("nobody waits any more", async || {
-        let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
-        let count: i64 = sqlx::query_scalar(waiting).fetch_one(&mut looker).await.unwrap();
-        (count == 0).then_some(())
-    })
-    .await;
+    locks_waited_for(&mut looker, |count| count == 0).await;
     stranger.execute("COMMIT").await.unwrap();
+    beside.execute("COMMIT").await.unwrap();
     for answer in inside {
         answer.await.unwrap().expect_err("written past a lock");
     }
-    assert_eq!(check::stored(&mut looker).await["held"].len(), 1, "written, and nobody knows");
+    save.await.unwrap().expect_err("saved past a lock");
+    let stored = check::stored(&mut looker).await;
+    assert_eq!((stored["held"].len(), stored["beside"].len()), (1, 1), "written, and nobody knows");
 }
