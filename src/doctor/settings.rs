@@ -67,7 +67,7 @@ fn open_files(config: &Config) -> Option<Finding> {
     (allowed < wanted).then(|| {
         Finding::warning(
             "configuration.files",
-            format!("this process may have {allowed} files open, but --http-connections and the pool take {wanted}"),
+            format!("this process may have {allowed} files open, but --http-connections, the pool and the write lanes take {wanted}"),
             format!("ulimit -n {wanted}, LimitNOFILE={wanted} in a systemd unit; or a lower --http-connections"),
         )
     })

@@ -117,7 +117,7 @@ async fn settings() {
     let found = of(&database, &["--insecure", "--listen", "0.0.0.0:8000"]).await;
     expect(&found, "configuration.open", "warning", &["nobody has to sign in", "--jwt-secret-file"]);
     let found = of(&database, &["--http-connections", "999999"]).await;
-    expect(&found, "configuration.files", "warning", &["ulimit -n 1000119"]);
+    expect(&found, "configuration.files", "warning", &["ulimit -n 1000121"]);
 
     let secret = folder.join("secret");
     fs::write(&secret, "s".repeat(48)).unwrap();
