@@ -284,7 +284,7 @@ impl App {
             }
             return;
         };
-        if timeout(CLOSE_OWN, database.connection.get_postgres_connection_pool().close()).await.is_err() {
+        if timeout(CLOSE_OWN, database.drain()).await.is_err() {
             tracing::debug!("some statements end with the embedded PostgreSQL");
         }
         cluster.stop_within(ALL.saturating_sub(begin.elapsed())).await;
@@ -405,9 +405,8 @@ async fn open(config: &Config) -> Result<(Option<Cluster>, String, String), Star
         DatabaseSource::Url { url, setting } => Ok((None, url.clone(), setting.clone())),
         DatabaseSource::Embedded => {
             let mut options = ClusterOptions::new(config.data_dir.clone());
-            // Room for the pool, the lanes' dying connections too, the listener, and people with psql.
-            let lanes = u32::try_from(2 * config.write.lanes).unwrap_or_default();
-            options.max_connections = options.max_connections.max(config.database.max_connections + lanes + 30);
+            // Room for the listener and people with psql besides.
+            options.max_connections = options.max_connections.max(config.connections() + 30);
             let cluster = Cluster::start(options).await?;
             let url = cluster.url(cluster.database());
             Ok((Some(cluster), url, "the embedded PostgreSQL".into()))

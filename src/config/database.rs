@@ -59,7 +59,7 @@ pub struct DatabaseFlags {
         help_heading = "Database"
     )]
     pub min_connections: Option<u32>,
-    /// Connections of the pool at the most; each write lane has one besides [default: 20]
+    /// Connections of the pool at the most; each write lane has up to two besides [default: 20]
     #[arg(
         long = "max-connections",
         env = "TASKWIRE_MAX_CONNECTIONS",

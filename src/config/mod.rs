@@ -41,7 +41,7 @@ pub use retention::{MOST_DAYS, PartitionBy, RetentionConfig, RetentionFlags, Sch
 pub use socket::{SocketConfig, SocketFlags};
 pub use task::{TaskConfig, TaskFlags};
 pub use telemetry::{TelemetryConfig, TelemetryFlags};
-pub use write::{WriteConfig, WriteFlags};
+pub use write::{CONNECTIONS_A_LANE, WriteConfig, WriteFlags};
 
 /// A setting that cannot be used. Its text is one line that names the setting and what it may be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -158,6 +158,12 @@ impl Config {
         let config = Self::gather(flags, variable)?;
         config.validate()?;
         Ok(config)
+    }
+
+    /// Connections to PostgreSQL at the most: the pool's and the write lanes'. The listener has one more.
+    #[must_use]
+    pub fn connections(&self) -> u32 {
+        self.database.max_connections.saturating_add(self.write.connections())
     }
 
     /// The same without asking whether the settings are usable.

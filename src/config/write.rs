@@ -28,6 +28,9 @@ pub struct WriteFlags {
     pub hold_timeout: Option<Duration>,
 }
 
+/// Connections that a lane has at the most: the one by which it writes, and one that is lost and ends, slowly perhaps.
+pub const CONNECTIONS_A_LANE: u32 = 2;
+
 /// The queues of single saves.
 #[derive(Debug, Clone)]
 pub struct WriteConfig {
@@ -56,6 +59,12 @@ impl WriteConfig {
             queue_records: flags.queue_records.unwrap_or(default.queue_records),
             hold_timeout: flags.hold_timeout.unwrap_or(default.hold_timeout),
         }
+    }
+
+    /// Connections that the lanes have at the most.
+    #[must_use]
+    pub fn connections(&self) -> u32 {
+        u32::try_from(self.lanes).unwrap_or(u32::MAX).saturating_mul(CONNECTIONS_A_LANE)
     }
 
     /// Whether the queues can work.

@@ -55,12 +55,17 @@ impl Database {
         self.primary.follow(pool, |options| pooled(options, self.statement_timeout), &self.backends, token).await;
     }
 
-    /// Closes the pool, and those that follow it. What does not end by itself within `patience` is ended in PostgreSQL: it would go on with what it
-    /// was told after we are gone, and write what nobody was answered.
-    pub async fn close(&self, patience: Duration) -> Result<(), sqlx::Error> {
+    /// Closes the pool and those that follow it, as soon as what is under way on their connections has ended.
+    pub async fn drain(&self) {
         let mut pools = self.primary.followers();
         pools.push(self.connection.get_postgres_connection_pool().clone());
-        if tokio::time::timeout(patience, join_all(pools.iter().map(PgPool::close))).await.is_ok() {
+        join_all(pools.iter().map(PgPool::close)).await;
+    }
+
+    /// Does so, and ends in PostgreSQL what does not end by itself within `patience`: it would go on with what it was told
+    /// after we are gone, and write what nobody was answered.
+    pub async fn close(&self, patience: Duration) -> Result<(), sqlx::Error> {
+        if tokio::time::timeout(patience, self.drain()).await.is_ok() {
             return Ok(());
         }
         let ours: Vec<(i32, DateTime<Utc>)> =

@@ -89,9 +89,8 @@ fn durability(row: &PgRow) -> Result<Vec<Finding>, sqlx::Error> {
 
 fn room(row: &PgRow, config: &Config) -> Result<Vec<Finding>, sqlx::Error> {
     let (room, others): (i32, i32) = (row.try_get("room")?, row.try_get("others")?);
-    // The pool, the lanes, the listener, and somebody with psql.
-    let lanes = i64::try_from(config.write.lanes).unwrap_or_default();
-    let wanted = i64::from(config.database.max_connections) + lanes + 2;
+    // The listener, and somebody with psql besides.
+    let wanted = i64::from(config.connections()) + 2;
     let left = i64::from(room) - i64::from(others);
     Ok(vec![if left < wanted {
         Finding::error(

@@ -60,9 +60,7 @@ fn is_open(path: &Path) -> bool {
 
 fn open_files(config: &Config) -> Option<Finding> {
     let connections = u64::try_from(config.listen.connections).unwrap_or(u64::MAX);
-    let lanes = u64::try_from(config.write.lanes).unwrap_or(u64::MAX);
-    let to_database = u64::from(config.database.max_connections).saturating_add(lanes);
-    let wanted = connections.saturating_add(to_database).saturating_add(OTHER_FILES);
+    let wanted = connections.saturating_add(u64::from(config.connections())).saturating_add(OTHER_FILES);
     let allowed = getrlimit(Resource::Nofile).current?;
     (allowed < wanted).then(|| {
         Finding::warning(

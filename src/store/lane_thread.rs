@@ -14,6 +14,7 @@ use tokio::runtime::{Builder, Handle};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::Store;
+use crate::config::CONNECTIONS_A_LANE;
 
 /// The thread. It ends with the last clone, and what is under way there with it.
 #[derive(Clone)]
@@ -38,9 +39,8 @@ impl LaneThread {
     pub(super) fn store(&self, store: &Store, lanes: usize) -> Store {
         let _here = self.runtime.enter();
         let pool = store.db.get_postgres_connection_pool();
-        // As many again while the first ones die, slowly perhaps. None that the pool opens by itself: after an outage its
-        // pauses are long, and the lanes would have to wait for it.
-        let most = u32::try_from(lanes).unwrap_or(u32::MAX).saturating_mul(2);
+        // None that the pool opens by itself: after an outage its pauses are long, and the lanes would have to wait for it.
+        let most = u32::try_from(lanes).unwrap_or(u32::MAX).saturating_mul(CONNECTIONS_A_LANE);
         let settings = pool.options().clone().min_connections(0).max_connections(most);
         let own = store.primary.follower(pool, settings);
         let db = SqlxPostgresConnector::from_sqlx_postgres_pool(own);

@@ -117,7 +117,7 @@ async fn settings() {
     let found = of(&database, &["--insecure", "--listen", "0.0.0.0:8000"]).await;
     expect(&found, "configuration.open", "warning", &["nobody has to sign in", "--jwt-secret-file"]);
     let found = of(&database, &["--http-connections", "999999"]).await;
-    expect(&found, "configuration.files", "warning", &["ulimit -n 1000121"]);
+    expect(&found, "configuration.files", "warning", &["ulimit -n 1000123"]);
 
     let secret = folder.join("secret");
     fs::write(&secret, "s".repeat(48)).unwrap();
@@ -238,7 +238,7 @@ async fn what_postgresql_is_set_to() {
     expect(&found, "durability", "error", &["synchronous_commit is off"]);
     expect(&found, "indexes.off", "warning", &["enable_indexscan is off"]);
     expect(&found, "version.collation", "warning", &["REFRESH COLLATION VERSION"]);
-    expect(&found, "connections", "error", &["a server wants 1004", "--max-connections"]);
+    expect(&found, "connections", "error", &["a server wants 1006", "--max-connections"]);
     expect(&found, "disk", "note", &["the history takes", "a day", "the database's"]);
 }
 
