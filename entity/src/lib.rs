@@ -9,4 +9,4 @@ pub mod task_order;
 pub mod task_record;
 pub mod values;
 
-pub use values::{CancellationOutcome, RecordKind, TaskStatus};
+pub use values::{CancellationOutcome, RecordKind, TaskStatus, UnknownValue};

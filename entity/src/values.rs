@@ -1,6 +1,23 @@
 //! Closed sets of values, stored as lower-case text.
 
+use std::error::Error;
+use std::fmt;
+use std::str::FromStr;
+
+use sea_orm::Iterable as _;
 use sea_orm::entity::prelude::*;
+
+/// A text that stands for no value of its set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownValue(String);
+
+impl fmt::Display for UnknownValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} is none of the values that may stand here", self.0)
+    }
+}
+
+impl Error for UnknownValue {}
 
 /// The six statuses of a task and of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, DeriveActiveEnum)]
@@ -45,6 +62,15 @@ impl TaskStatus {
     }
 }
 
+impl FromStr for TaskStatus {
+    type Err = UnknownValue;
+
+    /// From what is stored.
+    fn from_str(text: &str) -> Result<Self, UnknownValue> {
+        Self::iter().find(|value| value.as_str() == text).ok_or_else(|| UnknownValue(text.to_owned()))
+    }
+}
+
 /// Why a record was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, DeriveActiveEnum)]
 #[sea_orm(rs_type = "String", db_type = "Text", rename_all = "snake_case")]
@@ -72,6 +98,15 @@ impl RecordKind {
     }
 }
 
+impl FromStr for RecordKind {
+    type Err = UnknownValue;
+
+    /// From what is stored.
+    fn from_str(text: &str) -> Result<Self, UnknownValue> {
+        Self::iter().find(|value| value.as_str() == text).ok_or_else(|| UnknownValue(text.to_owned()))
+    }
+}
+
 /// What the worker did with a cancellation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, DeriveActiveEnum)]
 #[sea_orm(rs_type = "String", db_type = "Text", rename_all = "snake_case")]
@@ -93,5 +128,33 @@ impl CancellationOutcome {
             Self::FinishedFirst => "finished_first",
             Self::CannotStop => "cannot_stop",
         }
+    }
+}
+
+impl FromStr for CancellationOutcome {
+    type Err = UnknownValue;
+
+    /// From what is stored.
+    fn from_str(text: &str) -> Result<Self, UnknownValue> {
+        Self::iter().find(|value| value.as_str() == text).ok_or_else(|| UnknownValue(text.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_read_as_written<T: ActiveEnum<Value = String> + FromStr<Err = UnknownValue> + PartialEq + fmt::Debug>() {
+        for value in T::iter() {
+            assert_eq!(value.to_value().parse(), Ok(value));
+        }
+        assert!("".parse::<T>().is_err() && "COMPLETED".parse::<T>().is_err());
+    }
+
+    #[test]
+    fn each_value_is_read_as_it_is_written() {
+        is_read_as_written::<TaskStatus>();
+        is_read_as_written::<RecordKind>();
+        is_read_as_written::<CancellationOutcome>();
     }
 }

@@ -6,12 +6,14 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use entity::{RecordKind, task, task_record};
+use sea_orm::DbErr;
 use sea_orm::prelude::DateTimeUtc;
-use sea_orm::{DbErr, QueryResult};
+use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
 use super::record::{Committed, NewRecord, Saved};
+use super::rows::Columns;
 use super::state::{read_state, state_columns};
 use super::turn::TURN;
 use super::write::Kept;
@@ -166,64 +168,61 @@ impl Store {
 
 type Query<'q> = sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments>;
 
-fn bind<'q>(query: Query<'q>, records: &[&NewRecord]) -> Result<Query<'q>, StoreError> {
+fn bind<'q>(query: Query<'q>, records: &'q [&'q NewRecord]) -> Result<Query<'q>, StoreError> {
     let details: Vec<Option<String>> = records
         .iter()
         .map(|record| record.details.as_ref().map(serde_json::to_string).transpose())
         .collect::<Result<_, _>>()
         .map_err(|error| StoreError::Unstorable { index: None, message: error.to_string() })?;
     Ok(query
-        .bind(records.iter().map(|record| record.user_id.clone()).collect::<Vec<_>>())
-        .bind(records.iter().map(|record| record.task_id.clone()).collect::<Vec<_>>())
+        .bind(records.iter().map(|record| record.user_id.as_str()).collect::<Vec<_>>())
+        .bind(records.iter().map(|record| record.task_id.as_str()).collect::<Vec<_>>())
         .bind(records.iter().map(|record| record.step).collect::<Vec<_>>())
         .bind(records.iter().map(|record| record.status.as_str()).collect::<Vec<_>>())
-        .bind(records.iter().map(|record| record.result.clone()).collect::<Vec<_>>())
+        .bind(records.iter().map(|record| record.result.as_str()).collect::<Vec<_>>())
         .bind(records.iter().map(|record| record.progress).collect::<Vec<_>>())
         .bind(records.iter().map(|record| record.timestamp).collect::<Vec<_>>())
         .bind(records.iter().map(|record| record.record_id).collect::<Vec<Uuid>>())
-        .bind(records.iter().map(|record| record.reported_by.clone()).collect::<Vec<_>>())
+        .bind(records.iter().map(|record| record.reported_by.as_deref()).collect::<Vec<_>>())
         .bind(details))
 }
-
-/// What stands before the state in a row of [`APPEND`].
-const STATE_FROM: usize = 7;
 
 /// The rows say what became of which record. They come with the task's last state at least; a record without one of its
 /// own gets the one that comes next for its task: "as this record left it, or later".
 fn read_rows(rows: Vec<PgRow>, records: &[&NewRecord]) -> Result<Vec<Placed>, StoreError> {
     let mut placed: Vec<Placed> = records.iter().map(|_| Placed::Held).collect();
-    let mut repeats = Vec::new();
+    let mut repetitions = Vec::new();
     let mut states: HashMap<(&str, &str), Arc<task::Model>> = HashMap::new();
     // From the last to the first, so that the state to be shared is there already.
-    let mut rows: Vec<(usize, QueryResult)> = rows
-        .into_iter()
-        .map(QueryResult::from)
-        .map(|row| Ok((index_of(row.try_get_by(0_usize)?), row)))
-        .collect::<Result<_, StoreError>>()?;
+    let mut rows: Vec<(usize, PgRow)> =
+        rows.into_iter().map(|row| Ok((index_of(row.try_get(0)?), row))).collect::<Result<_, sqlx::Error>>()?;
     rows.sort_unstable_by_key(|(index, _)| std::cmp::Reverse(*index));
-    for (index, row) in rows {
-        let (Some(slot), Some(record)) = (placed.get_mut(index), records.get(index)) else { continue };
-        let position: Option<i64> = row.try_get_by(1_usize)?;
-        if row.try_get_by(5_usize)? {
+    for (index, row) in &rows {
+        let (Some(slot), Some(record)) = (placed.get_mut(*index), records.get(*index)) else { continue };
+        let mut columns = Columns::new(row);
+        columns.skip(1);
+        let (position, recorded_at): (Option<i64>, Option<DateTimeUtc>) = (columns.read()?, columns.read()?);
+        let (is_late, is_duplicate, is_conflict) = (columns.read()?, columns.read()?, columns.read()?);
+        let repeats: Option<i32> = columns.read()?;
+        if is_conflict {
             *slot = Placed::Conflict;
-        } else if let Some(position) = position {
-            let recorded_at = row.try_get_by(2_usize)?;
-            if row.try_get_by(4_usize)? {
+        } else if let (Some(position), Some(recorded_at)) = (position, recorded_at) {
+            if is_duplicate {
                 *slot = Placed::Duplicate((record.user_id.clone(), position, recorded_at));
                 continue;
             }
             let key = (record.user_id.as_str(), record.task_id.as_str());
-            if let Some(state) = read_state(&row, STATE_FROM, record, (position, recorded_at))? {
+            if let Some(state) = read_state(&mut columns, record, (position, recorded_at))? {
                 states.insert(key, Arc::new(state));
             }
             let task = states.get(&key).cloned().ok_or_else(|| no_state(record))?;
-            let record = Arc::new(numbered(record, position, recorded_at, row.try_get_by(3_usize)?));
+            let record = Arc::new(numbered(record, position, recorded_at, is_late));
             *slot = Placed::Saved(Box::new(Saved { record, task, is_duplicate: false }));
         } else {
-            repeats.push((index, index_of(row.try_get_by(6_usize)?)));
+            repetitions.push((*index, repeats.map_or(usize::MAX, index_of)));
         }
     }
-    for (index, first) in repeats {
+    for (index, first) in repetitions {
         // Where a conflict beside it kept the first from being written, a repetition stands nowhere.
         if let Some(Placed::Saved(first)) = placed.get(first) {
             let place = (first.record.user_id.clone(), first.record.position, first.record.recorded_at);

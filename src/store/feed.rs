@@ -7,15 +7,14 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, LazyLock};
 
 use chrono::TimeDelta;
-use entity::{feed_head, task, task_record};
+use entity::{feed_head, task_record};
 use sea_orm::prelude::DateTimeUtc;
-use sea_orm::{
-    ConnectionTrait, DbBackend, DbErr, EntityTrait, FromQueryResult, QueryFilter, QueryResult, Statement, Value,
-};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, EntityTrait, QueryFilter, QueryResult, Statement, Value};
 use uuid::Uuid;
 
 use super::columns::{HEAD_COLUMNS, RECORD_COLUMNS, TASK_COLUMNS};
 use super::record::Committed;
+use super::rows::Columns;
 use super::{Store, StoreError};
 
 /// How long a window of `recorded_at` is: two weeks touch three weekly partitions at the most.
@@ -175,15 +174,14 @@ pub(super) fn last_page_statement(user: &str, head: Head, limit: i64) -> Stateme
 
 /// A record and its task from a row; none where the user's row has no record beside it. A record whose task is gone (its
 /// user is being erased) is left out: the reader sees the hole and stops.
-fn entry_from_row(row: &QueryResult) -> Result<Option<Committed>, DbErr> {
-    if row.try_get::<Option<i64>>("", "position")?.is_none() || row.try_get::<Option<i64>>("t_", "position")?.is_none()
-    {
-        return Ok(None);
-    }
-    Ok(Some(Committed {
-        record: Arc::new(task_record::Model::from_query_result(row, "")?),
-        task: Arc::new(task::Model::from_query_result(row, "t_")?),
-    }))
+fn entry_from_row(row: &QueryResult) -> Result<Option<Committed>, sqlx::Error> {
+    let mut columns = Columns::of(row)?;
+    // What stands before the head says how many there are, or who reads them.
+    columns.skip(1);
+    columns.head()?;
+    let Some(record) = columns.record()? else { return Ok(None) };
+    let Some(task) = columns.task()? else { return Ok(None) };
+    Ok(Some(Committed { record: Arc::new(record), task: Arc::new(task) }))
 }
 
 impl Store {

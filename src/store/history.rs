@@ -8,6 +8,7 @@ use super::append::Place;
 use super::columns::{HEAD_COLUMNS, RECORD_COLUMNS};
 use super::feed::{Head, statement};
 use super::page::{Keyset, Rows};
+use super::rows::Columns;
 use super::{Store, StoreError};
 
 /// Whose records, of which task.
@@ -91,14 +92,11 @@ impl Store {
     async fn histories(self, parts: Vec<HistoryPart>, backward: bool) -> Result<Vec<History>, StoreError> {
         let mut histories: Vec<History> = parts.iter().map(|_| (Vec::new(), Head::START)).collect();
         for row in self.within_time(self.connection().query_all_raw(history_statement(parts, backward))).await?? {
-            let place = row.try_get::<i64>("", "place").map(usize::try_from)?;
+            let mut columns = Columns::of(&row)?;
+            let place = columns.read::<i64>().map(usize::try_from)?;
             let Some((records, head)) = place.ok().and_then(|place| histories.get_mut(place)) else { continue };
-            if records.is_empty() {
-                *head = Head::from_row(&row)?;
-            }
-            if row.try_get::<Option<String>>("", "user_id")?.is_some() {
-                records.push(task_record::Model::from_query_result(&row, "")?);
-            }
+            *head = columns.head()?;
+            records.extend(columns.record()?);
         }
         for (records, _) in &mut histories {
             records.sort_by_key(|record| record.position);

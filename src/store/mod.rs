@@ -42,6 +42,7 @@ pub mod record;
 mod reports;
 mod retention;
 mod retry;
+mod rows;
 mod servers;
 mod slow_queries;
 mod standby;

@@ -1,12 +1,12 @@
-//! A task's state as the append gives it back, column by column in the order asked for: every save reads one, and finding
-//! thirty columns by their names takes longer than reading them. To add a column of the task: a line in each of the two
-//! lists; the status rules' tests compare what comes back with the row.
+//! A task's state as the append gives it back: what of it the record does not say itself. To add a column of the task: a
+//! line in each of the two lists; the status rules' tests compare what comes back with the row.
 
 use entity::task::{Column, Model};
+use sea_orm::IdenStatic;
 use sea_orm::prelude::DateTimeUtc;
-use sea_orm::{DbErr, IdenStatic, QueryResult, TryGetable};
 
 use super::record::NewRecord;
+use super::rows::Columns;
 
 /// All but what the record itself says: user, task, position, record and time.
 const COLUMNS: [Column; 26] = [
@@ -43,14 +43,12 @@ pub(super) fn state_columns(from: &str) -> String {
     COLUMNS.iter().map(|column| format!(r#"{from}."{}""#, column.as_str())).collect::<Vec<_>>().join(", ")
 }
 
-/// The state that stands in a row from column `first` on; none where the row has none.
+/// The state that the next columns are; none where the row has none.
 pub(super) fn read_state(
-    row: &QueryResult,
-    first: usize,
+    columns: &mut Columns<'_>,
     record: &NewRecord,
     (position, recorded_at): (i64, DateTimeUtc),
-) -> Result<Option<Model>, DbErr> {
-    let mut columns = Columns { row, next: first };
+) -> Result<Option<Model>, sqlx::Error> {
     let Some(moved_position) = columns.read()? else { return Ok(None) };
     // As many as `COLUMNS` has, in its order: Rust evaluates the fields as they are written.
     Ok(Some(Model {
@@ -61,8 +59,8 @@ pub(super) fn read_state(
         created_at: columns.read()?,
         step: columns.read()?,
         completed_count: columns.read()?,
-        status: columns.read()?,
-        step_status: columns.read()?,
+        status: columns.one_of()?,
+        step_status: columns.one_of()?,
         message: columns.read()?,
         tags: columns.read()?,
         started_at: columns.read()?,
@@ -76,7 +74,7 @@ pub(super) fn read_state(
         cancel_reason: columns.read()?,
         cancel_delivered_at: columns.read()?,
         cancel_acknowledged_at: columns.read()?,
-        cancel_outcome: columns.read()?,
+        cancel_outcome: columns.outcome()?,
         cancel_message: columns.read()?,
         report_within_seconds: columns.read()?,
         report_due_at: columns.read()?,
@@ -86,17 +84,4 @@ pub(super) fn read_state(
         record_id: record.record_id,
         updated_at: recorded_at,
     }))
-}
-
-struct Columns<'r> {
-    row: &'r QueryResult,
-    next: usize,
-}
-
-impl Columns<'_> {
-    fn read<T: TryGetable>(&mut self) -> Result<T, DbErr> {
-        let value = self.row.try_get_by(self.next);
-        self.next += 1;
-        value
-    }
 }

@@ -14,6 +14,7 @@ use super::columns::{HEAD_COLUMNS, LONE_TASK_COLUMNS};
 use super::feed::{Head, statement};
 use super::filter::TaskFilter;
 use super::page::{Keyset, Rows};
+use super::rows::Columns;
 use super::{Store, StoreError};
 
 /// How many tasks a page or count under a filter looks at.
@@ -106,9 +107,10 @@ impl Store {
     async fn tasks_in_order(self, keys: Vec<(String, String)>) -> Result<Vec<Option<task::Model>>, StoreError> {
         let mut tasks: Vec<Option<task::Model>> = keys.iter().map(|_| None).collect();
         for row in self.within_time(self.db.query_all_raw(tasks_statement(keys))).await?? {
-            let place = row.try_get::<i64>("", "place").map(usize::try_from)?;
+            let mut columns = Columns::of(&row)?;
+            let place = columns.read::<i64>().map(usize::try_from)?;
             if let Some(task) = place.ok().and_then(|place| tasks.get_mut(place)) {
-                *task = Some(task::Model::from_query_result(&row, "")?);
+                *task = columns.task()?;
             }
         }
         Ok(tasks)
