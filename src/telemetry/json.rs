@@ -22,7 +22,7 @@ where
         let metadata = event.metadata();
         out.write_str("{\"timestamp\":\"")?;
         SystemTime.format_time(&mut out)?;
-        write!(out, "\",\"level\":\"{}\",\"target\":{}", metadata.level(), quoted(metadata.target()))?;
+        write!(out, "\",\"level\":\"{}\",\"target\":{}", metadata.level(), Quoted(metadata.target()))?;
         let mut fields = Fields { out: &mut out, written: Ok(()) };
         event.record(&mut fields);
         fields.written?;
@@ -47,7 +47,7 @@ struct Fields<'a, 'b> {
 impl Fields<'_, '_> {
     fn write(&mut self, field: &Field, value: impl fmt::Display) {
         if self.written.is_ok() {
-            self.written = write!(self.out, ",{}:{value}", quoted(field.name()));
+            self.written = write!(self.out, ",{}:{value}", Quoted(field.name()));
         }
     }
 }
@@ -72,16 +72,26 @@ impl Visit for Fields<'_, '_> {
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.write(field, quoted(value));
+        self.write(field, Quoted(value));
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.write(field, quoted(&format!("{value:?}")));
+        self.write(field, Quoted(&format!("{value:?}")));
     }
 }
 
-fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+/// A text as JSON. Most need no escaping, and a busy server writes a dozen of them for each request.
+struct Quoted<'a>(&'a str);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.bytes().any(|byte| matches!(byte, 0..=31 | b'"' | b'\\')) {
+            return f.write_str(&serde_json::Value::from(self.0).to_string());
+        }
+        f.write_str("\"")?;
+        f.write_str(self.0)?;
+        f.write_str("\"")
+    }
 }
 
 #[cfg(test)]
