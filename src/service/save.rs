@@ -1,5 +1,6 @@
 //! Saving reports: checked here, numbered and summed up by the append path.
 
+use std::fmt;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -81,7 +82,7 @@ struct Stored<'a> {
 impl Service {
     /// Saves one report. When it returns, the record is committed.
     pub async fn save(&self, viewer: &Viewer, input: SaveInput) -> Result<Saved, ServiceError> {
-        let record = self.check(viewer, "input", input)?;
+        let record = self.check(viewer, format_args!("input"), input)?;
         let record_id = record.record_id;
         self.lanes.save(record).await.map_err(|error| match error {
             StoreError::Conflict { .. } => conflict("input.recordId"),
@@ -105,7 +106,7 @@ impl Service {
         let records = inputs
             .into_iter()
             .enumerate()
-            .map(|(index, input)| self.check(viewer, &format!("input.records[{index}]"), input))
+            .map(|(index, input)| self.check(viewer, format_args!("input.records[{index}]"), input))
             .collect::<Result<Vec<_>, _>>()?;
         let _room = self.batches.take(&records)?;
         let records: Arc<[NewRecord]> = records.into();
@@ -120,17 +121,18 @@ impl Service {
     }
 
     /// Checks a report against the limits and makes a record of it.
-    fn check(&self, viewer: &Viewer, field: &str, input: SaveInput) -> Result<NewRecord, ServiceError> {
-        let user_id = self.savable_user(viewer, &format!("{field}.userId"), input.user_id)?;
-        input::id(&format!("{field}.taskId"), &input.task_id)?;
-        input::between(&format!("{field}.step"), input.step.into(), 0, limits::STEP.into())?;
+    fn check(&self, viewer: &Viewer, field: fmt::Arguments<'_>, input: SaveInput) -> Result<NewRecord, ServiceError> {
+        let user_id = self.savable_user(viewer, format_args!("{field}.userId"), input.user_id)?;
+        input::id(format_args!("{field}.taskId"), &input.task_id)?;
+        input::between(format_args!("{field}.step"), input.step.into(), 0, limits::STEP.into())?;
         if let Some(details) = &input.task {
-            input::details(&format!("{field}.task"), details)?;
+            input::details(format_args!("{field}.task"), details)?;
         }
         if let Some(timestamp) = input.timestamp {
-            input::timestamp(&format!("{field}.timestamp"), timestamp, Utc::now())?;
+            input::timestamp(format_args!("{field}.timestamp"), timestamp, Utc::now())?;
         }
-        let result = store_result(&format!("{field}.stepResult"), &input.step_result, most(self.limits.result_bytes))?;
+        let result =
+            store_result(format_args!("{field}.stepResult"), &input.step_result, most(self.limits.result_bytes))?;
         Ok(NewRecord {
             user_id,
             task_id: input.task_id,
@@ -191,19 +193,23 @@ fn most(limit: i32) -> usize {
     usize::try_from(limit).unwrap_or_default()
 }
 
-fn store_result(field: &str, result: &StepResult, most_bytes: usize) -> Result<String, ServiceError> {
-    input::characters(&format!("{field}.stepName"), &result.step_name, limits::NAME_CHARACTERS)?;
+fn store_result(field: fmt::Arguments<'_>, result: &StepResult, most_bytes: usize) -> Result<String, ServiceError> {
+    input::characters(format_args!("{field}.stepName"), &result.step_name, limits::NAME_CHARACTERS)?;
     if let Some(progress) = result.progress {
-        input::fraction(&format!("{field}.progress"), progress)?;
+        input::fraction(format_args!("{field}.progress"), progress)?;
     }
     let message = result.message.as_deref().unwrap_or_default();
-    input::bytes(&format!("{field}.message"), message, limits::MESSAGE_BYTES)?;
+    input::bytes(format_args!("{field}.message"), message, limits::MESSAGE_BYTES)?;
     let error_code = result.error_code.as_deref().filter(|code| !code.is_empty());
-    input::characters(&format!("{field}.errorCode"), error_code.unwrap_or_default(), limits::ERROR_CODE_CHARACTERS)?;
+    input::characters(
+        format_args!("{field}.errorCode"),
+        error_code.unwrap_or_default(),
+        limits::ERROR_CODE_CHARACTERS,
+    )?;
     let error_message = result.error_message.as_deref().filter(|message| !message.is_empty());
-    input::bytes(&format!("{field}.errorMessage"), error_message.unwrap_or_default(), limits::MESSAGE_BYTES)?;
+    input::bytes(format_args!("{field}.errorMessage"), error_message.unwrap_or_default(), limits::MESSAGE_BYTES)?;
     let value = result.result.as_ref().unwrap_or(&Value::Null);
-    input::result(&format!("{field}.result"), value, most_bytes)?;
+    input::result(format_args!("{field}.result"), value, most_bytes)?;
     let stored = Stored {
         step: &result.step_name,
         result: value,

@@ -10,6 +10,8 @@
 //!
 //! To add a verb: one of these functions first thing in it, and its rows in `tests/it/rights/`, which fail without.
 
+use std::fmt::Display;
+
 use super::{Service, ServiceError, input};
 use crate::auth::{Role, Viewer};
 use crate::store::Scope;
@@ -66,7 +68,7 @@ impl Service {
     pub(super) fn savable_user(
         &self,
         viewer: &Viewer,
-        field: &str,
+        field: impl Display + Copy,
         user_id: Option<String>,
     ) -> Result<String, ServiceError> {
         match viewer.role {
@@ -81,7 +83,11 @@ impl Service {
 }
 
 /// Whose task a worker tells of: its answer to a cancellation, a sign of life. Workers and admins do, for everyone.
-pub(super) fn attended_user(viewer: &Viewer, field: &str, user_id: Option<String>) -> Result<String, ServiceError> {
+pub(super) fn attended_user(
+    viewer: &Viewer,
+    field: impl Display + Copy,
+    user_id: Option<String>,
+) -> Result<String, ServiceError> {
     match viewer.role {
         Role::Worker | Role::Admin => named_user(field, user_id),
         Role::User => Err(ServiceError::forbidden()),
@@ -99,12 +105,12 @@ pub(super) fn cancellable_user(viewer: &Viewer, user_id: Option<String>) -> Resu
         .map_err(|error| if error.field() == Some("userId") { error.at("input.userId") } else { error })
 }
 
-fn named_user(field: &str, user_id: Option<String>) -> Result<String, ServiceError> {
+fn named_user(field: impl Display + Copy, user_id: Option<String>) -> Result<String, ServiceError> {
     let user_id = user_id.ok_or_else(|| must_name_user(field))?;
     input::id(field, &user_id)?;
     Ok(user_id)
 }
 
-fn must_name_user(field: &str) -> ServiceError {
-    ServiceError::bad_input(field, "Name the user: a worker or an admin acts for everyone.")
+fn must_name_user(field: impl Display + Copy) -> ServiceError {
+    ServiceError::bad_input(field.to_string(), "Name the user: a worker or an admin acts for everyone.")
 }
