@@ -58,7 +58,7 @@ struct Shared {
     slow_operation: Option<Duration>,
     rates: Rates,
     running: Semaphore,
-    service: Service,
+    service: Arc<Service>,
 }
 
 impl Api {
@@ -84,7 +84,7 @@ impl Api {
             slow_operation: config.slow_operation,
             rates: Rates::new(config),
             running: Semaphore::new(running.min(Semaphore::MAX_PERMITS)),
-            service,
+            service: Arc::new(service),
         }))
     }
 
@@ -97,7 +97,7 @@ impl Api {
     /// The schema as this viewer may use it.
     #[must_use]
     pub fn caller(&self, viewer: Viewer) -> Caller {
-        let session = Session::new(self.0.service.clone(), viewer);
+        let session = Session::new(Arc::clone(&self.0.service), viewer);
         Caller { shared: Arc::clone(&self.0), session, is_admitted: false, remote: None }
     }
 

@@ -8,7 +8,8 @@
 //!   `document/` (read once, measured, each key asked for once), `limits` (what one operation may ask for)
 //!
 //! To add a field: its resolver in the type's room, 5 to 15 lines around one verb; a description for it and each of its
-//! arguments; then `taskwire schema > schema.graphql`. Nothing here decides who may, checks a length or knows SQL.
+//! arguments; then `taskwire schema > schema.graphql`. Nothing here decides who may, checks a length or knows SQL. A verb that
+//! goes to the database is boxed: async-graphql gives each field of an answer a future as large as the largest of its type.
 
 mod caller;
 mod defaults;

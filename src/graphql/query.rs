@@ -65,7 +65,7 @@ impl Query {
         #[graphql(desc = "Only what stands before this cursor.")] before: Option<String>,
     ) -> Answer<TaskRecordConnection> {
         let page = PageArgs { first, after, last, before };
-        Some(TaskRecordConnection::of(context, user(user_id), task_id.0, page).await)
+        Some(Box::pin(TaskRecordConnection::of(context, user(user_id), task_id.0, page)).await)
     }
 
     /// A list of tasks. A cursor belongs to its order and filter: with others it is `BAD_USER_INPUT`. Tasks move while one
@@ -85,7 +85,7 @@ impl Query {
         #[graphql(desc = "Only what stands before this cursor.")] before: Option<String>,
     ) -> Answer<TaskConnection> {
         let query = TaskQuery { user_id: user(user_id), filter: or_all(filter), order: order_by.get().into() };
-        Some(TaskConnection::of(context, query, PageArgs { first, after, last, before }).await)
+        Some(Box::pin(TaskConnection::of(context, query, PageArgs { first, after, last, before })).await)
     }
 
     /// What tasks are now, and what finished within a window: the last 24 hours if it is left out. A window of more than
@@ -102,7 +102,7 @@ impl Query {
     ) -> Answer<TaskStatistics> {
         let [since, until] = [since, until].map(|moment| moment.map(|moment| moment.0));
         let query = StatisticsQuery { user_id: user(user_id), name, since, until, bucket: bucket.get().into() };
-        Some(statistics_of(context, query).await)
+        Some(Box::pin(statistics_of(context, query)).await)
     }
 
     /// Which names, tags and error codes there are among the latest 10,000 tasks that the caller may see, most frequent
@@ -118,7 +118,7 @@ impl Query {
         )]
         first: OrDefault<FacetCount>,
     ) -> Answer<TaskFacets> {
-        Some(facets_of(context, user_id, prefix, first.get()).await)
+        Some(Box::pin(facets_of(context, user_id, prefix, first.get())).await)
     }
 
     /// Where the feed of a user stands now: what a subscription can start from.
@@ -128,7 +128,7 @@ impl Query {
         #[graphql(desc = "Whose feed: the caller's own if left out; a worker or an admin must name it.")] //
         user_id: Option<ID>,
     ) -> Answer<Feed> {
-        Some(feed_of(context, user_id).await)
+        Some(Box::pin(feed_of(context, user_id)).await)
     }
 
     /// Those who have tasks, by their id. For workers and admins.
@@ -142,7 +142,7 @@ impl Query {
         #[graphql(desc = "Only what stands before this cursor.")] before: Option<String>,
     ) -> Answer<UserConnection> {
         let page = PageArgs { first, after, last, before };
-        Some(UserConnection::of(context, user_id_prefix, page).await)
+        Some(Box::pin(UserConnection::of(context, user_id_prefix, page)).await)
     }
 
     /// What stands behind a global id; null for what is malformed, not there, or not yours.
@@ -151,7 +151,7 @@ impl Query {
         context: &Context<'_>,
         #[graphql(desc = "A global id, as `id` of a Task, TaskStep, TaskRecord or User gave it.")] id: ID,
     ) -> Answer<Node> {
-        find_node(context, &id).await.transpose()
+        Box::pin(find_node(context, &id)).await.transpose()
     }
 
     /// As `node`, in the order asked; at most 100.
@@ -163,7 +163,7 @@ impl Query {
         if ids.len() > limits::NODES {
             return Err(too_many_nodes(ids.len()));
         }
-        let found = join_all(ids.iter().map(|id| find_node(context, id))).await;
+        let found = Box::pin(join_all(ids.iter().map(|id| find_node(context, id)))).await;
         Ok(found.into_iter().map(Result::transpose).collect())
     }
 

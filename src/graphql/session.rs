@@ -16,7 +16,7 @@ use crate::service::{RecordKey, Service, ServiceError};
 #[derive(Clone)]
 pub(crate) struct Session {
     /// Does the work.
-    pub(crate) service: Service,
+    pub(crate) service: Arc<Service>,
     /// Who is asking.
     pub(crate) viewer: Viewer,
     records: Arc<RecordLoader>,
@@ -27,7 +27,7 @@ pub(crate) struct Session {
 impl Session {
     /// The session of this viewer.
     #[must_use]
-    pub(crate) fn new(service: Service, viewer: Viewer) -> Self {
+    pub(crate) fn new(service: Arc<Service>, viewer: Viewer) -> Self {
         Self { service, viewer, records: Arc::default(), time: None }
     }
 

@@ -61,7 +61,7 @@ impl CleanupMutation {
         context: &Context<'_>,
         #[graphql(desc = "What is too old.")] input: CleanupOldTasksInput,
     ) -> Answer<CleanupOldTasksPayload> {
-        Some(cleanup(context, input).await)
+        Some(Box::pin(cleanup(context, input)).await)
     }
 }
 

@@ -32,7 +32,7 @@ impl DisconnectUserMutation {
         context: &Context<'_>,
         #[graphql(desc = "Whose sockets are to be closed.")] input: DisconnectUserInput,
     ) -> Answer<DisconnectUserPayload> {
-        Some(disconnect(context, input.user_id).await)
+        Some(Box::pin(disconnect(context, input.user_id)).await)
     }
 }
 

@@ -46,7 +46,7 @@ impl EraseUserMutation {
         context: &Context<'_>,
         #[graphql(desc = "Who is to be erased.")] input: EraseUserInput,
     ) -> Answer<EraseUserPayload> {
-        Some(erase(context, input).await)
+        Some(Box::pin(erase(context, input)).await)
     }
 }
 

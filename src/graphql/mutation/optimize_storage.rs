@@ -45,7 +45,7 @@ impl OptimizeStorageMutation {
         context: &Context<'_>,
         #[graphql(desc = "What is to be done.")] input: OptimizeStorageInput,
     ) -> Answer<OptimizeStoragePayload> {
-        Some(optimize(context, input.reindex).await)
+        Some(Box::pin(optimize(context, input.reindex)).await)
     }
 }
 

@@ -40,7 +40,7 @@ impl Task {
         if let Some(moved_by) = &self.moved_by {
             return Ok(Some(StoredStepResult::parse(&moved_by.record().result)));
         }
-        let record = Session::of(context)?.moved_by(&self.task).await?;
+        let record = Box::pin(Session::of(context)?.moved_by(&self.task)).await?;
         Ok(record.map(|record| StoredStepResult::parse(&record.result)))
     }
 }
@@ -172,7 +172,7 @@ impl Task {
         #[graphql(desc = "Only what stands before this cursor.")] before: Option<String>,
     ) -> Answer<TaskStepConnection> {
         let page = PageArgs { first, after, last, before };
-        Some(TaskStepConnection::of(context, &self.task, page).await)
+        Some(Box::pin(TaskStepConnection::of(context, &self.task, page)).await)
     }
 
     /// Every record of the task, oldest first.
@@ -185,6 +185,6 @@ impl Task {
         #[graphql(desc = "Only what stands before this cursor.")] before: Option<String>,
     ) -> Answer<TaskRecordConnection> {
         let page = PageArgs { first, after, last, before };
-        Some(TaskRecordConnection::of_task(context, &self.task, page).await)
+        Some(Box::pin(TaskRecordConnection::of_task(context, &self.task, page)).await)
     }
 }
