@@ -45,7 +45,7 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::header::UPGRADE;
 use axum::http::{HeaderMap, Method, Uri};
-use axum::middleware;
+use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::{any, get};
 use tokio_util::sync::CancellationToken;
@@ -58,6 +58,7 @@ use crate::graphql::Api;
 use crate::service::Service;
 use crate::telemetry::{RemoteSpan, method, spans};
 use answer::Refusal;
+use compression::Accepted;
 use connections::Connections;
 use guard::Guard;
 use negotiation::{MediaType, prefers_html};
@@ -97,7 +98,13 @@ pub fn router(api: Api, authenticator: Authenticator, config: &Config, sockets: 
     }
     let health = health::routes(shared.api.service().clone(), CancellationToken::new());
     let routes = routes.merge(pages::routes(has_graphiql)).with_state(shared).merge(health);
-    routes.layer(compression::layer()).layer(middleware::from_fn(request_id::attach))
+    routes.layer(middleware::from_fn(around))
+}
+
+/// What is around every answer.
+async fn around(request: Request, next: Next) -> Response {
+    let accepted = Accepted::by(request.headers());
+    accepted.compress(request_id::attach(request, next).await).await
 }
 
 /// The routes of `--metrics-listen`: whoever reaches that address may know all that they tell. `stop` ends the server.
@@ -133,7 +140,7 @@ async fn answer(shared: Shared, request: Request) -> Response {
     };
     cors::Allowed::note(request.extensions(), origin.as_ref());
     let answered = match *request.method() {
-        Method::GET if is_upgrade(&headers) => socket::upgrade(&shared, request).await,
+        Method::GET if is_upgrade(&headers) => Box::pin(socket::upgrade(&shared, request)).await,
         // Such a request asks for nothing, and would only be told so.
         Method::GET if shared.has_graphiql && request.uri().query().is_none() && prefers_html(&headers) => {
             Ok(pages::to_graphiql())
@@ -151,7 +158,8 @@ async fn execute(shared: &Shared, request: Request, headers: &HeaderMap) -> Resu
     let viewer = viewer.map_err(SignInError::refusal)?;
     let peer = Peer::of(request.extensions());
     let asked = match shared.api.caller(viewer.clone()).admitted() {
-        Ok(caller) => read(shared, &viewer, request).await.map(|asked| (caller, asked)),
+        // Boxed, so that its room is free again while the operation runs.
+        Ok(caller) => Box::pin(read(shared, &viewer, request)).await.map(|asked| (caller, asked)),
         Err(limited) => Err(Refusal::of(limited)),
     };
     let (caller, (request, operation)) = match (asked, stream::refused(headers)) {
@@ -163,7 +171,7 @@ async fn execute(shared: &Shared, request: Request, headers: &HeaderMap) -> Resu
     if let Some(format) = stream::chosen(headers, operation) {
         let is_subscription = operation == Some(OperationType::Subscription);
         let service = shared.api.service();
-        viewer::admit(service, &viewer).await.map_err(SignInError::refusal)?;
+        Box::pin(viewer::admit(service, &viewer)).await.map_err(SignInError::refusal)?;
         let seat = shared.sockets.connections.enter(Some(&viewer), Some(peer.0)).map_err(stream::full)?;
         if service.is_disconnected(&viewer) {
             return Err(SignInError::Disconnected.refusal());
