@@ -4,6 +4,7 @@
 //! and just over it in `tests/it/limits_size.rs`.
 
 use async_graphql::{ServerError, Value, Variables};
+use async_graphql_value::RAW_VALUE_TOKEN;
 
 use super::document::Measure;
 use super::errors::limit_exceeded;
@@ -84,6 +85,10 @@ fn json_bytes(value: &Value) -> usize {
             values.iter().map(|value| json_bytes(value) + 1).sum::<usize>() + 2 - comma(values.len())
         }
         Value::Object(fields) => {
+            // Text that goes out as it is.
+            if let Some(Value::String(text)) = fields.get(RAW_VALUE_TOKEN) {
+                return text.len();
+            }
             let pairs = fields.iter().map(|(name, value)| name.len() + 4 + json_bytes(value));
             pairs.sum::<usize>() + 2 - comma(fields.len())
         }

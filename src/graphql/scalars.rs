@@ -3,7 +3,11 @@
 //! A scalar's `is_valid` does the whole work of `parse`: a bad value is then refused before anything runs. To add one:
 //! the newtype, its `#[Scalar]` with a description and, where a standard exists, `specified_by_url`.
 
-use async_graphql::{InputValueError, InputValueResult, Number, Scalar, ScalarType, Value};
+use std::sync::Arc;
+
+use async_graphql::indexmap::IndexMap;
+use async_graphql::{InputValueError, InputValueResult, Name, Number, Scalar, ScalarType, Value};
+use async_graphql_value::RAW_VALUE_TOKEN;
 use chrono::{SecondsFormat, Utc};
 
 /// A moment in UTC, to the microsecond, as `PostgreSQL` keeps it.
@@ -49,19 +53,54 @@ impl ScalarType for DateTime {
 
 /// Any JSON value.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Json(pub(crate) serde_json::Value);
+pub(crate) enum Json {
+    /// Taken apart.
+    Value(serde_json::Value),
+    /// As it is stored: text that has been read as JSON, and goes out as it is.
+    Stored(Arc<str>),
+}
+
+impl Json {
+    /// The value, wherever it is from.
+    pub(crate) fn into_value(self) -> serde_json::Value {
+        match self {
+            Self::Value(value) => value,
+            Self::Stored(text) => serde_json::from_str(&text).unwrap_or_default(),
+        }
+    }
+}
 
 /// Any JSON value. It comes back equal, numbers as IEEE doubles or 64-bit integers; the order of an object's keys is not
 /// kept.
 #[Scalar(name = "JSON")]
 impl ScalarType for Json {
     fn parse(value: Value) -> InputValueResult<Self> {
-        value.into_json().map(Self).map_err(InputValueError::custom)
+        Ok(Self::Value(to_json(value)))
     }
 
     fn to_value(&self) -> Value {
-        // Fails for no value of this type; null stands for what cannot be.
-        Value::from_json(self.0.clone()).unwrap_or_default()
+        match self {
+            // Fails for no value of this type; null stands for what cannot be.
+            Self::Value(value) => Value::from_json(value.clone()).unwrap_or_default(),
+            Self::Stored(text) => {
+                Value::Object(IndexMap::from_iter([(Name::new(RAW_VALUE_TOKEN), Value::String(text.to_string()))]))
+            }
+        }
+    }
+}
+
+/// The same in JSON. (The library's own way would take an object with the one key by which it knows text that goes out as
+/// it is for such text, and copies everything.)
+fn to_json(value: Value) -> serde_json::Value {
+    match value {
+        Value::Null => serde_json::Value::Null,
+        Value::Number(number) => serde_json::Value::Number(number),
+        Value::String(text) => serde_json::Value::String(text),
+        Value::Boolean(yes) => serde_json::Value::Bool(yes),
+        Value::Enum(name) => serde_json::Value::String(name.to_string()),
+        Value::Binary(bytes) => bytes.iter().copied().collect(),
+        Value::List(values) => values.into_iter().map(to_json).collect(),
+        Value::Object(fields) => fields.into_iter().map(|(name, value)| (name.to_string(), to_json(value))).collect(),
     }
 }
 
@@ -200,8 +239,17 @@ mod tests {
     #[test]
     fn json_comes_back_equal() {
         let json = serde_json::json!({"a": [1, -9_223_372_036_854_775_808_i64, 1.5, null, {"b": "ü\u{0}"}]});
-        let there = Json(json.clone()).to_value();
-        assert_eq!(Json::parse(there).map(|json| json.0).ok(), Some(json));
+        let there = Json::Value(json.clone()).to_value();
+        assert_eq!(Json::parse(there).map(Json::into_value).ok(), Some(json));
+    }
+
+    #[test]
+    fn stored_json_goes_out_as_it_is_and_nothing_that_is_sent_is_taken_for_it() {
+        let stored = Json::Stored(r#"{"a": [1, 1e3]}"#.into()).to_value();
+        assert_eq!(serde_json::to_string(&stored).unwrap(), r#"{"a": [1, 1e3]}"#);
+        let sent = serde_json::json!({ RAW_VALUE_TOKEN: "[1, 2]" });
+        let value: Value = serde_json::from_value(sent.clone()).unwrap();
+        assert_eq!(Json::parse(value).map(Json::into_value).ok(), Some(sent));
     }
 
     #[test]

@@ -1,7 +1,10 @@
 //! The whole step result as it is stored, taken apart again.
 
-use serde::Deserialize;
-use serde_json::Value;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 /// The value was stored, but it cannot be read back as JSON: a number beyond a double, or nesting too deep.
@@ -18,8 +21,8 @@ pub struct StoredStepResult {
     pub completed: bool,
     /// Empty where the record gives none.
     pub message: String,
-    /// The worker's own value.
-    pub result: Result<Option<Value>, Unreadable>,
+    /// The worker's own value as JSON text, which has been read; none for null.
+    pub result: Result<Option<Arc<str>>, Unreadable>,
     /// The worker's code for the error.
     pub error_code: Option<String>,
     /// The error in words.
@@ -73,6 +76,60 @@ impl StoredStepResult {
     }
 }
 
-fn read(json: &str) -> Result<Option<Value>, Unreadable> {
-    serde_json::from_str(json).map_err(|_| Unreadable)
+fn read(json: &str) -> Result<Option<Arc<str>>, Unreadable> {
+    let Readable = serde_json::from_str(json).map_err(|_| Unreadable)?;
+    let json = json.trim();
+    Ok((json != "null").then(|| json.into()))
+}
+
+/// What can be read as JSON: every number is a double's, and nothing is nested too deeply. Nothing of it is kept, so a
+/// history of large values is checked without a copy of them.
+struct Readable;
+
+impl<'de> Deserialize<'de> for Readable {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Self)
+    }
+}
+
+impl<'de> Visitor<'de> for Readable {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any JSON value")
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_unit<E>(self) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self, A::Error> {
+        while items.next_element::<Self>()?.is_some() {}
+        Ok(self)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut items: A) -> Result<Self, A::Error> {
+        while items.next_entry::<IgnoredAny, Self>()?.is_some() {}
+        Ok(self)
+    }
 }

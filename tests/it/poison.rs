@@ -152,7 +152,9 @@ async fn what_just_keeps_its_limit_comes_back_equal() {
     let read = history(&service).await;
     assert_eq!(read.len(), values.len() + 1);
     for (record, value) in read.iter().zip(&values) {
-        assert_eq!(StoredStepResult::parse(&record.result).result.unwrap().as_ref(), Some(value));
+        let result = StoredStepResult::parse(&record.result).result.unwrap();
+        let result: Value = result.map_or(Value::Null, |text| serde_json::from_str(&text).unwrap());
+        assert_eq!(&result, value);
     }
 }
 
@@ -211,11 +213,11 @@ async fn what_is_stored_anyhow_stays_readable() {
         assert_eq!(one.error_code.as_deref(), Some("E"));
     }
     // One unreadable field hides no other.
-    assert_eq!((read[2].message.as_str(), &read[2].result), ("", &Ok(Some(json!(17)))));
+    assert_eq!((read[2].message.as_str(), read[2].result.clone()), ("", Ok(Some("17".into()))));
     assert_eq!((read[2].step_name.as_str(), read[2].error_code.as_deref()), ("s", Some("E")));
-    assert_eq!(read[3].result, Ok(Some(json!([1, 2]))));
+    assert_eq!(read[3].result, Ok(Some("[1, 2]".into())));
     assert_eq!(read[4].result, Err(Unreadable));
-    assert!(matches!(read[5].result, Ok(None | Some(Value::Null))));
+    assert_eq!(read[5].result, Ok(None));
     // Nor is it in the way of steps, or of the next save.
     let task = service.task(&Viewer::admin(), Some("ann".to_owned()), "t".to_owned()).await.unwrap().unwrap();
     assert_eq!(service.steps(&Viewer::admin(), &task, PageArgs::default()).await.unwrap().edges.len(), 6);

@@ -79,7 +79,7 @@ impl From<TaskStepResultInput> for StepResult {
             completed: input.completed,
             progress: input.progress,
             message: input.message,
-            result: input.result.map(|json| json.0),
+            result: input.result.map(Json::into_value),
             error_code: input.error_code,
             error_message: input.error_message,
         }

@@ -155,7 +155,7 @@ async fn query_plan(
 ) -> Result<Option<Json>, ApiError> {
     let session = Session::of(context)?;
     let plan = session.service.query_plan(&session.viewer, query.into(), user(user_id), user(task_id)).await?;
-    Ok(plan.map(Json))
+    Ok(plan.map(Json::Value))
 }
 
 /// How a server does.

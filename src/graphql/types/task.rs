@@ -116,7 +116,7 @@ impl Task {
     async fn result(&self, context: &Context<'_>) -> Answer<Json> {
         let moved = self.moved_by(context).await;
         let result = moved.and_then(|moved| moved.map_or(Ok(None), |moved| moved.result).map_err(ApiError::unreadable));
-        result.map(|value| value.map(Json)).transpose()
+        result.map(|value| value.map(Json::Stored)).transpose()
     }
 
     /// From the record that last moved the task: the worker's code for what went wrong.

@@ -95,7 +95,7 @@ impl TaskRecord {
     /// The worker's own value.
     async fn result(&self) -> Answer<Json> {
         let result = self.stored().result.clone();
-        result.map(|value| value.map(Json)).map_err(ApiError::unreadable).transpose()
+        result.map(|value| value.map(Json::Stored)).map_err(ApiError::unreadable).transpose()
     }
 
     /// The worker's code for what went wrong.
