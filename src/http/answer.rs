@@ -67,6 +67,8 @@ fn json(status: StatusCode, media_type: MediaType, answer: &Answer<'_>) -> Respo
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
     let headers = response.headers_mut();
+    // Those below, the request's id and who may read it: at once.
+    headers.reserve(8);
     headers.insert(CONTENT_TYPE, media_type.header());
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     // A GET can be in a foreign page as if it were a script or an image: no browser hands its answer over.

@@ -134,16 +134,13 @@ impl Store {
             None => (self.within_time(self.db.query_all_raw(page_of)).await??, None),
             Some(end_of) => self.within_time(self.look(page_of, end_of, page.limit, order)).await??,
         };
-        let head = match scope {
-            Scope::User(_) => Some(found.first().map_or(Ok(Head::START), Head::from_row)?),
-            Scope::Everyone => None,
-        };
-        let mut tasks = Vec::with_capacity(found.len());
+        let (mut head, mut tasks) = (Head::START, Vec::with_capacity(found.len()));
         for row in &found {
-            if row.try_get::<Option<String>>("", "user_id")?.is_some() {
-                tasks.push(task::Model::from_query_result(row, "")?);
-            }
+            let mut columns = Columns::of(row)?;
+            head = columns.head()?;
+            tasks.extend(columns.task()?);
         }
+        let head = matches!(scope, Scope::User(_)).then_some(head);
         sort(&mut tasks, order, scope, page.backward);
         let limit = usize::try_from(page.limit).unwrap_or(usize::MAX);
         let has_more = tasks.len() > limit;
