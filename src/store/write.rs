@@ -59,7 +59,8 @@ impl Store {
             let tenure = self.tenure();
             let mut lent = match kept.take(tenure) {
                 Some(kept) => kept,
-                None => Lent { connection: self.lend().await?, since: Instant::now(), tenure },
+                // Boxed: it is seldom needed, and large enough to make the copies of all futures around it felt.
+                None => Lent { connection: Box::pin(self.lend()).await?, since: Instant::now(), tenure },
             };
             let begun = Instant::now();
             let done = query.fetch_all(&mut *lent.connection).await;
