@@ -12,7 +12,7 @@
 //!   `lease`: what one server at a time may do · `retention`, `upkeep`: the steps of it
 //!
 //! Reads through `SeaORM`; where a statement needs `unnest` or a row comparison: SQL through its `Statement` into a typed
-//! row. To add a read: a method beside its kin, its bound on `recorded_at` first, then its caller in `src/service`.
+//! row, which is read by position (`rows`) where there are many. To add a read: a method beside its kin, its bound on `recorded_at` first, then its caller in `src/service`.
 
 mod append;
 mod batch;
