@@ -51,12 +51,12 @@ impl OperationLimits {
 
     pub(crate) fn check_variables(&self, variables: &Variables) -> Result<(), ServerError> {
         let most = self.0.max_variables_bytes;
-        let pairs = variables.iter().map(|(name, value)| name.len() + 4 + json_bytes(value));
+        let pairs = variables.iter().map(|(name, value)| name.len() + 4 + json_bytes(value, Raw::AsSent));
         within("variablesBytes", whole(pairs.sum::<usize>() + 2 - comma(variables.len())), whole(most.max(2)))
     }
 
     pub(crate) fn check_answer(&self, data: &Value) -> Result<(), ServerError> {
-        within("answerBytes", whole(json_bytes(data)), whole(self.0.max_answer_bytes))
+        within("answerBytes", whole(json_bytes(data, Raw::GoesOut)), whole(self.0.max_answer_bytes))
     }
 }
 
@@ -68,8 +68,15 @@ fn whole(length: usize) -> u64 {
     u64::try_from(length).unwrap_or(u64::MAX)
 }
 
+/// Whether an object with the one key for text that goes out as it is stands for such text. What clients send is as they sent it.
+#[derive(Clone, Copy)]
+enum Raw {
+    GoesOut,
+    AsSent,
+}
+
 /// How long a value is as JSON, without writing it.
-fn json_bytes(value: &Value) -> usize {
+fn json_bytes(value: &Value, raw: Raw) -> usize {
     match value {
         Value::Null => 4,
         Value::Boolean(yes) => 5 - usize::from(*yes),
@@ -82,14 +89,13 @@ fn json_bytes(value: &Value) -> usize {
         Value::Enum(name) => name.len() + 2,
         Value::Binary(bytes) => bytes.len() * 4 + 2,
         Value::List(values) => {
-            values.iter().map(|value| json_bytes(value) + 1).sum::<usize>() + 2 - comma(values.len())
+            values.iter().map(|value| json_bytes(value, raw) + 1).sum::<usize>() + 2 - comma(values.len())
         }
         Value::Object(fields) => {
-            // Text that goes out as it is.
-            if let Some(Value::String(text)) = fields.get(RAW_VALUE_TOKEN) {
+            if let (Raw::GoesOut, 1, Some(Value::String(text))) = (raw, fields.len(), fields.get(RAW_VALUE_TOKEN)) {
                 return text.len();
             }
-            let pairs = fields.iter().map(|(name, value)| name.len() + 4 + json_bytes(value));
+            let pairs = fields.iter().map(|(name, value)| name.len() + 4 + json_bytes(value, raw));
             pairs.sum::<usize>() + 2 - comma(fields.len())
         }
     }
@@ -136,7 +142,20 @@ mod tests {
             r#""a\"b\\c\n\t\u0001é😀""#,
         ] {
             let value: Value = serde_json::from_str(text).unwrap();
-            assert_eq!(json_bytes(&value), serde_json::to_string(&value).unwrap().len(), "{text}");
+            for raw in [Raw::GoesOut, Raw::AsSent] {
+                assert_eq!(json_bytes(&value, raw), serde_json::to_string(&value).unwrap().len(), "{text}");
+            }
         }
+    }
+
+    #[test]
+    fn what_a_client_sends_is_never_taken_for_text_that_goes_out_as_it_is() {
+        let sent = |more: &str| -> Value {
+            serde_json::from_str(&format!(r#"{{"{RAW_VALUE_TOKEN}": "[1, 2]"{more}}}"#)).unwrap()
+        };
+        assert_eq!(json_bytes(&sent(""), Raw::GoesOut), "[1, 2]".len());
+        assert!(json_bytes(&sent(""), Raw::AsSent) > RAW_VALUE_TOKEN.len());
+        let long = sent(&format!(r#", "x": "{}""#, "x".repeat(1000)));
+        assert!([Raw::GoesOut, Raw::AsSent].into_iter().all(|raw| json_bytes(&long, raw) > 1000));
     }
 }

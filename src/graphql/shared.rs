@@ -131,7 +131,7 @@ struct Key {
     /// Its place in memory: as long as a shape lives, it keeps its document.
     document: usize,
     operation_name: Option<String>,
-    /// As JSON.
+    /// As Rust writes them.
     inner_variables: String,
     viewer: (Option<String>, Role),
     user_id: String,
@@ -204,8 +204,8 @@ impl SharedAnswers {
         let key = Key {
             document: Arc::as_ptr(document).addr(),
             operation_name: request.operation_name.clone(),
-            // What cannot be written is compared as its own words.
-            inner_variables: serde_json::to_string(&given).unwrap_or_else(|_| format!("{given:?}")),
+            // Not as JSON: what a client sends may look there like text that goes out as it is.
+            inner_variables: format!("{given:?}"),
             viewer: (own_id.clone(), *role),
             user_id,
         };

@@ -27,7 +27,7 @@ impl Accepted {
     }
 
     /// The answer as this client takes it. The library gives every answer a body with room for its compressors, six
-    /// kilobytes: what will not be compressed goes around it.
+    /// kilobytes: what is too small for it, or comes bit by bit, goes around it.
     pub(super) async fn compress(self, answer: Response) -> Response {
         if !compressible().should_compress(&answer) {
             return answer;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 /// The value was stored, but it cannot be read back as JSON: a number beyond a double, or nesting too deep.
@@ -77,18 +78,36 @@ impl StoredStepResult {
 }
 
 fn read(json: &str) -> Result<Option<Arc<str>>, Unreadable> {
-    let Readable = serde_json::from_str(json).map_err(|_| Unreadable)?;
+    let Readable { has_long_number } = serde_json::from_str(json).map_err(|_| Unreadable)?;
+    if has_long_number {
+        let value: Value = serde_json::from_str(json).map_err(|_| Unreadable)?;
+        return Ok(Some(value.to_string().into()));
+    }
     let json = json.trim();
     Ok((json != "null").then(|| json.into()))
 }
 
-/// What can be read as JSON: every number is a double's, and nothing is nested too deeply. Nothing of it is kept, so a
-/// history of large values is checked without a copy of them.
-struct Readable;
+/// Numbers that `PostgreSQL` spells out with more digits than a double has: 1e308 in 309 of them. They are written anew.
+fn is_long(number: f64) -> bool {
+    let size = number.abs();
+    size >= 1e17 || (size > 0.0 && size < 1e-5)
+}
+
+/// What can be read as JSON: every number is a double's, and nothing is nested too deeply. It is checked without a copy.
+#[derive(Default)]
+struct Readable {
+    has_long_number: bool,
+}
+
+impl Readable {
+    fn and(&mut self, other: &Self) {
+        self.has_long_number |= other.has_long_number;
+    }
+}
 
 impl<'de> Deserialize<'de> for Readable {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Self)
+        deserializer.deserialize_any(Self::default())
     }
 }
 
@@ -111,8 +130,8 @@ impl<'de> Visitor<'de> for Readable {
         Ok(self)
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<Self, E> {
-        Ok(self)
+    fn visit_f64<E>(self, number: f64) -> Result<Self, E> {
+        Ok(Self { has_long_number: is_long(number) })
     }
 
     fn visit_str<E>(self, _: &str) -> Result<Self, E> {
@@ -123,13 +142,40 @@ impl<'de> Visitor<'de> for Readable {
         Ok(self)
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self, A::Error> {
-        while items.next_element::<Self>()?.is_some() {}
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut items: A) -> Result<Self, A::Error> {
+        while let Some(item) = items.next_element::<Self>()? {
+            self.and(&item);
+        }
         Ok(self)
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut items: A) -> Result<Self, A::Error> {
-        while items.next_entry::<IgnoredAny, Self>()?.is_some() {}
+    fn visit_map<A: MapAccess<'de>>(mut self, mut items: A) -> Result<Self, A::Error> {
+        while let Some((IgnoredAny, item)) = items.next_entry::<IgnoredAny, Self>()? {
+            self.and(&item);
+        }
         Ok(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_that_postgresql_spells_out_is_written_as_a_double() {
+        let result = |result: &str| StoredStepResult::parse(&format!(r#"{{"result": {result}}}"#)).result;
+        let spelt_out = format!("1{}", "0".repeat(308));
+        for (stored, told) in [
+            (spelt_out.as_str(), "1e+308"),
+            ("100000000000000000000", "1e+20"),
+            ("[0.00000000000000000001]", "[1e-20]"),
+            (r#"{"a": [1, 2.5, -9223372036854775808]}"#, r#"{"a": [1, 2.5, -9223372036854775808]}"#),
+        ] {
+            let told: Arc<str> = told.into();
+            let same = |told: Option<Arc<str>>| told.map(|told| told.replace("e+", "e"));
+            assert_eq!(result(stored).map(same), Ok(Some(told.replace("e+", "e"))), "{stored}");
+        }
+        assert_eq!(result("null"), Ok(None));
+        assert_eq!(result("1e400"), Err(Unreadable));
     }
 }

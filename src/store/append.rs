@@ -219,7 +219,7 @@ fn read_rows(rows: Vec<PgRow>, records: &[&NewRecord]) -> Result<Vec<Placed>, St
             let record = Arc::new(numbered(record, position, recorded_at, is_late));
             *slot = Placed::Saved(Box::new(Saved { record, task, is_duplicate: false }));
         } else {
-            repetitions.push((*index, repeats.map_or(usize::MAX, index_of)));
+            repetitions.push((*index, index_of(repeats.ok_or_else(|| no_place(record))?)));
         }
     }
     for (index, first) in repetitions {
@@ -235,6 +235,10 @@ fn read_rows(rows: Vec<PgRow>, records: &[&NewRecord]) -> Result<Vec<Placed>, St
 /// From PostgreSQL's counting to ours.
 fn index_of(ord: i32) -> usize {
     usize::try_from(ord - 1).unwrap_or(usize::MAX)
+}
+
+fn no_place(record: &NewRecord) -> StoreError {
+    StoreError::Database(DbErr::Custom(format!("the append gave no place of a record of task {:?}", record.task_id)))
 }
 
 fn no_state(record: &NewRecord) -> StoreError {

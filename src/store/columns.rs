@@ -1,4 +1,4 @@
-//! The columns that a statement of our own names: the entities' own, never `*`. The tables have more (the sets of
+//! The columns that a statement of our own names: the entities' own, never `*`, in the order in which `rows` reads them. The tables have more (the sets of
 //! steps, `xid`), of types that sqlx does not know, or that only SQL looks at.
 
 use std::sync::LazyLock;
@@ -20,8 +20,7 @@ pub(super) static LONE_TASK_COLUMNS: LazyLock<String> = LazyLock::new(|| {
 /// Of a task from an alias `t`: `t_…`.
 pub(super) static TASK_COLUMNS: LazyLock<String> = LazyLock::new(|| task_columns("t"));
 
-/// Of a record from an alias `r`, by their own names, the result as text. Without a prefix they are read faster, and there are
-/// more records than anything else.
+/// Of a record from an alias `r`, by their own names, the result as text.
 pub(super) static RECORD_COLUMNS: LazyLock<String> = LazyLock::new(|| {
     let column = |column: task_record::Column| match column {
         task_record::Column::Result => "r.result::text AS result".to_owned(),

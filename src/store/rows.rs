@@ -2,7 +2,8 @@
 //! anything else, and to find thirty columns by their names, or to be told of each that is null, takes longer than to read
 //! them.
 //!
-//! To add a column of an entity: a line in its reader here, where it stands in the entity; `columns` names it by itself.
+//! To add a column of an entity: a line in its reader here, where it stands in the entity; `columns` names it by itself. For
+//! what an append gives back, see `state`.
 
 use std::error::Error;
 use std::str::FromStr;
