@@ -124,7 +124,7 @@ mod tests {
         let lines = tracing_subscriber::fmt().with_writer(move || writer.clone()).fmt_fields(JsonFields::new());
         tracing::subscriber::with_default(lines.event_format(Json).finish(), || {
             let _around = tracing::info_span!("request", id = "a\"b", peer = %"127.0.0.1").entered();
-            tracing::warn!(n = 7, ms = 1.5, is = true, name = ?"x\ny", "one \"line\",\nand no more");
+            tracing::warn!(n = 7, quote = "a\"b", slash = "a\\b", ms = 1.5, is = true, name = ?"x\ny", "one \"line\",\nand no more");
             tracing::info!("plain");
         });
         let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
@@ -134,6 +134,8 @@ mod tests {
             ("level", json!("WARN")),
             ("message", json!("one \"line\",\nand no more")),
             ("n", json!(7)),
+            ("quote", json!("a\"b")),
+            ("slash", json!("a\\b")),
             ("ms", json!(1.5)),
             ("is", json!(true)),
             ("name", json!("\"x\\ny\"")),
