@@ -3,13 +3,13 @@
 use std::collections::{HashMap, HashSet};
 
 use entity::{TaskStatus, task_record};
-use futures_util::future::{join_all, try_join_all};
+use futures_util::future::{join, join_all, try_join_all};
 use sqlx::{Executor as _, Row};
 use taskwire::store::{HistoryQuery, Keyset, LaneSettings, Lanes, NewRecord, Saved, Store, StoreError, TaskDetails};
 use taskwire::telemetry::Telemetry;
 use uuid::Uuid;
 
-use super::support::{TestDatabase, lanes_of, pool, record, record_of, store_of, store_over};
+use super::support::{TestDatabase, eventually, lanes_of, pool, record, record_of, store_of, store_over};
 
 /// Every record of a user, by position.
 async fn records_of(
@@ -399,17 +399,28 @@ async fn concurrent_saves_share_their_commits() {
     assert!(commits * 10 < records, "{commits} commits for {records} records");
 }
 
-/// On one thread: all of them wait before a lane looks.
+/// Both lanes are busy until all of them wait: the lanes have a thread of their own, which would look before that.
 #[tokio::test]
 async fn of_many_users_a_lane_takes_its_share_and_of_few_all() {
     for (users, largest) in [(20, 20), (64, 32)] {
         let database = TestDatabase::new().await;
         let lanes = lanes_of(&database);
+        let mut holder = database.session().await;
+        holder.execute("BEGIN; LOCK TABLE task_order").await.unwrap();
+        for (busy, user) in [(1, "first"), (2, "second")] {
+            let (lanes, record) = (lanes.clone(), record(user, "t", 1));
+            tokio::spawn(async move { lanes.save(record).await });
+            let waiting =
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+            eventually("a lane to be busy", async || (count(&database, waiting).await == busy).then_some(())).await;
+        }
         let saves = (0..users).map(|user| lanes.save(record(&format!("u{user}"), "t", 1)));
-        try_join_all(saves).await.unwrap();
+        // What is looked at first is polled first: all of them wait by the time the lanes go on.
+        let (all, released) = join(try_join_all(saves), holder.execute("COMMIT")).await;
+        all.unwrap();
+        released.unwrap();
         let sql = "SELECT max(n) FROM (SELECT count(*) AS n FROM task_record GROUP BY xmin::text) commits";
-        let pool = database.database.connection.get_postgres_connection_pool();
-        assert_eq!(sqlx::query_scalar::<_, i64>(sql).fetch_one(pool).await.unwrap(), largest);
+        assert_eq!(count(&database, sql).await, largest);
     }
 }
 
@@ -424,7 +435,7 @@ async fn lanes_that_close_answer_everything_they_took() {
         })
         .collect();
     let all = join_all(writing);
-    let (saved, ()) = futures_util::future::join(all, lanes.close()).await;
+    let (saved, ()) = join(all, lanes.close()).await;
     assert!(saved.iter().all(Result::is_ok));
     assert_dense(&database, "ann", 100).await;
     assert!(matches!(lanes.save(record("ann", "t", 1)).await, Err(StoreError::Unavailable(_))));
