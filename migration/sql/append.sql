@@ -10,10 +10,11 @@
 -- A new user is held while another transaction inserts its head, which an advisory lock of the user tells without waiting.
 CREATE FUNCTION taskwire_lock_heads(
     p_users text[], p_wait_ms integer, OUT held text[], OUT latest timestamptz, OUT all_held boolean
-) LANGUAGE plpgsql VOLATILE SET search_path = public, pg_temp AS $$
+) LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
-    v_others text[];
-    v_count  bigint;
+    v_others  text[];
+    v_count   bigint;
+    v_timeout CONSTANT text := current_setting('lock_timeout');
 BEGIN
     -- Who waits for nobody may lock in any order: mostly everybody is there and free, and one statement does it.
     IF p_wait_ms = 0 THEN
@@ -55,6 +56,10 @@ BEGIN
         -- Whoever was erased while we waited has no head any more: it is made anew.
         EXIT WHEN cardinality(held) = v_count;
     END LOOP;
+    -- What the caller waits for afterwards is another matter.
+    IF p_wait_ms > 0 THEN
+        PERFORM set_config('lock_timeout', v_timeout, true);
+    END IF;
     all_held := true;
 END
 $$;
@@ -113,30 +118,43 @@ BEGIN
 END
 $$;
 
--- Which of these records are there already, recorded from p_since to p_latest: null where none is, as mostly, otherwise one
--- entry a record, null for one that is not there.
---   clashes  whether it is there for another task or step
+-- Which of these records are there already, recorded from p_since to p_latest, or stand in the batch before: the entries of
+-- the result run in parallel, one for each such record, and are null where there is none, as mostly.
+--   p_held       whose records it is about; null: everybody's
+--   ords         their places, from 1, as in the arrays
+--   positions, times  null for one that is not there yet
+--   repeats      the place of the first under the same id in the batch, for each further one
+--   conflicts    whether the id stands for another task or step
 -- To be called by taskwire_append_v1 alone, whose settings hold here too. Nothing but the index of record_id may serve this,
 -- whatever the statistics say (by the index of their user, all its records were gone through for each new one), and the user
 -- must be named, so that tables divided by user are asked at one place: hence an order that this index alone gives.
 CREATE FUNCTION taskwire_known_records(
-    p_users text[], p_tasks text[], p_steps integer[], p_record_ids uuid[], p_since timestamptz, p_latest timestamptz,
-    OUT positions bigint[], OUT times timestamptz[], OUT clashes boolean[]
+    p_users text[], p_tasks text[], p_steps integer[], p_record_ids uuid[], p_held text[], p_since timestamptz,
+    p_latest timestamptz,
+    OUT ords integer[], OUT positions bigint[], OUT times timestamptz[], OUT repeats integer[], OUT conflicts boolean[]
 ) LANGUAGE plpgsql STABLE SET enable_sort = off AS $$
 BEGIN
-    SELECT array_agg(d.position ORDER BY i.ord), array_agg(d.recorded_at ORDER BY i.ord),
-           array_agg(d.task_id <> i.task_id OR d.step <> i.step ORDER BY i.ord)
-    INTO positions, times, clashes
-    FROM unnest(p_users, p_tasks, p_steps, p_record_ids) WITH ORDINALITY AS i (user_id, task_id, step, record_id, ord)
-    LEFT JOIN LATERAL (
-        SELECT r.position, r.recorded_at, r.task_id, r.step FROM task_record r
-        WHERE r.user_id = i.user_id AND r.record_id >= i.record_id AND r.record_id <= i.record_id
-            AND r.recorded_at >= p_since AND r.recorded_at <= p_latest
-        ORDER BY r.record_id
-        -- A clock that went back may have left two of them.
-        LIMIT 1
-    ) d ON true
-    HAVING count(d.position) > 0;
+    SELECT array_agg(k.ord), array_agg(k.position), array_agg(k.recorded_at), array_agg(k.repeats), array_agg(k.is_conflict)
+    INTO ords, positions, times, repeats, conflicts
+    FROM (
+        SELECT i.ord::integer AS ord, d.position, d.recorded_at,
+               nullif(first_value(i.ord) OVER same_record, i.ord)::integer AS repeats,
+               coalesce(d.task_id <> i.task_id OR d.step <> i.step,
+                        first_value(i.task_id) OVER same_record <> i.task_id
+                        OR first_value(i.step) OVER same_record <> i.step) AS is_conflict
+        FROM unnest(p_users, p_tasks, p_steps, p_record_ids) WITH ORDINALITY AS i (user_id, task_id, step, record_id, ord)
+        LEFT JOIN LATERAL (
+            SELECT r.position, r.recorded_at, r.task_id, r.step FROM task_record r
+            WHERE r.user_id = i.user_id AND r.record_id >= i.record_id AND r.record_id <= i.record_id
+                AND r.recorded_at >= p_since AND r.recorded_at <= p_latest
+            ORDER BY r.record_id
+            -- A clock that went back may have left two of them.
+            LIMIT 1
+        ) d ON true
+        WHERE p_held IS NULL OR i.user_id = ANY (p_held)
+        WINDOW same_record AS (PARTITION BY i.user_id, i.record_id ORDER BY i.ord)
+    ) k
+    WHERE k.position IS NOT NULL OR k.repeats IS NOT NULL;
 END
 $$;
 
@@ -168,52 +186,51 @@ SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off
 SET work_mem = '64MB' SET search_path = public, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
-    v_held     text[];
-    v_latest   timestamptz;
-    v_all_held boolean;
-    v_now      timestamptz;
-    v_xid      xid8;
-    v_first    integer[];
-    v_clashes  boolean[];
-    v_known    record;
+    v_heads     record;
+    v_now       timestamptz;
+    v_xid       xid8;
+    -- Of the records that are there already or stand in the batch before.
+    v_known     integer[];
+    v_positions bigint[];
+    v_times     timestamptz[];
+    v_repeats   integer[];
+    v_conflicts boolean[];
 BEGIN
     IF NOT p_statuses <@ ARRAY['pending', 'running', 'completed', 'failed', 'cancelled', 'timed_out']
         OR NOT p_kinds <@ ARRAY['step', 'cancellation_requested', 'cancellation_acknowledged', 'report_overdue']
     THEN
         RAISE check_violation USING MESSAGE = 'a record has an unknown status or kind';
     END IF;
-    SELECT held, latest, all_held INTO v_held, v_latest, v_all_held FROM taskwire_lock_heads(p_users, p_wait_ms);
+    v_heads := taskwire_lock_heads(p_users, p_wait_ms);
     -- Under the lock: so recorded_at rises with position, and what later statements read is fresh.
     v_now := clock_timestamp();
     v_xid := pg_current_xact_id();
-    SELECT * INTO v_known
-    FROM taskwire_known_records(p_users, p_tasks, p_steps, p_record_ids, v_now - interval '7 days', v_latest);
-    -- Repetitions within the batch, which are rare: the first of each, and whether it is another task or step.
-    IF cardinality(p_record_ids) > 1 AND (SELECT count(DISTINCT r) < count(*) FROM unnest(p_record_ids) r) THEN
-        SELECT array_agg(r.first_ord ORDER BY r.ord), array_agg(r.clashes ORDER BY r.ord) INTO v_first, v_clashes FROM (
-            SELECT i.ord, (first_value(i.ord) OVER same_record)::integer AS first_ord,
-                   first_value(i.task_id) OVER same_record <> i.task_id OR first_value(i.step) OVER same_record <> i.step AS clashes
-            FROM unnest(p_users, p_tasks, p_steps, p_record_ids) WITH ORDINALITY AS i (user_id, task_id, step, record_id, ord)
-            WINDOW same_record AS (PARTITION BY i.user_id, i.record_id ORDER BY i.ord)
-        ) r;
+    SELECT k.ords, k.positions, k.times, k.repeats, k.conflicts
+    INTO v_known, v_positions, v_times, v_repeats, v_conflicts
+    FROM taskwire_known_records(p_users, p_tasks, p_steps, p_record_ids, CASE WHEN NOT v_heads.all_held THEN v_heads.held END,
+                                v_now - interval '7 days', v_heads.latest) k;
+    IF v_known IS NOT NULL THEN
+        RETURN QUERY
+        SELECT k.ord, k.position, k.recorded_at, false, NOT k.is_conflict, k.is_conflict, k.repeats, NULL::task
+        FROM unnest(v_known, v_positions, v_times, v_repeats, v_conflicts) k (ord, position, recorded_at, repeats, is_conflict);
+        IF true = ANY (v_conflicts) THEN
+            RETURN;
+        END IF;
     END IF;
 
     RETURN QUERY
-    WITH input AS MATERIALIZED (
-        SELECT i.ord::integer AS ord, i.user_id, i.task_id, i.kind, i.step, i.status, i.result, i.progress, i.at, i.record_id,
-               i.reported_by, i.details, i.id, h.position AS head, greatest(v_now, h.recorded_at) AS recorded_at,
-               i.known_position, i.known_at, nullif(i.first_ord, i.ord) AS repeats,
-               coalesce(i.known_clashes, i.clashes, false) AS is_conflict
-        FROM unnest(p_users, p_tasks, p_kinds, p_steps, p_statuses, p_results, p_progress, p_timestamps, p_record_ids,
-                    p_reported_by, p_details, p_ids, v_first, v_clashes, v_known.positions, v_known.times, v_known.clashes)
-             WITH ORDINALITY
-             AS i (user_id, task_id, kind, step, status, result, progress, at, record_id, reported_by, details, id, first_ord,
-                   clashes, known_position, known_at, known_clashes, ord)
-        JOIN feed_head h ON h.user_id = i.user_id AND (v_all_held OR h.user_id = ANY (v_held))
+    WITH input AS (
+        -- By subscript, which is quicker than so many arrays unnested beside each other.
+        SELECT g.ord, p_users[g.ord] AS user_id, p_tasks[g.ord] AS task_id, p_kinds[g.ord] AS kind, p_steps[g.ord] AS step,
+               p_statuses[g.ord] AS status, p_results[g.ord] AS result, p_progress[g.ord] AS progress, p_timestamps[g.ord] AS at,
+               p_record_ids[g.ord] AS record_id, p_reported_by[g.ord] AS reported_by, p_details[g.ord] AS details,
+               p_ids[g.ord] AS id, h.position AS head, greatest(v_now, h.recorded_at) AS recorded_at
+        FROM generate_series(1, cardinality(p_users)) g (ord)
+        JOIN feed_head h ON h.user_id = p_users[g.ord] AND (v_heads.all_held OR h.user_id = ANY (v_heads.held))
+        WHERE v_known IS NULL OR g.ord <> ALL (v_known)
     ), placed AS (
         SELECT i.*, i.head + row_number() OVER of_user AS position, lead(i.ord) OVER of_user IS NULL AS is_head
         FROM input i
-        WHERE i.known_position IS NULL AND i.repeats IS NULL AND NOT EXISTS (SELECT FROM input c WHERE c.is_conflict)
         WINDOW of_user AS (PARTITION BY i.user_id ORDER BY i.ord ROWS UNBOUNDED PRECEDING)
     ), folded AS MATERIALIZED (
         SELECT p.*, t.ctid AS stored_at, t.position AS stored_position, lead(p.ord) OVER of_task IS NULL AS is_last,
@@ -263,15 +280,11 @@ BEGIN
     )
     SELECT f.ord, f.position, f.recorded_at, f.kind = 'step' AND (f.state).moved_position <> f.position, false, false,
            NULL::integer, CASE WHEN p_each OR f.is_last THEN f.state END
-    FROM folded f
-    UNION ALL
-    SELECT i.ord, i.known_position, i.known_at, false, NOT i.is_conflict, i.is_conflict, i.repeats, NULL::task
-    FROM input i
-    WHERE i.known_position IS NOT NULL OR i.repeats IS NOT NULL OR i.is_conflict;
+    FROM folded f;
 
     -- Last of all: whoever commits a notification holds a lock of the whole cluster meanwhile.
     IF p_notify THEN
-        PERFORM taskwire_notify(v_held);
+        PERFORM taskwire_notify(v_heads.held);
     END IF;
 END
 $$;

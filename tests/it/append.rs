@@ -424,6 +424,25 @@ async fn of_many_users_a_lane_takes_its_share_and_of_few_all() {
     }
 }
 
+/// What an append waits for once it holds its users is no reason to give up after a turn.
+#[tokio::test]
+async fn the_wait_for_users_bounds_no_other_wait() {
+    let database = TestDatabase::new().await;
+    let mut holder = database.session().await;
+    holder.execute("BEGIN; LOCK TABLE task_order").await.unwrap();
+    let mut session = database.session().await;
+    let saving = tokio::spawn(async move {
+        let sql = "SELECT taskwire_append_v1(ARRAY['ann'], ARRAY['t'], ARRAY['step'], ARRAY[1], ARRAY['running'], \
+                   ARRAY['{}'::jsonb], NULL, NULL, ARRAY[gen_random_uuid()], NULL, NULL, NULL, 10, false, true)";
+        session.execute(sql).await.map(drop)
+    });
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' \
+                   AND clock_timestamp() > query_start + interval '200 milliseconds'";
+    eventually("it to wait", async || (count(&database, waiting).await == 1).then_some(())).await;
+    holder.execute("COMMIT").await.unwrap();
+    saving.await.unwrap().unwrap();
+}
+
 #[tokio::test]
 async fn lanes_that_close_answer_everything_they_took() {
     let database = TestDatabase::new().await;
