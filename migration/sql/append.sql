@@ -8,6 +8,7 @@
 --   latest     the latest recorded_at among them
 --   all_held   nobody was left out
 -- A new user is held while another transaction inserts its head, which an advisory lock of the user tells without waiting.
+-- The caller's settings hold here, as its search_path: without any of its own it can be called without a query around it.
 CREATE FUNCTION taskwire_lock_heads(
     p_users text[], p_wait_ms integer, OUT held text[], OUT latest timestamptz, OUT all_held boolean
 ) LANGUAGE plpgsql VOLATILE AS $$
@@ -195,6 +196,9 @@ DECLARE
     v_times     timestamptz[];
     v_repeats   integer[];
     v_conflicts boolean[];
+    v_ord       integer;
+    -- Whether it is one of those, for each record of the batch; null where none is.
+    v_left_out  boolean[];
 BEGIN
     IF NOT p_statuses <@ ARRAY['pending', 'running', 'completed', 'failed', 'cancelled', 'timed_out']
         OR NOT p_kinds <@ ARRAY['step', 'cancellation_requested', 'cancellation_acknowledged', 'report_overdue']
@@ -216,6 +220,10 @@ BEGIN
         IF true = ANY (v_conflicts) THEN
             RETURN;
         END IF;
+        v_left_out := array_fill(false, ARRAY[cardinality(p_users)]);
+        FOREACH v_ord IN ARRAY v_known LOOP
+            v_left_out[v_ord] := true;
+        END LOOP;
     END IF;
 
     RETURN QUERY
@@ -227,7 +235,7 @@ BEGIN
                p_ids[g.ord] AS id, h.position AS head, greatest(v_now, h.recorded_at) AS recorded_at
         FROM generate_series(1, cardinality(p_users)) g (ord)
         JOIN feed_head h ON h.user_id = p_users[g.ord] AND (v_heads.all_held OR h.user_id = ANY (v_heads.held))
-        WHERE v_known IS NULL OR g.ord <> ALL (v_known)
+        WHERE v_left_out IS NULL OR NOT v_left_out[g.ord]
     ), placed AS (
         SELECT i.*, i.head + row_number() OVER of_user AS position, lead(i.ord) OVER of_user IS NULL AS is_head
         FROM input i
