@@ -23,7 +23,7 @@ pub struct Model {
     /// 0 to 1,000,000; one above the highest for what the server adds.
     pub step: i32,
     /// The whole step result, as JSON text: a value that Rust cannot read must not hide the row around it.
-    #[sea_orm(column_type = "JsonBinary", select_as = "text")]
+    #[sea_orm(column_type = "Json", select_as = "text")]
     pub result: String,
     /// When it happened, by the reporter's clock.
     pub timestamp: DateTimeUtc,

@@ -161,7 +161,8 @@ $$;
 
 -- Appends records in the order given. The arrays run in parallel, one entry a record:
 --   p_kinds        step, cancellation_requested, cancellation_acknowledged, report_overdue
---   p_results      the whole step result; its message and error_code are the task's, too
+--   p_results      the whole step result
+--   p_step_names, p_messages, p_error_codes  what is in it for the list of steps and for the task; null for none
 --   p_record_ids   makes the record idempotent within its user: for seven days, and within the batch
 --   p_progress, p_timestamps, p_reported_by, p_details (see taskwire_task_after)   null for none
 --   p_ids          ids already given by the view; null for new ones
@@ -174,9 +175,10 @@ $$;
 -- before, under the same record_id, has that one's place as `repeats`, and no position. A record left out has no row.
 -- Where a record_id stands for another task or step already, nothing is written and that record comes back as a conflict.
 CREATE FUNCTION taskwire_append_v1(
-    p_users text[], p_tasks text[], p_kinds text[], p_steps integer[], p_statuses text[], p_results jsonb[],
-    p_progress double precision[], p_timestamps timestamptz[], p_record_ids uuid[], p_reported_by text[],
-    p_details jsonb[], p_ids bigint[], p_wait_ms integer, p_notify boolean, p_each boolean
+    p_users text[], p_tasks text[], p_kinds text[], p_steps integer[], p_statuses text[], p_results json[],
+    p_step_names text[], p_messages text[], p_error_codes text[], p_progress double precision[], p_timestamps timestamptz[],
+    p_record_ids uuid[], p_reported_by text[], p_details jsonb[], p_ids bigint[], p_wait_ms integer, p_notify boolean,
+    p_each boolean
 ) RETURNS TABLE (ord integer, "position" bigint, recorded_at timestamptz, is_late boolean, is_duplicate boolean,
                  is_conflict boolean, repeats integer, left_as task)
 LANGUAGE plpgsql VOLATILE
@@ -230,9 +232,10 @@ BEGIN
     WITH input AS (
         -- By subscript, which is quicker than so many arrays unnested beside each other.
         SELECT g.ord, p_users[g.ord] AS user_id, p_tasks[g.ord] AS task_id, p_kinds[g.ord] AS kind, p_steps[g.ord] AS step,
-               p_statuses[g.ord] AS status, p_results[g.ord] AS result, p_progress[g.ord] AS progress, p_timestamps[g.ord] AS at,
-               p_record_ids[g.ord] AS record_id, p_reported_by[g.ord] AS reported_by, p_details[g.ord] AS details,
-               p_ids[g.ord] AS id, h.position AS head, greatest(v_now, h.recorded_at) AS recorded_at
+               p_statuses[g.ord] AS status, p_results[g.ord] AS result, p_step_names[g.ord] AS step_name,
+               p_messages[g.ord] AS message, p_error_codes[g.ord] AS error_code, p_progress[g.ord] AS progress,
+               p_timestamps[g.ord] AS at, p_record_ids[g.ord] AS record_id, p_reported_by[g.ord] AS reported_by,
+               p_details[g.ord] AS details, p_ids[g.ord] AS id, h.position AS head, greatest(v_now, h.recorded_at) AS recorded_at
         FROM generate_series(1, cardinality(p_users)) g (ord)
         JOIN feed_head h ON h.user_id = p_users[g.ord] AND (v_heads.all_held OR h.user_id = ANY (v_heads.held))
         WHERE v_left_out IS NULL OR NOT v_left_out[g.ord]
@@ -243,15 +246,15 @@ BEGIN
     ), folded AS MATERIALIZED (
         SELECT p.*, t.ctid AS stored_at, t.position AS stored_position, lead(p.ord) OVER of_task IS NULL AS is_last,
                taskwire_fold(t, p.user_id, p.task_id, p.kind, p.step, p.status, p.progress,
-                   coalesce(p.result ->> 'message', ''), nullif(p.result ->> 'error_code', ''), p.reported_by, p.details,
-                   p.position, p.recorded_at, p.record_id) OVER of_task AS state
+                   coalesce(p.message, ''), p.error_code, p.reported_by, p.details, p.position, p.recorded_at, p.record_id)
+                   OVER of_task AS state
         FROM placed p LEFT JOIN task t ON t.user_id = p.user_id AND t.task_id = p.task_id
         WINDOW of_task AS (PARTITION BY p.user_id, p.task_id ORDER BY p.ord ROWS UNBOUNDED PRECEDING)
     ), record_written AS (
-        INSERT INTO task_record (id, user_id, task_id, step, result, "timestamp", status, position, recorded_at, kind,
-                                 record_id, is_late, reported_by, progress)
-        SELECT coalesce(f.id, nextval('task_record_id')), f.user_id, f.task_id, f.step, f.result, coalesce(f.at, f.recorded_at),
-               f.status, f.position, f.recorded_at, f.kind, f.record_id,
+        INSERT INTO task_record (id, user_id, task_id, step, result, step_name, "timestamp", status, position, recorded_at,
+                                 kind, record_id, is_late, reported_by, progress)
+        SELECT coalesce(f.id, nextval('task_record_id')), f.user_id, f.task_id, f.step, f.result, f.step_name,
+               coalesce(f.at, f.recorded_at), f.status, f.position, f.recorded_at, f.kind, f.record_id,
                f.kind = 'step' AND (f.state).moved_position <> f.position, f.reported_by, f.progress
         FROM folded f
     ), task_begun AS (

@@ -16,8 +16,8 @@ SET plan_cache_mode = force_generic_plan SET jit = off SET search_path = public,
 DECLARE
     v_held  text[];
     v_items integer[];
-    v_told  jsonb := jsonb_build_object('step', '', 'result', NULL, 'completed', false, 'message', coalesce(p_reason, ''),
-                                        'status', 'cancelled', 'error_code', NULL, 'error_message', NULL);
+    v_told  json := json_build_object('step', '', 'result', NULL, 'completed', false, 'message', coalesce(p_reason, ''),
+                                      'status', 'cancelled', 'error_code', NULL, 'error_message', NULL);
     v_steps integer[];
 BEGIN
     -- Only users that there are: asking about a stranger leaves no row behind. Who comes meanwhile is a stranger, too: what is
@@ -40,7 +40,8 @@ BEGIN
         ARRAY(SELECT p_tasks[k] FROM unnest(v_items) WITH ORDINALITY n (k, o) ORDER BY o),
         array_fill('cancellation_requested'::text, ARRAY[cardinality(v_items)]), v_steps,
         array_fill('cancelled'::text, ARRAY[cardinality(v_items)]), array_fill(v_told, ARRAY[cardinality(v_items)]),
-        NULL, NULL, ARRAY(SELECT p_record_ids[k] FROM unnest(v_items) WITH ORDINALITY n (k, o) ORDER BY o),
+        NULL, array_fill(p_reason, ARRAY[cardinality(v_items)]), NULL, NULL, NULL,
+        ARRAY(SELECT p_record_ids[k] FROM unnest(v_items) WITH ORDINALITY n (k, o) ORDER BY o),
         array_fill(p_requested_by, ARRAY[cardinality(v_items)]), NULL, NULL, NULL, p_notify, true) a
     WHERE v_items IS NOT NULL;
 
@@ -90,10 +91,10 @@ BEGIN
         SELECT 'ACKNOWLEDGED', a.position, a.recorded_at, a.left_as
         FROM taskwire_append_v1(ARRAY[p_user], ARRAY[p_task], ARRAY['cancellation_acknowledged'],
             ARRAY[least(t.highest_step, 1000000) + 1], ARRAY['cancelled'],
-            ARRAY[jsonb_build_object('step', '', 'result', NULL, 'completed', false, 'message', coalesce(p_message, ''),
-                                     'status', 'cancelled', 'error_code', NULL, 'error_message', NULL)],
-            NULL, NULL, ARRAY[p_record_id], ARRAY[p_reported_by], ARRAY[jsonb_build_object('outcome', p_outcome)], NULL,
-            NULL, p_notify, true) a;
+            ARRAY[json_build_object('step', '', 'result', NULL, 'completed', false, 'message', coalesce(p_message, ''),
+                                    'status', 'cancelled', 'error_code', NULL, 'error_message', NULL)],
+            NULL, ARRAY[p_message], NULL, NULL, NULL, ARRAY[p_record_id], ARRAY[p_reported_by],
+            ARRAY[jsonb_build_object('outcome', p_outcome)], NULL, NULL, p_notify, true) a;
     END IF;
 END
 $$;

@@ -1,7 +1,7 @@
 -- The view for old clients and strangers: the old table's seven columns and types, late records shown as cancelled,
 -- so that "ORDER BY step DESC" tells them the truth. What they insert goes down the append path like everything else.
 CREATE VIEW task_history AS
-SELECT id, user_id, task_id, step, result, ("timestamp" AT TIME ZONE 'UTC') AS "timestamp",
+SELECT id, user_id, task_id, step, result::jsonb AS result, ("timestamp" AT TIME ZONE 'UTC') AS "timestamp",
        CASE WHEN is_late THEN 'cancelled' ELSE status END AS status
 FROM task_record;
 ALTER VIEW task_history ALTER COLUMN status SET DEFAULT 'pending';
@@ -88,13 +88,17 @@ BEGIN
                 SELECT ctid FROM task_inbox WHERE NOT is_cancel AND id > v_last ORDER BY id LIMIT 1000)) RETURNING *
         )
         SELECT array_agg(user_id ORDER BY id) users, array_agg(task_id ORDER BY id) tasks, array_agg(step ORDER BY id) steps,
-               array_agg(result ORDER BY id) results, array_agg("timestamp" ORDER BY id) timestamps,
-               array_agg(status ORDER BY id) statuses, array_agg(id ORDER BY id) ids, max(id) AS last_id, count(*)::integer AS n
+               array_agg(result::json ORDER BY id) results, array_agg(nullif(result ->> 'step', '') ORDER BY id) step_names,
+               array_agg(result ->> 'message' ORDER BY id) messages,
+               array_agg(nullif(result ->> 'error_code', '') ORDER BY id) error_codes,
+               array_agg("timestamp" ORDER BY id) timestamps, array_agg(status ORDER BY id) statuses,
+               array_agg(id ORDER BY id) ids, max(id) AS last_id, count(*)::integer AS n
         INTO b FROM taken;
         EXIT WHEN b.n = 0;
         v_last := b.last_id;
         PERFORM taskwire_append_v1(b.users, b.tasks, array_fill('step'::text, ARRAY[b.n]), b.steps, b.statuses, b.results,
-            NULL, b.timestamps, ARRAY(SELECT gen_random_uuid() FROM generate_series(1, b.n)), NULL, NULL, b.ids, NULL, true, false);
+            b.step_names, b.messages, b.error_codes, NULL, b.timestamps,
+            ARRAY(SELECT gen_random_uuid() FROM generate_series(1, b.n)), NULL, NULL, b.ids, NULL, true, false);
     END LOOP;
     RETURN NULL;
 END

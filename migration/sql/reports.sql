@@ -55,7 +55,8 @@ DECLARE
     v_counts_from timestamptz;
     v_items       integer[];
     v_steps       integer[];
-    v_results     jsonb[];
+    v_messages    text[];
+    v_results     json[];
 BEGIN
     v_held := taskwire_lock_known_heads(p_users, p_wait_ms);
     -- In later statements, whose snapshot is fresh.
@@ -74,10 +75,8 @@ BEGIN
         FROM due d WHERE t.ctid = d.stored_at AND (NOT d.is_on OR d.due_at > v_now AND d.due_at > d.report_due_at)
     )
     SELECT array_agg(d.ord::integer ORDER BY d.ord), array_agg(d.highest_step ORDER BY d.ord),
-           array_agg(jsonb_build_object('step', '', 'result', NULL, 'completed', false, 'message',
-               'No report came by ' || to_char(d.due_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
-               'status', 'timed_out', 'error_code', NULL, 'error_message', NULL) ORDER BY d.ord)
-    INTO v_items, v_steps, v_results FROM due d WHERE d.is_on AND d.due_at <= v_now;
+           array_agg('No report came by ' || to_char(d.due_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') ORDER BY d.ord)
+    INTO v_items, v_steps, v_messages FROM due d WHERE d.is_on AND d.due_at <= v_now;
 
     RETURN QUERY
     SELECT i.ord::integer, true, NULL::bigint, NULL::timestamptz, NULL::task
@@ -85,14 +84,18 @@ BEGIN
     IF v_items IS NULL THEN
         RETURN;
     END IF;
+    v_results := ARRAY(
+        SELECT json_build_object('step', '', 'result', NULL, 'completed', false, 'message', n.message, 'status', 'timed_out',
+                                 'error_code', NULL, 'error_message', NULL)
+        FROM unnest(v_messages) WITH ORDINALITY n (message, o) ORDER BY n.o);
     RETURN QUERY
     SELECT v_items[a.ord], false, a.position, a.recorded_at, a.left_as
     FROM taskwire_append_v1(
         ARRAY(SELECT p_users[k] FROM unnest(v_items) WITH ORDINALITY n (k, o) ORDER BY o),
         ARRAY(SELECT p_tasks[k] FROM unnest(v_items) WITH ORDINALITY n (k, o) ORDER BY o),
         array_fill('report_overdue'::text, ARRAY[cardinality(v_items)]), v_steps,
-        array_fill('timed_out'::text, ARRAY[cardinality(v_items)]), v_results, NULL, NULL,
-        ARRAY(SELECT p_record_ids[k] FROM unnest(v_items) WITH ORDINALITY n (k, o) ORDER BY o),
+        array_fill('timed_out'::text, ARRAY[cardinality(v_items)]), v_results, NULL, v_messages,
+        NULL, NULL, NULL, ARRAY(SELECT p_record_ids[k] FROM unnest(v_items) WITH ORDINALITY n (k, o) ORDER BY o),
         NULL, NULL, NULL, 0, p_notify, true) a;
 END
 $$;

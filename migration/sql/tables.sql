@@ -106,9 +106,12 @@ CREATE TABLE task_record (
     user_id     text COLLATE "C" NOT NULL,
     task_id     text COLLATE "C" NOT NULL,
     step        integer     NOT NULL,
-    -- The whole step result: step, result, completed, message, status, error_code, error_message. Who appends has bounded
-    -- the text that a reader gets: nine kilobytes of "1e131071" would come out as 131 MB.
-    result      jsonb       NOT NULL,
+    -- The whole step result, as its writer spelt it: step, result, completed, message, status, error_code, error_message. As
+    -- json, which is read far more often than it is looked into. Who appends has seen to it that it can be read as jsonb,
+    -- and bounded what comes out: nine kilobytes of "1e131071" would be 131 MB.
+    result      json        NOT NULL,
+    -- The name in it, which the steps are listed with; null for none.
+    step_name   text,
     -- The reporter's word: shown, never relied on.
     "timestamp" timestamptz NOT NULL,
     status      text        NOT NULL,

@@ -87,7 +87,8 @@ fn read(json: &str) -> Result<Option<Arc<str>>, Unreadable> {
     Ok((json != "null").then(|| json.into()))
 }
 
-/// Numbers that `PostgreSQL` spells out with more digits than a double has: 1e308 in 309 of them. They are written anew.
+/// Numbers that jsonb, in which strangers hand them in, spells out with more digits than a double has: 1e308 in 309 of them.
+/// They are written anew.
 fn is_long(number: f64) -> bool {
     let size = number.abs();
     size >= 1e17 || (size > 0.0 && size < 1e-5)

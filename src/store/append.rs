@@ -22,8 +22,8 @@ use super::{Store, StoreError};
 static APPEND: LazyLock<String> = LazyLock::new(|| {
     format!(
         r#"SELECT a.ord, a."position", a.recorded_at, a.is_late, a.is_duplicate, a.is_conflict, a.repeats, {}
-        FROM taskwire_append_v1($1, $2, array_fill('step'::text, ARRAY[cardinality($1)]), $3, $4, $5::text[]::jsonb[],
-                                $6, $7, $8, $9, $10::text[]::jsonb[], NULL, $11, $12, $13) a"#,
+        FROM taskwire_append_v1($1, $2, array_fill('step'::text, ARRAY[cardinality($1)]), $3, $4, $5::text[]::json[],
+                                $6, $7, $8, $9, $10, $11, $12, $13::text[]::jsonb[], NULL, $14, $15, $16) a"#,
         state_columns("(a.left_as)")
     )
 });
@@ -180,11 +180,19 @@ fn bind<'q>(query: Query<'q>, records: &'q [&'q NewRecord]) -> Result<Query<'q>,
         .bind(records.iter().map(|record| record.step).collect::<Vec<_>>())
         .bind(records.iter().map(|record| record.status.as_str()).collect::<Vec<_>>())
         .bind(records.iter().map(|record| record.result.as_str()).collect::<Vec<_>>())
+        .bind(records.iter().map(|record| some_text(&record.step_name)).collect::<Vec<_>>())
+        .bind(records.iter().map(|record| record.message.as_str()).collect::<Vec<_>>())
+        .bind(records.iter().map(|record| some_text(&record.error_code)).collect::<Vec<_>>())
         .bind(records.iter().map(|record| record.progress).collect::<Vec<_>>())
         .bind(records.iter().map(|record| record.timestamp).collect::<Vec<_>>())
         .bind(records.iter().map(|record| record.record_id).collect::<Vec<Uuid>>())
         .bind(records.iter().map(|record| record.reported_by.as_deref()).collect::<Vec<_>>())
         .bind(details))
+}
+
+/// None where it is empty.
+fn some_text(text: &str) -> Option<&str> {
+    (!text.is_empty()).then_some(text)
 }
 
 /// The rows say what became of which record. They come with the task's last state at least; a record without one of its

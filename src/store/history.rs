@@ -183,8 +183,7 @@ pub(super) fn steps_statement(task: &task::Model, page: &Keyset<i32>) -> Stateme
             SELECT step, count(*) AS record_count, min(recorded_at) AS reported_at, max(position) AS latest,
                    min(recorded_at) FILTER (WHERE status = 'running') AS started_at,
                    max(recorded_at) AS latest_at,
-                   (array_agg(result ->> 'step' ORDER BY position DESC) FILTER (WHERE result ->> 'step' <> ''))[1]
-                       AS step_name
+                   (array_agg(step_name ORDER BY position DESC) FILTER (WHERE step_name IS NOT NULL))[1] AS step_name
             FROM task_record
             WHERE user_id = $1 AND task_id = $2 AND kind = 'step' AND position >= $3
               AND recorded_at >= $4 AND recorded_at <= $5 AND step > $6 AND step < $7

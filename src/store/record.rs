@@ -20,6 +20,12 @@ pub struct NewRecord {
     pub status: TaskStatus,
     /// The whole step result as JSON text: step, result, completed, message, status, `error_code`, `error_message`.
     pub result: String,
+    /// The step's name in it; empty for none.
+    pub step_name: String,
+    /// The message in it, which becomes the task's.
+    pub message: String,
+    /// The error's code in it, which becomes the task's; empty for none.
+    pub error_code: String,
     /// How far the step is, 0 to 1.
     pub progress: Option<f64>,
     /// When it happened, by the reporter's clock; none: when it is appended.
@@ -40,7 +46,8 @@ impl NewRecord {
             let tags = details.tags.iter().flatten().map(|tag| tag.len() + size_of::<String>()).sum::<usize>();
             details.name.as_ref().map_or(0, String::len) + tags
         });
-        256 + self.user_id.len() + self.task_id.len() + self.result.len() + details
+        let texts = [&self.user_id, &self.task_id, &self.result, &self.step_name, &self.message, &self.error_code];
+        256 + texts.map(String::len).iter().sum::<usize>() + details
     }
 }
 

@@ -50,11 +50,11 @@ async fn a_save_is_answered_in_the_order_asked() {
             r#"{{"data":{{"saveTaskHistory":{{"isDuplicate":{duplicate},{record},{task},"cancellationRequested":false}}}}}}"#
         )
     };
-    // Stored JSON goes out as it is: a value that was read comes in PostgreSQL's spelling.
-    let (sent, stored) = (r#"{"n":[1,2.5,null]}"#, r#"{"n": [1, 2.5, null]}"#);
+    // What was read is spelt as what was sent.
+    let (record, task) = (record(r#"{"n":[1,2.5,null]}"#), task(r#"{"n":[1,2.5,null]}"#));
     let first = server.raw(query, json!({ "input": input.clone() })).await;
-    assert_eq!(first, answer(false, &record(sent), &task(stored)));
-    assert_eq!(server.raw(query, json!({ "input": input })).await, answer(true, &record(stored), &task(stored)));
+    assert_eq!(first, answer(false, &record, &task));
+    assert_eq!(server.raw(query, json!({ "input": input })).await, answer(true, &record, &task));
 }
 
 #[tokio::test]

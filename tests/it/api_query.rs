@@ -269,7 +269,7 @@ async fn a_stored_value_that_cannot_be_read_is_null_with_an_error_and_hides_noth
     use sqlx::Executor as _;
     let server = ApiServer::start().await;
     server.save("u", "t", 1, "RUNNING", json!({ "stepResult": { "stepName": "load", "message": "m" } })).await;
-    let poison = "UPDATE task_record SET result = jsonb_set(result, '{result}', '1e400')";
+    let poison = "UPDATE task_record SET result = jsonb_set(result::jsonb, '{result}', '1e400')";
     server.database.session().await.execute(poison).await.unwrap();
     let query = r#"{ task(userId: "u", taskId: "t") { message result
         history { nodes { stepName message result position } } } }"#;

@@ -195,7 +195,7 @@ async fn storage_is_told_by_partition_and_by_day() {
     // Two of yesterday, one of 29 days ago, one of the day before that.
     let older =
         "INSERT INTO task_record (user_id, task_id, step, result, timestamp, status, position, recorded_at, record_id)
-        SELECT 'v', 't', 1, '{}'::jsonb, now(), 'running', row_number() OVER (),
+        SELECT 'v', 't', 1, '{}'::json, now(), 'running', row_number() OVER (),
                date_trunc('day', now(), 'UTC') - ago, gen_random_uuid()
         FROM unnest(ARRAY['1 microsecond', '1 day', '29 days', '696 hours 1 microsecond']::interval[]) ago";
     session.execute(older).await.unwrap();

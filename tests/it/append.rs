@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use entity::{TaskStatus, task_record};
+use entity::TaskStatus;
 use futures_util::future::{join, join_all, try_join_all};
 use sqlx::{Executor as _, Row};
 use taskwire::store::{HistoryQuery, Keyset, LaneSettings, Lanes, NewRecord, Saved, Store, StoreError, TaskDetails};
@@ -56,7 +56,7 @@ async fn write_all(database: &TestDatabase, user_of: impl Fn(usize) -> String) -
                 if step % 5 == 4 {
                     // A transaction that fails leaves no hole.
                     let mut bad = record(&user_id, &task_id, step);
-                    r#"{"message": "\u0000"}"#.clone_into(&mut bad.result);
+                    "no json".clone_into(&mut bad.result);
                     let batch = [record(&user_id, &task_id, step), bad];
                     assert!(matches!(
                         store.save_batch(batch).await,
@@ -136,16 +136,10 @@ async fn one_record_id_from_eight_writers_at_once_is_one_record() {
         let saved: Vec<Saved> = join_all(writing).await.into_iter().map(|saved| saved.unwrap().unwrap()).collect();
         assert_eq!(saved.iter().filter(|saved| !saved.is_duplicate).count(), 1);
         for one in &saved {
-            assert_eq!(without_spelling(&one.record), without_spelling(&saved[0].record), "all get the first");
+            assert_eq!(one.record, saved[0].record, "all get the first");
         }
     }
     assert_dense(&database, "ann", 20).await;
-}
-
-/// `PostgreSQL` spells JSON in its own way.
-fn without_spelling(record: &task_record::Model) -> task_record::Model {
-    let value: serde_json::Value = serde_json::from_str(&record.result).unwrap();
-    task_record::Model { result: value.to_string(), ..record.clone() }
 }
 
 #[tokio::test]
@@ -222,9 +216,9 @@ async fn a_batch_with_one_bad_record_saves_nothing_and_names_it() {
     let database = TestDatabase::new().await;
     let store = store_of(&database);
     for bad in [0, 1, 6, 12] {
-        for poison in [r#"{"message": "\u0000"}"#, "no json at all", r#"{"message": "\ud800"}"#] {
+        for poison in ["no json", r#"{"message": "#, "\0"] {
             let mut records: Vec<NewRecord> = (0..13).map(|step| record(&format!("u{step}"), "t", step)).collect();
-            records[bad].result = poison.to_owned();
+            poison.clone_into(&mut records[bad].result);
             match store.save_batch(records.clone()).await {
                 Err(StoreError::Unstorable { index, .. }) => assert_eq!(index, Some(bad), "{poison}"),
                 other => panic!("{other:?}"),
@@ -248,7 +242,7 @@ async fn one_unstorable_save_among_many_fails_alone() {
     let writing = (0..200).map(|number| {
         let mut one = record(&format!("u{}", number % 20), "t", number);
         if number == 117 {
-            one.result = r#"{"message": "\u0000"}"#.to_owned();
+            one.result = "no json".to_owned();
         }
         lanes.save(one)
     });
@@ -289,7 +283,7 @@ async fn batches_that_wait_together_share_a_commit_and_harm_nobody() {
     let batches = (0..BATCHES).map(|batch| {
         let mut two = pair("ann", &batch.to_string());
         match batch {
-            5 => r#"{"message": "\u0000"}"#.clone_into(&mut two[1].result),
+            5 => "no json".clone_into(&mut two[1].result),
             // Of another task.
             9 => two[1].record_id = saved[3][0].record.record_id,
             _ => {}
@@ -433,7 +427,7 @@ async fn the_wait_for_users_bounds_no_other_wait() {
     let mut session = database.session().await;
     let saving = tokio::spawn(async move {
         let sql = "SELECT taskwire_append_v1(ARRAY['ann'], ARRAY['t'], ARRAY['step'], ARRAY[1], ARRAY['running'], \
-                   ARRAY['{}'::jsonb], NULL, NULL, ARRAY[gen_random_uuid()], NULL, NULL, NULL, 10, false, true)";
+                   ARRAY['{}'::json], NULL, NULL, NULL, NULL, NULL, ARRAY[gen_random_uuid()], NULL, NULL, NULL, 10, false, true)";
         session.execute(sql).await.map(drop)
     });
     let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' \
@@ -483,8 +477,7 @@ async fn a_history_is_read_as_it_was_written() {
     let query = HistoryQuery { user_id: "ann".to_owned(), task_id: "t".to_owned() };
     let page = Keyset { after: None, before: None, limit: 10, backward: false };
     let (read, _) = store.history(&query, &page).await.unwrap();
-    let read: Vec<_> = read.rows.iter().map(without_spelling).collect();
-    assert_eq!(read, saved.iter().map(|saved| without_spelling(&saved.record)).collect::<Vec<_>>());
-    let ids: HashSet<_> = read.iter().map(|record| record.record_id).collect();
+    assert_eq!(read.rows, saved.iter().map(|saved| (*saved.record).clone()).collect::<Vec<_>>());
+    let ids: HashSet<_> = read.rows.iter().map(|record| record.record_id).collect();
     assert_eq!(ids.len(), 7);
 }

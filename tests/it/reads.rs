@@ -39,9 +39,7 @@ async fn many_tasks(store: &Store, random: &mut Rng) -> Vec<task::Model> {
             .map(|_| {
                 let (user_id, task_id) = pick(random, &keys);
                 let mut one = record_of(&user_id, &task_id, random.i32(0..4), pick(random, &TaskStatus::ALL));
-                one.result = serde_json::json!({
-                    "step": "", "message": "", "error_code": some(random, &CODES).first(), "status": one.status.as_str(),
-                }).to_string();
+                one.error_code = some(random, &CODES).first().cloned().unwrap_or_default();
                 one.details = Some(TaskDetails {
                     name: Some(pick(random, &NAMES).to_owned()).filter(|_| random.bool()),
                     tags: Some(some(random, &TAGS)).filter(|_| random.bool()),
@@ -376,6 +374,7 @@ async fn histories_and_steps_are_what_the_records_say() {
             let mut one = record_of("ann", task_id, random.i32(0..7), pick(&mut random, &TaskStatus::ALL[..4]));
             let name = pick(&mut random, &["", "load", "store"]);
             one.result = serde_json::json!({ "step": name, "message": "", "status": one.status.as_str() }).to_string();
+            one.step_name = name.to_owned();
             one.details = Some(TaskDetails { restart: round == 8, ..TaskDetails::default() });
             saved.extend(store.save_batch([one]).await.unwrap().into_iter().map(|saved| saved.record));
         }

@@ -234,7 +234,8 @@ async fn an_event_with_an_error_is_each_ones_own_and_the_stream_goes_on() {
         subscribed_all(&server, query).await,
     ];
     let mut session = server.database.session().await;
-    let set = |value: &str| format!("UPDATE task_record SET result = jsonb_set(result, '{{result}}', '{value}')");
+    let set =
+        |value: &str| format!("UPDATE task_record SET result = jsonb_set(result::jsonb, '{{result}}', '{value}')");
     session.execute(AssertSqlSafe(set("1e400"))).await.unwrap();
     save(&server, None, "u", 2).await;
     let mut ids = Vec::new();

@@ -219,6 +219,9 @@ impl<'a> Walk<'a> {
             step: report.step,
             status: report.status,
             result: result.to_string(),
+            step_name: "s".to_owned(),
+            message: report.message.clone(),
+            error_code: report.error_code.clone().unwrap_or_default(),
             progress: report.progress,
             timestamp: None,
             record_id,
@@ -365,7 +368,7 @@ impl<'a> Walk<'a> {
 /// As the maintenance will do it.
 async fn overdue(store: &Store, user_id: &str, task_id: &str) {
     let sql = "SELECT count(*) FROM taskwire_append_v1(ARRAY[$1], ARRAY[$2], ARRAY['report_overdue'], ARRAY[9],
-        ARRAY['timed_out'], ARRAY['{}'::jsonb], NULL, NULL, ARRAY[$3], NULL, NULL, NULL, NULL, true, true)";
+        ARRAY['timed_out'], ARRAY['{}'::json], NULL, NULL, NULL, NULL, NULL, ARRAY[$3], NULL, NULL, NULL, NULL, true, true)";
     let pool = store.connection().get_postgres_connection_pool();
     let _: i64 =
         sqlx::query_scalar(sql).bind(user_id).bind(task_id).bind(Uuid::now_v7()).fetch_one(pool).await.unwrap();

@@ -84,6 +84,7 @@ async fn an_old_insert_is_numbered_summed_up_and_told() {
     let task = store.task("ann", "t").await.unwrap().unwrap();
     assert_eq!((task.step, task.status, task.position), (2, TaskStatus::Running, 3));
     assert_eq!((task.message.as_str(), task.error_code.as_deref()), ("hello", Some("E1")));
+    assert_eq!(store.step(&task, 2).await.unwrap().unwrap().name, "s");
     // The default of the old column.
     session
         .execute(
@@ -369,8 +370,8 @@ async fn the_role_reaches_the_view_and_nothing_else() {
         "CREATE TABLE mine (x int)",
         "DROP VIEW task_history",
         "SELECT taskwire_lock_heads(ARRAY['ann'], 0)",
-        "SELECT * FROM taskwire_append_v1(ARRAY['ann'], ARRAY['t'], ARRAY['step'], ARRAY[1], ARRAY['running'], ARRAY['{}'::jsonb],
-            NULL, NULL, ARRAY[gen_random_uuid()], NULL, NULL, NULL, 0, true, true)",
+        "SELECT * FROM taskwire_append_v1(ARRAY['ann'], ARRAY['t'], ARRAY['step'], ARRAY[1], ARRAY['running'], ARRAY['{}'::json],
+            NULL, NULL, NULL, NULL, NULL, ARRAY[gen_random_uuid()], NULL, NULL, NULL, 0, true, true)",
         "SELECT * FROM taskwire_cancel_v1(ARRAY['ann'], ARRAY['t'], ARRAY[gen_random_uuid()], NULL, NULL, true, '0', 10, true)",
         OLD_CONNECT,
     ] {

@@ -41,7 +41,7 @@ async fn an_error_in_the_last_event_does_not_make_the_servers_end_a_completion()
     use sqlx::Executor as _;
     let server = ApiServer::start().await;
     server.save("u", "t", 1, "RUNNING", json!({ "stepResult": { "result": 1 } })).await;
-    let poison = "UPDATE task_record SET result = jsonb_set(result, '{result}', '1e400')";
+    let poison = "UPDATE task_record SET result = jsonb_set(result::jsonb, '{result}', '1e400')";
     server.database.session().await.execute(poison).await.unwrap();
     let query = EVENTS.replace("message", "result");
     let start = json!({ "user": "u", "fromStart": true });
