@@ -45,7 +45,7 @@ pub use health::{Health, NotReady};
 pub use history::{RecordKey, TaskStep};
 pub use limits::Limits;
 pub use maintenance::{CleanedUp, RetentionStatus};
-pub use page::{BoundedCount, Edge, Page, PageArgs};
+pub use page::{BoundedCount, CursorOf, Edge, Page, PageArgs};
 pub use save::{SaveInput, SavedBatch, StepResult};
 pub use statistics::{StatisticsBucket, StatisticsPoint, StatisticsQuery, TaskStatistics};
 pub use step_result::{StoredStepResult, Unreadable};

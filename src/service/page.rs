@@ -3,6 +3,9 @@
 //! A page's cursor holds the list it belongs to (order and filter), the entry's key, and the feed's position before the
 //! first page: it is opaque to clients and refused by every other list.
 
+use std::fmt;
+use std::sync::Arc;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::de::DeserializeOwned;
@@ -45,10 +48,41 @@ pub struct Page<T> {
 /// One entry of a page, and where it stands.
 #[derive(Clone, Debug)]
 pub struct Edge<T> {
-    /// For `after` and `before` of the same list.
-    pub cursor: String,
     /// The entry.
     pub node: T,
+    /// Where it stands.
+    pub place: CursorOf<T>,
+}
+
+impl<T> Edge<T> {
+    /// For `after` and `before` of the same list.
+    #[must_use]
+    pub fn cursor(&self) -> String {
+        self.place.cursor(&self.node)
+    }
+}
+
+/// Makes the cursors of a page's entries: only of those that are asked for, and mostly none is.
+pub struct CursorOf<T>(Arc<dyn Fn(&T) -> String + Send + Sync>);
+
+impl<T> CursorOf<T> {
+    /// The cursor of an entry of that page.
+    #[must_use]
+    pub fn cursor(&self, node: &T) -> String {
+        (self.0)(node)
+    }
+}
+
+impl<T> Clone for CursorOf<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<T> fmt::Debug for CursorOf<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CursorOf")
+    }
 }
 
 /// A count that stops at a limit.
@@ -62,14 +96,14 @@ pub struct BoundedCount {
 
 /// What a cursor holds.
 #[derive(Debug, Serialize, Deserialize)]
-struct Cursor<K> {
+struct Cursor<K, F = String> {
     /// Which list: a cursor belongs to its order and filter.
     #[serde(rename = "l")]
     list: u64,
     #[serde(rename = "k")]
     key: K,
     #[serde(rename = "f", skip_serializing_if = "Option::is_none")]
-    feed: Option<String>,
+    feed: Option<F>,
 }
 
 /// The page that is asked for, with its cursors read.
@@ -80,7 +114,7 @@ pub(super) struct Asked<K> {
     list: u64,
 }
 
-impl<K: Serialize + DeserializeOwned> Asked<K> {
+impl<K: Serialize + DeserializeOwned + 'static> Asked<K> {
     /// Reads the arguments of a connection over the list that `list` stands for.
     pub(super) fn read(args: PageArgs, list: u64, limits: &Limits) -> Result<Self, ServiceError> {
         let most = limits.page_size;
@@ -112,14 +146,17 @@ impl<K: Serialize + DeserializeOwned> Asked<K> {
         has_more: bool,
         ended_at: Option<K>,
         feed_cursor: Option<String>,
-        key_of: impl Fn(&T) -> K,
+        key_of: impl Fn(&T) -> K + Send + Sync + 'static,
     ) -> Page<T> {
-        let encode = |key: K| encode(&Cursor { list: self.list, key, feed: feed_cursor.clone() });
-        let edges: Vec<Edge<T>> = rows.into_iter().map(|node| Edge { cursor: encode(key_of(&node)), node }).collect();
-        let mut start_cursor = edges.first().map(|edge| edge.cursor.clone());
-        let mut end_cursor = edges.last().map(|edge| edge.cursor.clone());
-        if let Some(key) = ended_at {
-            if self.keyset.backward { start_cursor = Some(encode(key)) } else { end_cursor = Some(encode(key)) }
+        let (list, feed) = (self.list, feed_cursor.clone());
+        let encode = move |key: K| encode(&Cursor { list, key, feed: feed.as_deref() });
+        let ended_at = ended_at.map(&encode);
+        let place = CursorOf(Arc::new(move |node: &T| encode(key_of(node))));
+        let edges: Vec<Edge<T>> = rows.into_iter().map(|node| Edge { node, place: place.clone() }).collect();
+        let mut start_cursor = edges.first().map(Edge::cursor);
+        let mut end_cursor = edges.last().map(Edge::cursor);
+        if ended_at.is_some() {
+            *(if self.keyset.backward { &mut start_cursor } else { &mut end_cursor }) = ended_at;
         }
         let (has_next, has_previous) = if self.keyset.backward {
             (self.keyset.before.is_some(), has_more)
@@ -135,7 +172,7 @@ fn size(field: &str, value: i32, most: i32) -> Result<u64, ServiceError> {
     Ok(u64::try_from(value).unwrap_or(0))
 }
 
-fn encode<K: Serialize>(cursor: &Cursor<K>) -> String {
+fn encode<K: Serialize>(cursor: &Cursor<K, &str>) -> String {
     // Numbers and texts always serialise.
     URL_SAFE_NO_PAD.encode(serde_json::to_vec(cursor).unwrap_or_default())
 }

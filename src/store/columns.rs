@@ -20,14 +20,17 @@ pub(super) static LONE_TASK_COLUMNS: LazyLock<String> = LazyLock::new(|| {
 /// Of a task from an alias `t`: `t_…`.
 pub(super) static TASK_COLUMNS: LazyLock<String> = LazyLock::new(|| task_columns("t"));
 
-/// Of a record from an alias `r`, by their own names, the result as text.
-pub(super) static RECORD_COLUMNS: LazyLock<String> = LazyLock::new(|| {
-    let column = |column: task_record::Column| match column {
-        task_record::Column::Result => "r.result::text AS result".to_owned(),
-        other => format!(r#"r."{}""#, other.as_str()),
-    };
-    task_record::Column::iter().map(column).collect::<Vec<_>>().join(", ")
+/// Of a record of a task that is known, from an alias `r`, by their own names.
+pub(super) static KNOWN_TASKS_RECORD_COLUMNS: LazyLock<String> = LazyLock::new(|| {
+    let is_known =
+        |column: &task_record::Column| matches!(column, task_record::Column::UserId | task_record::Column::TaskId);
+    let column = |column: task_record::Column| format!(r#"r."{}""#, column.as_str());
+    task_record::Column::iter().filter(|column| !is_known(column)).map(column).collect::<Vec<_>>().join(", ")
 });
+
+/// Of any record from an alias `r`, by their own names.
+pub(super) static RECORD_COLUMNS: LazyLock<String> =
+    LazyLock::new(|| format!("r.user_id, r.task_id, {}", *KNOWN_TASKS_RECORD_COLUMNS));
 
 /// Of a head from an alias `h`: `h_…`.
 pub(super) const HEAD_COLUMNS: &str =

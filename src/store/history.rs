@@ -2,10 +2,10 @@
 
 use entity::{TaskStatus, task, task_record};
 use sea_orm::prelude::DateTimeUtc;
-use sea_orm::{ConnectionTrait, FromQueryResult, QueryResult, Statement};
+use sea_orm::{ConnectionTrait, QueryResult, Statement};
 
 use super::append::Place;
-use super::columns::{HEAD_COLUMNS, RECORD_COLUMNS};
+use super::columns::{HEAD_COLUMNS, KNOWN_TASKS_RECORD_COLUMNS, RECORD_COLUMNS};
 use super::feed::{Head, statement};
 use super::page::{Keyset, Rows};
 use super::rows::Columns;
@@ -54,18 +54,19 @@ pub struct StepSummary {
 }
 
 impl StepSummary {
-    fn from_row(row: &QueryResult) -> Result<Self, StoreError> {
-        let record = task_record::Model::from_query_result(row, "")?;
-        Ok(Self {
+    fn from_row(row: &QueryResult, task: &task::Model) -> Result<Option<Self>, sqlx::Error> {
+        let mut columns = Columns::of(row)?;
+        let Some(record) = columns.record_of(&task.user_id, &task.task_id)? else { return Ok(None) };
+        Ok(Some(Self {
             step: record.step,
-            name: row.try_get::<Option<String>>("", "step_name")?.unwrap_or_default(),
+            name: columns.read::<Option<String>>()?.unwrap_or_default(),
             status: record.status,
-            reported_at: row.try_get("", "reported_at")?,
-            started_at: row.try_get("", "started_at")?,
+            reported_at: columns.read()?,
+            started_at: columns.read()?,
             finished_at: record.status.is_finished().then_some(record.recorded_at),
-            record_count: row.try_get("", "record_count")?,
+            record_count: columns.read()?,
             record,
-        })
+        }))
     }
 }
 
@@ -91,12 +92,18 @@ impl Store {
     /// All of them read in the same direction. Each has one row more than its page, if there is one.
     async fn histories(self, parts: Vec<HistoryPart>, backward: bool) -> Result<Vec<History>, StoreError> {
         let mut histories: Vec<History> = parts.iter().map(|_| (Vec::new(), Head::START)).collect();
-        for row in self.within_time(self.connection().query_all_raw(history_statement(parts, backward))).await?? {
+        let statement = history_statement(&parts, backward);
+        for row in self.within_time(self.connection().query_all_raw(statement)).await?? {
             let mut columns = Columns::of(&row)?;
-            let place = columns.read::<i64>().map(usize::try_from)?;
-            let Some((records, head)) = place.ok().and_then(|place| histories.get_mut(place)) else { continue };
-            *head = columns.head()?;
-            records.extend(columns.record()?);
+            let Ok(place) = usize::try_from(columns.read::<i64>()?) else { continue };
+            let (Some(part), Some((records, head))) = (parts.get(place), histories.get_mut(place)) else { continue };
+            // Each row of a page has the same one.
+            if records.is_empty() {
+                *head = columns.head()?;
+            } else {
+                columns.skip(3);
+            }
+            records.extend(columns.record_of(&part.query.user_id, &part.query.task_id)?);
         }
         for (records, _) in &mut histories {
             records.sort_by_key(|record| record.position);
@@ -107,7 +114,8 @@ impl Store {
     /// A page of a task's steps, by number.
     pub async fn steps(&self, task: &task::Model, page: &Keyset<i32>) -> Result<Rows<StepSummary>, StoreError> {
         let found = self.within_time(self.connection().query_all_raw(steps_statement(task, page))).await??;
-        let mut rows = found.iter().map(StepSummary::from_row).collect::<Result<Vec<_>, _>>()?;
+        let rows = found.iter().filter_map(|row| StepSummary::from_row(row, task).transpose());
+        let mut rows = rows.collect::<Result<Vec<_>, _>>()?;
         rows.sort_by_key(|step| step.step);
         Ok(cut(rows, page))
     }
@@ -138,13 +146,14 @@ impl Store {
             records = *RECORD_COLUMNS
         );
         let found = self.query_all(&sql, vec![users.into(), positions.into(), times.into()]).await?;
-        Ok(found.iter().map(|row| task_record::Model::from_query_result(row, "")).collect::<Result<_, _>>()?)
+        let records = found.iter().filter_map(|row| Columns::of(row).and_then(|mut row| row.record()).transpose());
+        Ok(records.collect::<Result<_, _>>()?)
     }
 }
 
 /// Asks for a page of each task's records, and in the same snapshot for the user's head; `place` is where the page stands
 /// among those asked for, from 0. The task's own first and last moment bound the partitions that are visited.
-pub(super) fn history_statement(parts: Vec<HistoryPart>, backward: bool) -> Statement {
+pub(super) fn history_statement(parts: &[HistoryPart], backward: bool) -> Statement {
     let direction = if backward { "DESC" } else { "ASC" };
     let sql = format!(
         "SELECT k.ord - 1 AS place, {HEAD_COLUMNS}, {records}
@@ -160,13 +169,13 @@ pub(super) fn history_statement(parts: Vec<HistoryPart>, backward: bool) -> Stat
               AND recorded_at >= t.created_at AND recorded_at <= t.updated_at
             ORDER BY position {direction} LIMIT k.most
         ) r ON true",
-        records = *RECORD_COLUMNS
+        records = *KNOWN_TASKS_RECORD_COLUMNS
     );
     let (mut users, mut tasks) = (Vec::with_capacity(parts.len()), Vec::with_capacity(parts.len()));
     let (mut after, mut before, mut most) = (Vec::new(), Vec::new(), Vec::new());
     for HistoryPart { query, page } in parts {
-        users.push(query.user_id);
-        tasks.push(query.task_id);
+        users.push(query.user_id.clone());
+        tasks.push(query.task_id.clone());
         after.push(page.after.unwrap_or(0));
         before.push(page.before.unwrap_or(i64::MAX));
         most.push(i64::try_from(page.limit).unwrap_or(i64::MAX - 1) + 1);
@@ -192,7 +201,7 @@ pub(super) fn steps_statement(task: &task::Model, page: &Keyset<i32>) -> Stateme
             SELECT * FROM task_record
             WHERE user_id = $1 AND position = s.latest AND recorded_at = s.latest_at LIMIT 1
         ) r",
-        records = *RECORD_COLUMNS
+        records = *KNOWN_TASKS_RECORD_COLUMNS
     );
     let limit = i64::try_from(page.limit).unwrap_or(i64::MAX - 1);
     let values = vec![

@@ -63,7 +63,7 @@ impl Store {
             }
             PlannedQuery::History { user_id, task_id } => {
                 let query = HistoryQuery { user_id: user_id.clone(), task_id: task_id.clone() };
-                history_statement(vec![HistoryPart { query, page: first_page() }], false)
+                history_statement(&[HistoryPart { query, page: first_page() }], false)
             }
             PlannedQuery::Steps { user_id, task_id } => {
                 let Some(task) = self.task(user_id, task_id).await? else { return Ok(None) };

@@ -58,17 +58,35 @@ impl<'r> Columns<'r> {
         Ok(Head { position, recorded_at: self.read()?, record_id: self.read()? })
     }
 
+    /// The next column, which is JSON, as its text.
+    fn json(&mut self) -> Result<String, sqlx::Error> {
+        let value = self.row.try_get_raw(self.next)?;
+        self.next += 1;
+        value.as_str().map(str::to_owned).map_err(sqlx::Error::Decode)
+    }
+
     /// The next columns, which are a record's; none, and nothing behind it can be read, where there is no record.
     pub(super) fn record(&mut self) -> Result<Option<task_record::Model>, sqlx::Error> {
-        let Some(user_id) = self.read()? else { return Ok(None) };
+        let Some(user_id) = self.read::<Option<&str>>()? else { return Ok(None) };
+        let Some(task_id) = self.read::<Option<&str>>()? else { return Ok(None) };
+        self.record_of(user_id, task_id)
+    }
+
+    /// The next columns, which are those of a record of this task but for user and task; none as above.
+    pub(super) fn record_of(
+        &mut self,
+        user_id: &str,
+        task_id: &str,
+    ) -> Result<Option<task_record::Model>, sqlx::Error> {
+        let Some(position) = self.read()? else { return Ok(None) };
         // Rust evaluates the fields as they are written.
         Ok(Some(task_record::Model {
-            user_id,
-            position: self.read()?,
+            user_id: user_id.to_owned(),
+            position,
             recorded_at: self.read()?,
-            task_id: self.read()?,
+            task_id: task_id.to_owned(),
             step: self.read()?,
-            result: self.read()?,
+            result: self.json()?,
             timestamp: self.read()?,
             status: self.one_of()?,
             kind: self.one_of()?,

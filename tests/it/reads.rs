@@ -189,8 +189,8 @@ async fn every_list_is_what_its_filter_and_order_say() {
             let window = |first, last| PageArgs {
                 first,
                 last,
-                after: Some(all.edges[from].cursor.clone()),
-                before: Some(all.edges[to].cursor.clone()),
+                after: Some(all.edges[from].cursor()),
+                before: Some(all.edges[to].cursor()),
             };
             let inside = &list[from + 1..to];
             let forward = service.tasks(&Viewer::admin(), &query, window(Some(2), None)).await.unwrap();

@@ -8,7 +8,7 @@ use crate::graphql::defaults::{CountLimit, OrDefault};
 use crate::graphql::errors::{Answer, ApiError};
 use crate::graphql::scalars::FeedCursor;
 use crate::graphql::session::Session;
-use crate::service::{self, Edge, Page, PageArgs, ServiceError, TaskQuery};
+use crate::service::{self, CursorOf, Edge, Page, PageArgs, ServiceError, TaskQuery};
 
 /// Where a page stands within its list.
 #[derive(SimpleObject)]
@@ -49,18 +49,28 @@ impl From<service::BoundedCount> for BoundedCount {
     }
 }
 
-/// One task in a list, and where it stands there.
-#[derive(SimpleObject)]
 pub(crate) struct TaskEdge {
-    /// For `after` and `before` of the same list, with the same order and filter.
-    cursor: String,
-    /// The task itself.
     node: Task,
+    place: CursorOf<task::Model>,
 }
 
 impl From<Edge<task::Model>> for TaskEdge {
     fn from(edge: Edge<task::Model>) -> Self {
-        Self { cursor: edge.cursor, node: edge.node.into() }
+        Self { node: edge.node.into(), place: edge.place }
+    }
+}
+
+/// One task in a list, and where it stands there.
+#[Object]
+impl TaskEdge {
+    /// For `after` and `before` of the same list, with the same order and filter.
+    async fn cursor(&self) -> String {
+        self.place.cursor(self.node.model())
+    }
+
+    /// The task itself.
+    async fn node(&self) -> &Task {
+        &self.node
     }
 }
 
@@ -125,13 +135,29 @@ impl TaskConnection {
     }
 }
 
-/// One step in a list, and where it stands there.
-#[derive(SimpleObject)]
 pub(crate) struct TaskStepEdge {
-    /// For `after` and `before` of the same list.
-    cursor: String,
-    /// The step itself.
     node: TaskStep,
+    place: CursorOf<service::TaskStep>,
+}
+
+impl From<Edge<service::TaskStep>> for TaskStepEdge {
+    fn from(edge: Edge<service::TaskStep>) -> Self {
+        Self { node: edge.node.into(), place: edge.place }
+    }
+}
+
+/// One step in a list, and where it stands there.
+#[Object]
+impl TaskStepEdge {
+    /// For `after` and `before` of the same list.
+    async fn cursor(&self) -> String {
+        self.place.cursor(self.node.model())
+    }
+
+    /// The step itself.
+    async fn node(&self) -> &TaskStep {
+        &self.node
+    }
 }
 
 /// A page of the steps of a task.
@@ -146,8 +172,7 @@ impl TaskStepConnection {
         let session = Session::of(context)?;
         let page = session.service.steps(&session.viewer, task, page).await?;
         let info = PageInfo::of(&page);
-        let edge = |edge: Edge<service::TaskStep>| TaskStepEdge { cursor: edge.cursor, node: edge.node.into() };
-        Ok(Self { info, edges: page.edges.into_iter().map(edge).collect() })
+        Ok(Self { info, edges: page.edges.into_iter().map(TaskStepEdge::from).collect() })
     }
 }
 
@@ -170,13 +195,29 @@ impl TaskStepConnection {
     }
 }
 
-/// One record in a list, and where it stands there.
-#[derive(SimpleObject)]
 pub(crate) struct TaskRecordEdge {
-    /// For `after` and `before` of the same list. It is not a `FeedCursor`.
-    cursor: String,
-    /// The record itself.
     node: TaskRecord,
+    place: CursorOf<task_record::Model>,
+}
+
+impl From<Edge<task_record::Model>> for TaskRecordEdge {
+    fn from(edge: Edge<task_record::Model>) -> Self {
+        Self { node: edge.node.into(), place: edge.place }
+    }
+}
+
+/// One record in a list, and where it stands there.
+#[Object]
+impl TaskRecordEdge {
+    /// For `after` and `before` of the same list. It is not a `FeedCursor`.
+    async fn cursor(&self) -> String {
+        self.place.cursor(self.node.model())
+    }
+
+    /// The record itself.
+    async fn node(&self) -> &TaskRecord {
+        &self.node
+    }
 }
 
 /// A page of a task's history.
@@ -214,8 +255,7 @@ impl TryFrom<Page<task_record::Model>> for TaskRecordConnection {
         let feed_cursor = page
             .feed_cursor
             .ok_or_else(|| ServiceError::internal(&"a page of a history came without a feed cursor"))?;
-        let edge = |edge: Edge<task_record::Model>| TaskRecordEdge { cursor: edge.cursor, node: edge.node.into() };
-        Ok(Self { info, feed_cursor, edges: page.edges.into_iter().map(edge).collect() })
+        Ok(Self { info, feed_cursor, edges: page.edges.into_iter().map(TaskRecordEdge::from).collect() })
     }
 }
 

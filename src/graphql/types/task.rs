@@ -30,6 +30,11 @@ impl Task {
         Self { task, moved_by }
     }
 
+    /// The task as it is stored.
+    pub(super) fn model(&self) -> &task::Model {
+        &self.task
+    }
+
     /// For `taskStatus`, which is this field without the task.
     pub(crate) fn current_status(&self) -> TaskStatus {
         self.task.status.into()

@@ -24,6 +24,11 @@ impl From<task_record::Model> for TaskRecord {
 }
 
 impl TaskRecord {
+    /// The record as it is stored.
+    pub(super) fn model(&self) -> &task_record::Model {
+        &self.record
+    }
+
     fn stored(&self) -> &StoredStepResult {
         self.stored.get_or_init(|| StoredStepResult::parse(&self.record.result))
     }

@@ -16,6 +16,13 @@ impl From<service::TaskStep> for TaskStep {
     }
 }
 
+impl TaskStep {
+    /// The step as the service sums it up.
+    pub(super) fn model(&self) -> &service::TaskStep {
+        &self.0
+    }
+}
+
 /// One numbered step of a task, put together from its records. What the server itself adds to a history is not a step.
 #[Object]
 impl TaskStep {

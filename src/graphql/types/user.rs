@@ -58,7 +58,7 @@ impl UserConnection {
         let session = Session::of(context)?;
         let page = session.service.users(&session.viewer, prefix, page).await?;
         let info = PageInfo::of(&page);
-        let edges = page.edges.into_iter().map(|edge| UserEdge { cursor: edge.cursor, node: edge.node.into() });
+        let edges = page.edges.into_iter().map(|edge| UserEdge { cursor: edge.cursor(), node: edge.node.into() });
         Ok(Self { info, edges: edges.collect() })
     }
 }
