@@ -5,7 +5,7 @@
 //!   records one lane is writing no other lane takes.
 //! - A further lane starts only beside one that writes little, where commits are quick, or when many are waiting: a few
 //!   callers are served faster by one larger transaction. Of many users a lane takes its share, and the next lane another one.
-//! - Who is held by somebody's open transaction moves to the side (`held`) and delays only itself.
+//! - Who is held by somebody's open transaction, and still is a turn later, moves to the side (`held`) and delays only itself.
 //! - A record that `PostgreSQL` refuses is found by halving and fails alone.
 //! - Everything accepted is answered: [`Lanes::close`] waits for it.
 

@@ -27,6 +27,8 @@ pub(super) struct Queue {
     busy_lanes: usize,
     /// How long the lanes' commits take.
     pace: Pace,
+    /// Users who were held when a lane wrote for them last, but not before.
+    refused: HashSet<String>,
     /// Users held by somebody's open transaction: they have no turn.
     held: HashSet<String>,
     /// Held users with records that are not being written just now.
@@ -85,17 +87,32 @@ impl Queue {
         batch
     }
 
-    /// After a lane's batch. Those that were refused for being held move to the side, before what came since; everybody else
-    /// takes turns again.
+    /// After a lane's batch: its users take turns again. Who was refused for being held has the next turn, for whoever wrote
+    /// for that user, another server's lane mostly, is through by now; refused a second time, that user moves to the side.
     pub(super) fn settled(&mut self, users: Vec<String>, refused: Vec<Pending>) {
         self.busy_lanes -= 1;
-        self.held.extend(refused.iter().map(|pending| pending.record.user_id.clone()));
+        let (held, again): (Vec<_>, Vec<_>) =
+            refused.into_iter().partition(|pending| self.refused.contains(&pending.record.user_id));
+        let next: HashSet<String> = again.iter().map(|pending| pending.record.user_id.clone()).collect();
+        self.held.extend(held.iter().map(|pending| pending.record.user_id.clone()));
+        for pending in again.into_iter().rev() {
+            self.waiting.entry(pending.record.user_id.clone()).or_default().push_front(pending);
+        }
         for user_id in users {
-            if self.writing.remove(&user_id) && !self.held.contains(&user_id) && self.waiting.contains_key(&user_id) {
+            if !self.writing.remove(&user_id) {
+                continue;
+            }
+            if next.contains(&user_id) {
+                self.refused.insert(user_id.clone());
+                self.turns.push_front(user_id);
+                continue;
+            }
+            self.refused.remove(&user_id);
+            if !self.held.contains(&user_id) && self.waiting.contains_key(&user_id) {
                 self.turns.push_back(user_id);
             }
         }
-        self.put_in_front(refused);
+        self.put_in_front(held);
     }
 
     /// A lane's transaction has committed.
@@ -252,5 +269,26 @@ mod tests {
         assert!(take(&mut queue).is_empty());
         push(&mut queue, USERS_FOR_ANOTHER_LANE..USERS_FOR_ANOTHER_LANE + 1);
         assert_eq!(take(&mut queue).len(), USERS_FOR_ANOTHER_LANE);
+    }
+
+    #[test]
+    fn who_is_held_has_the_next_turn_and_moves_to_the_side_when_held_again() {
+        let mut queue = Queue::default();
+        push(&mut queue, 0..3);
+        let users = |batch: &[Pending]| batch.iter().map(|one| one.record.user_id.clone()).collect::<Vec<_>>();
+        let mut batch = queue.take_free(2, 500, 1 << 20);
+        push(&mut queue, 1..4);
+        let all = users(&batch);
+        // Of u0 and u1 nothing was written.
+        batch.truncate(2);
+        queue.settled(all, batch);
+        let batch = queue.take_free(2, 500, 1 << 20);
+        assert_eq!(users(&batch), ["u1", "u0", "u3", "u2", "u1"]);
+        // Of u1 again nothing.
+        let all = users(&batch);
+        queue.settled(all, batch.into_iter().filter(|one| one.record.user_id == "u1").collect());
+        push(&mut queue, 0..2);
+        assert_eq!(take(&mut queue), ["u0"]);
+        assert_eq!(users(&queue.take_held(500, 1 << 20)), ["u1"; 3]);
     }
 }
