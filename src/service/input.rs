@@ -129,7 +129,7 @@ fn tags(field: impl Display + Copy, tags: &[String], limit: usize) -> Result<(),
 }
 
 /// A worker's own value: its levels, its numbers, its texts, and the length of its JSON text with numbers spelt out, as
-/// the view `task_history` gives it back, whose jsonb takes nothing else.
+/// the view `task_history` gives it back: what jsonb refuses would keep the view from showing the record.
 pub(super) fn result(field: impl Display + Copy, value: &Value, limit: usize) -> Result<(), ServiceError> {
     let bytes = spelt_out(field, value, 1)?;
     if bytes > limit {

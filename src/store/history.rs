@@ -54,10 +54,11 @@ pub struct StepSummary {
 }
 
 impl StepSummary {
-    fn from_row(row: &QueryResult, task: &task::Model) -> Result<Option<Self>, sqlx::Error> {
+    fn from_row(row: &QueryResult, task: &task::Model) -> Result<Self, sqlx::Error> {
         let mut columns = Columns::of(row)?;
-        let Some(record) = columns.record_of(&task.user_id, &task.task_id)? else { return Ok(None) };
-        Ok(Some(Self {
+        let record = columns.record_of(&task.user_id, &task.task_id)?.ok_or(sqlx::Error::RowNotFound)?;
+        // In the order of the statement's columns.
+        Ok(Self {
             step: record.step,
             name: columns.read::<Option<String>>()?.unwrap_or_default(),
             status: record.status,
@@ -66,7 +67,7 @@ impl StepSummary {
             finished_at: record.status.is_finished().then_some(record.recorded_at),
             record_count: columns.read()?,
             record,
-        }))
+        })
     }
 }
 
@@ -101,7 +102,7 @@ impl Store {
             if records.is_empty() {
                 *head = columns.head()?;
             } else {
-                columns.skip(3);
+                columns.skip_head();
             }
             records.extend(columns.record_of(&part.query.user_id, &part.query.task_id)?);
         }
@@ -114,7 +115,7 @@ impl Store {
     /// A page of a task's steps, by number.
     pub async fn steps(&self, task: &task::Model, page: &Keyset<i32>) -> Result<Rows<StepSummary>, StoreError> {
         let found = self.within_time(self.connection().query_all_raw(steps_statement(task, page))).await??;
-        let rows = found.iter().filter_map(|row| StepSummary::from_row(row, task).transpose());
+        let rows = found.iter().map(|row| StepSummary::from_row(row, task));
         let mut rows = rows.collect::<Result<Vec<_>, _>>()?;
         rows.sort_by_key(|step| step.step);
         Ok(cut(rows, page))

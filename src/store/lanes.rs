@@ -10,6 +10,7 @@
 //! - Everything accepted is answered: [`Lanes::close`] waits for it.
 
 use std::collections::HashSet;
+use std::mem;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -60,6 +61,8 @@ const HELD_PAUSE: Duration = Duration::from_millis(20);
 pub(super) struct Pending {
     pub(super) record: NewRecord,
     since: Instant,
+    /// By a lane, at least once.
+    was_taken: bool,
     span: Span,
     answer: oneshot::Sender<Result<Saved, StoreError>>,
     // Given back when the save is settled, however that happens.
@@ -154,7 +157,7 @@ impl Lanes {
             if self.inner.closing.is_cancelled() {
                 return Err(StoreError::Unavailable("the server is shutting down".to_owned()));
             }
-            let pending = Pending { record, since: Instant::now(), span, answer, _room: room };
+            let pending = Pending { record, since: Instant::now(), was_taken: false, span, answer, _room: room };
             if queue.push(pending) {
                 self.inner.held_arrived.notify_one();
             } else {
@@ -227,7 +230,7 @@ impl Inner {
     async fn write_free(self: Arc<Self>, lane: usize) {
         let mut kept = Kept::default();
         loop {
-            let batch = self.lock().take_free(self.arrived.len(), BATCH_RECORDS, BATCH_BYTES);
+            let mut batch = self.lock().take_free(self.arrived.len(), BATCH_RECORDS, BATCH_BYTES);
             if batch.is_empty() {
                 if self.closing.is_cancelled() && (lane > 0 || self.lock().is_empty()) {
                     self.lanes_done.fetch_add(1, Ordering::AcqRel);
@@ -239,25 +242,26 @@ impl Inner {
                 kept.rest(self.arrived[lane].notified()).await;
                 continue;
             }
-            for pending in &batch {
-                self.telemetry.commit_wait_seconds.observe(pending.since.elapsed().as_secs_f64());
+            for pending in &mut batch {
+                if !mem::replace(&mut pending.was_taken, true) {
+                    self.telemetry.commit_wait_seconds.observe(pending.since.elapsed().as_secs_f64());
+                }
             }
             let users: Vec<String> = batch.iter().map(|pending| pending.record.user_id.clone()).collect();
             let held = self.write(&self.lane_store, &mut kept, batch, Wait::Skip).await;
-            let is_held = !held.is_empty();
-            {
+            let is_side_wanted = {
                 let mut queue = self.lock();
-                queue.settled(users, held);
+                let is_side_wanted = queue.settled(users, held);
                 self.wake(&queue);
-            }
-            if is_held {
+                is_side_wanted
+            };
+            if is_side_wanted {
                 self.held_arrived.notify_one();
             }
         }
     }
 
-    /// Writes for users who were held. Whoever is held anew is waited for a little, all together, which settles the
-    /// collisions of two servers; who is held for longer is asked for again and again, without a connection waiting for it.
+    /// Writes for users who were held twice. Whoever is held anew is waited for a little, all together; who is held for longer is asked for again and again, without a connection waiting for it.
     async fn write_held(self: Arc<Self>) {
         let mut next_look = Instant::now();
         loop {
@@ -403,7 +407,8 @@ impl Pending {
             reported_by: None,
             details: None,
         };
-        Self { record, since: Instant::now(), span: Span::none(), answer: oneshot::channel().0, _room: room }
+        let answer = oneshot::channel().0;
+        Self { record, since: Instant::now(), was_taken: false, span: Span::none(), answer, _room: room }
     }
 
     pub(super) fn is_overdue(&self, after: Duration) -> bool {

@@ -28,7 +28,7 @@ pub(super) struct Queue {
     /// How long the lanes' commits take.
     pace: Pace,
     /// Users who were held when a lane wrote for them last, but not before.
-    refused: HashSet<String>,
+    refused_once: HashSet<String>,
     /// Users held by somebody's open transaction: they have no turn.
     held: HashSet<String>,
     /// Held users with records that are not being written just now.
@@ -87,12 +87,14 @@ impl Queue {
         batch
     }
 
-    /// After a lane's batch: its users take turns again. Who was refused for being held has the next turn, for whoever wrote
-    /// for that user, another server's lane mostly, is through by now; refused a second time, that user moves to the side.
-    pub(super) fn settled(&mut self, users: Vec<String>, refused: Vec<Pending>) {
+    /// After a lane's batch: its users take turns again. Who was refused for being held has the next turn: another server's
+    /// lane, which it mostly was, is through when a transaction of ours that wrote for others is. Refused a second time, that
+    /// user moves to the side. Returns whether anybody did.
+    pub(super) fn settled(&mut self, users: Vec<String>, refused: Vec<Pending>) -> bool {
         self.busy_lanes -= 1;
         let (held, again): (Vec<_>, Vec<_>) =
-            refused.into_iter().partition(|pending| self.refused.contains(&pending.record.user_id));
+            refused.into_iter().partition(|pending| self.refused_once.contains(&pending.record.user_id));
+        let is_side_wanted = !held.is_empty();
         let next: HashSet<String> = again.iter().map(|pending| pending.record.user_id.clone()).collect();
         self.held.extend(held.iter().map(|pending| pending.record.user_id.clone()));
         for pending in again.into_iter().rev() {
@@ -103,16 +105,17 @@ impl Queue {
                 continue;
             }
             if next.contains(&user_id) {
-                self.refused.insert(user_id.clone());
+                self.refused_once.insert(user_id.clone());
                 self.turns.push_front(user_id);
                 continue;
             }
-            self.refused.remove(&user_id);
+            self.refused_once.remove(&user_id);
             if !self.held.contains(&user_id) && self.waiting.contains_key(&user_id) {
                 self.turns.push_back(user_id);
             }
         }
         self.put_in_front(held);
+        is_side_wanted
     }
 
     /// A lane's transaction has committed.
@@ -281,14 +284,24 @@ mod tests {
         let all = users(&batch);
         // Of u0 and u1 nothing was written.
         batch.truncate(2);
-        queue.settled(all, batch);
+        assert!(!queue.settled(all, batch));
         let batch = queue.take_free(2, 500, 1 << 20);
         assert_eq!(users(&batch), ["u1", "u0", "u3", "u2", "u1"]);
         // Of u1 again nothing.
         let all = users(&batch);
-        queue.settled(all, batch.into_iter().filter(|one| one.record.user_id == "u1").collect());
+        assert!(queue.settled(all, batch.into_iter().filter(|one| one.record.user_id == "u1").collect()));
         push(&mut queue, 0..2);
-        assert_eq!(take(&mut queue), ["u0"]);
-        assert_eq!(users(&queue.take_held(500, 1 << 20)), ["u1"; 3]);
+        let batch = queue.take_free(2, 500, 1 << 20);
+        assert_eq!(users(&batch), ["u0"]);
+        let held = queue.take_held(500, 1 << 20);
+        assert_eq!(users(&held), ["u1"; 3]);
+        // Whoever was written for meanwhile, or is back from the side, has a next turn once more.
+        queue.put_back(HashSet::from(["u1".to_owned()]), Vec::new());
+        queue.settled(users(&batch), batch);
+        push(&mut queue, 1..2);
+        let batch = queue.take_free(2, 500, 1 << 20);
+        assert_eq!(users(&batch), ["u0", "u1"]);
+        assert!(!queue.settled(vec!["u0".to_owned(), "u1".to_owned()], batch.into_iter().skip(1).collect()));
+        assert_eq!(take(&mut queue), ["u1"]);
     }
 }

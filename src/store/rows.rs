@@ -15,6 +15,9 @@ use sqlx::{Decode, Row as _, Type};
 
 use super::feed::Head;
 
+/// Columns of a head.
+const HEAD_WIDTH: usize = 3;
+
 /// What is left of a row.
 pub(super) struct Columns<'r> {
     row: &'r PgRow,
@@ -49,26 +52,34 @@ impl<'r> Columns<'r> {
         self.read::<&str>()?.parse().map_err(unknown)
     }
 
+    /// Passes over a head's.
+    pub(super) fn skip_head(&mut self) {
+        self.skip(HEAD_WIDTH);
+    }
+
     /// The next columns, which are a head's.
     pub(super) fn head(&mut self) -> Result<Head, sqlx::Error> {
         let Some(position) = self.read()? else {
-            self.skip(2);
+            self.skip(HEAD_WIDTH - 1);
             return Ok(Head::START);
         };
         Ok(Head { position, recorded_at: self.read()?, record_id: self.read()? })
     }
 
-    /// The next column, which is JSON, as its text.
+    /// The next column, which is JSON, as its text in one line: server-sent events and exports are read by lines. A line
+    /// break in JSON is white space; none of our writers makes one, but plain SQL could.
     fn json(&mut self) -> Result<String, sqlx::Error> {
         let value = self.row.try_get_raw(self.next)?;
         self.next += 1;
-        value.as_str().map(str::to_owned).map_err(sqlx::Error::Decode)
+        let text = value.as_str().map_err(sqlx::Error::Decode)?;
+        let has_lines = text.as_bytes().contains(&b'\n') || text.as_bytes().contains(&b'\r');
+        Ok(if has_lines { text.replace(['\n', '\r'], " ") } else { text.to_owned() })
     }
 
     /// The next columns, which are a record's; none, and nothing behind it can be read, where there is no record.
     pub(super) fn record(&mut self) -> Result<Option<task_record::Model>, sqlx::Error> {
         let Some(user_id) = self.read::<Option<&str>>()? else { return Ok(None) };
-        let Some(task_id) = self.read::<Option<&str>>()? else { return Ok(None) };
+        let task_id = self.read()?;
         self.record_of(user_id, task_id)
     }
 

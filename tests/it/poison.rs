@@ -195,7 +195,7 @@ async fn what_is_stored_anyhow_stays_readable() {
         r#"{"step": "s", "message": "m", "error_code": "E", "result": 1e400, "completed": true}"#.to_owned(),
         format!(r#"{{"step": "s", "message": "m", "error_code": "E", "result": {deep}, "completed": true}}"#),
         r#"{"step": "s", "message": 1e400, "error_code": "E", "result": 17, "completed": true}"#.to_owned(),
-        "[1, 2]".to_owned(),
+        "[1,\n2]".to_owned(),
         "1e400".to_owned(),
         "null".to_owned(),
     ];
@@ -219,7 +219,7 @@ async fn what_is_stored_anyhow_stays_readable() {
     // One unreadable field hides no other.
     assert_eq!((read[2].message.as_str(), read[2].result.clone()), ("", Ok(Some("17".into()))));
     assert_eq!((read[2].step_name.as_str(), read[2].error_code.as_deref()), ("s", Some("E")));
-    assert_eq!(read[3].result, Ok(Some("[1, 2]".into())));
+    assert_eq!(read[3].result, Ok(Some("[1, 2]".into())), "in one line");
     assert_eq!(read[4].result, Err(Unreadable));
     assert_eq!(read[5].result, Ok(None));
     // Nor is it in the way of steps, or of the next save.

@@ -341,6 +341,8 @@ async fn poison_is_refused_and_the_edge_is_taken() {
     for edge in &taken {
         sqlx::query(INSERT).bind(edge.as_str()).execute(&mut session).await.unwrap();
     }
+    let read: i64 = sqlx::query_scalar("SELECT count(result) FROM task_history").fetch_one(&mut session).await.unwrap();
+    assert_eq!(usize::try_from(read).unwrap(), taken.len(), "the view's cast");
     let store = store_of(&database);
     let records = history(&store, "ann", "t").await;
     assert_eq!(records.len(), taken.len());
