@@ -408,6 +408,23 @@ async fn a_user_released_in_the_midst_of_halving_keeps_its_order() {
     assert_eq!(places, [Some(1), Some(3), None, Some(4)]);
 }
 
+/// Two tries of a lane, and then the side.
+#[tokio::test]
+async fn a_save_that_is_tried_again_counts_once_among_those_that_waited_for_a_lane() {
+    let database = TestDatabase::new().await;
+    let telemetry = Telemetry::new();
+    let lanes = Lanes::start(store_of(&database), LaneSettings::default(), telemetry.clone());
+    lanes.save(record("ann", "t", 0)).await.unwrap();
+    let mut psql = database.session().await;
+    psql.execute("BEGIN; SELECT FROM feed_head FOR UPDATE").await.unwrap();
+    let told = |line: &str| telemetry.text().lines().any(|told| told == line);
+    let saving = tokio::spawn(async move { lanes.save(record("ann", "t", 1)).await });
+    eventually("two tries", async || told("taskwire_commits_total 3").then_some(())).await;
+    psql.execute("COMMIT").await.unwrap();
+    saving.await.unwrap().unwrap();
+    assert!(told("taskwire_commit_wait_seconds_count 2"), "{}", telemetry.text());
+}
+
 /// More batches and cancellations of a held user than the pool has connections: they must not take all of them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_batches_of_a_held_user_leave_connections_for_others() {
