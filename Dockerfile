@@ -18,10 +18,12 @@ COPY bench/benches bench/benches/
 COPY entity entity/
 COPY migration migration/
 COPY src src/
+COPY scripts/own-database scripts/release scripts/setup scripts/
 COPY --from=pages /src/web/dist web/dist/
 # What `taskwire --version` says was built: docker build --build-arg TASKWIRE_COMMIT="$(git rev-parse --short=12 HEAD)"
 ARG TASKWIRE_COMMIT=unknown
-RUN cargo build --release --locked --bin taskwire
+# With a PostgreSQL and LLVM's llvm-profdata, which it installs in this stage: what it builds is trained first.
+RUN scripts/own-database scripts/release
 
 FROM debian:bookworm-slim
 # The certificates are for --jwks-url: today's, not those of a version that is written here.

@@ -6,6 +6,7 @@
 //! - `results`: the file of a measurement, and the tables of docs/benchmarks.md, which a test holds to it
 //! - `instructions`: what `examples/instructions.rs` costs under callgrind
 //! - `table`: the parts of `bench table`, which runs the same work on Taskwire and on its peers in turn
+//! - `train`: what a release is trained with
 //!
 //! To add a part: a file with a `run`, a variant of [`Part`] (sockets) or of `table::Key`.
 #![expect(clippy::print_stdout, reason = "figures are what it is for")]
@@ -19,6 +20,7 @@ mod results;
 mod server;
 mod slow;
 mod table;
+mod train;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -45,6 +47,8 @@ enum Command {
     Table(table::Table),
     /// What one save and one status cost in instructions, beside their budget
     Instructions(instructions::Instructions),
+    /// Work of every day, for a build that counts what runs often (scripts/release)
+    Train(train::Train),
     /// Puts what a file of `bench table` says into a page, between its marks
     Page(Page),
 }
@@ -109,6 +113,7 @@ async fn main() -> ExitCode {
         Command::Sockets(arguments) => sockets(&arguments).await,
         Command::Table(arguments) => table::run(arguments).await,
         Command::Instructions(arguments) => instructions::run(&arguments).await,
+        Command::Train(arguments) => train::run(&arguments).await,
         Command::Page(Page { results, page }) => table::page(&results, &page),
     };
     match outcome {

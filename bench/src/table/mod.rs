@@ -39,7 +39,8 @@ use std::time::{Duration, Instant};
 use clap::ValueEnum;
 
 pub(crate) use self::cluster::Cluster;
-use self::load::Span;
+pub(crate) use self::data::input;
+pub(crate) use self::load::{Bodies, Request, Span, drive};
 use self::page::Notes;
 use self::progress::Progress;
 use self::report::{Claim, Results, Round, RowResult};
