@@ -11,9 +11,6 @@ use super::pace::Pace;
 /// one by one does not wait for the commit before. (1,000 saves a second: half of them reach their subscriber in 1.45 ms, in
 /// 1.65 otherwise.)
 const FEW_USERS: usize = 4;
-/// For so long after a lane has met somebody else's transaction, others are taken to write, too: several servers do better
-/// with one larger transaction each than with two that get in each other's way (docs/adr/0008).
-const OTHERS_WRITE: Duration = Duration::from_secs(1);
 /// Users who must have a turn for each further lane to start beside the busy ones otherwise, and for each lane where all of
 /// them take shares. (20 callers never are so many, and are better served by one lane: 5,900 saves/s, 5,400 with both.)
 const USERS_FOR_ANOTHER_LANE: usize = 16;
@@ -30,8 +27,6 @@ pub(super) struct Queue {
     busy_lanes: usize,
     /// How long the lanes' commits take.
     pace: Pace,
-    /// When a lane last met a user whom somebody else's transaction held.
-    met_others: Option<Instant>,
     /// Users who were held when a lane wrote for them last, but not before.
     refused_once: HashSet<String>,
     /// Users held by somebody's open transaction: they have no turn.
@@ -61,16 +56,12 @@ impl Queue {
         is_held
     }
 
-    /// Whether those who have a turn are worth a lane beside the busy ones: where these write for few, and nobody else writes
-    /// and the database is at ease; or where many wait. Otherwise a larger transaction afterwards serves them better than one more now.
+    /// Whether those who have a turn are worth a lane beside the busy ones: where these write for few, and the database is at
+    /// ease; or where many wait. Otherwise a larger transaction afterwards serves them better than one more now.
     pub(super) fn is_worth_a_lane(&self) -> bool {
-        let at_once = self.writing.len() <= FEW_USERS && !self.pace.is_slow() && !self.others_write();
+        let at_once = self.writing.len() <= FEW_USERS && !self.pace.is_slow();
         let worth = if at_once || self.busy_lanes == 0 { 1 } else { self.busy_lanes * USERS_FOR_ANOTHER_LANE };
         self.turns.len() >= worth
-    }
-
-    fn others_write(&self) -> bool {
-        self.met_others.is_some_and(|met| met.elapsed() < OTHERS_WRITE)
     }
 
     /// Nothing waits, held or free.
@@ -101,9 +92,6 @@ impl Queue {
     /// user moves to the side. Returns whether anybody did.
     pub(super) fn settled(&mut self, users: Vec<String>, refused: Vec<Pending>) -> bool {
         self.busy_lanes -= 1;
-        if !refused.is_empty() {
-            self.met_others = Some(Instant::now());
-        }
         let (held, again): (Vec<_>, Vec<_>) =
             refused.into_iter().partition(|pending| self.refused_once.contains(&pending.record.user_id));
         let is_side_wanted = !held.is_empty();
@@ -271,23 +259,6 @@ mod tests {
             push(&mut queue, 1..2);
             assert_eq!(take(&mut queue).len(), at_once);
         }
-    }
-
-    #[test]
-    fn where_others_write_a_further_lane_starts_for_many_alone() {
-        let mut queue = Queue::default();
-        push(&mut queue, 0..2);
-        let mut batch = queue.take_free(2, 500, 1 << 20);
-        let users = batch.iter().map(|pending| pending.record.user_id.clone()).collect();
-        // Of u0 nothing was written: somebody else held that head.
-        batch.truncate(1);
-        queue.settled(users, batch);
-        assert_eq!(take(&mut queue), ["u0"]);
-        push(&mut queue, 1..2);
-        assert!(take(&mut queue).is_empty());
-        // Nobody was met for a while.
-        queue.met_others = queue.met_others.and_then(|met| met.checked_sub(OTHERS_WRITE));
-        assert_eq!(take(&mut queue), ["u1"]);
     }
 
     #[test]
