@@ -45,7 +45,6 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::header::UPGRADE;
 use axum::http::{HeaderMap, Method, Uri};
-use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::{any, get};
 use tokio_util::sync::CancellationToken;
@@ -97,14 +96,14 @@ pub fn router(api: Api, authenticator: Authenticator, config: &Config, sockets: 
         routes = routes.route("/metrics", get(metrics));
     }
     let health = health::routes(shared.api.service().clone(), CancellationToken::new());
-    let routes = routes.merge(pages::routes(has_graphiql)).with_state(shared).merge(health);
-    routes.layer(middleware::from_fn(around))
+    routes.merge(pages::routes(has_graphiql)).with_state(shared).merge(health)
 }
 
-/// What is around every answer.
-async fn around(request: Request, next: Next) -> Response {
+/// The router's answer, and what is around every one: its request's id, and compression. (As a layer of the router's it would be
+/// boxed and copied for each route anew.)
+async fn around(router: Router, request: Request) -> Response {
     let accepted = Accepted::by(request.headers());
-    accepted.compress(request_id::attach(request, next).await).await
+    accepted.compress(request_id::attach(router, request).await).await
 }
 
 /// The routes of `--metrics-listen`: whoever reaches that address may know all that they tell. `stop` ends the server.

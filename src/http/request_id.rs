@@ -2,10 +2,11 @@
 //! proxy or client that has given it one already keeps it.
 
 use async_graphql::ServerError;
+use axum::Router;
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use axum::middleware::Next;
 use axum::response::Response;
+use tower::Service as _;
 use tracing::{Instrument as _, Span};
 use uuid::Uuid;
 
@@ -17,18 +18,18 @@ pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id"
 const LONGEST: usize = 128;
 
 /// Gives a request its id. Handlers find it in the request's headers, whether or not it came with one.
-pub(super) fn give(headers: &mut HeaderMap) -> HeaderValue {
+pub(super) fn give(headers: &mut HeaderMap) {
     let id = given(headers).unwrap_or_else(new);
-    headers.insert(REQUEST_ID, id.clone());
-    id
+    headers.insert(REQUEST_ID, id);
 }
 
-/// Gives a request its id, where the listener has not, and its answer too.
-pub(super) async fn attach(mut request: Request, next: Next) -> Response {
-    let id = give(request.headers_mut());
+/// Names the request's id in the log's lines about it, and in its answer.
+pub(super) async fn attach(mut router: Router, request: Request) -> Response {
+    let id = request.headers().get(REQUEST_ID).cloned();
     let span = span(request.headers(), Peer::of(request.extensions()));
-    let mut response = next.run(request).instrument(span).await;
-    response.headers_mut().insert(REQUEST_ID, id);
+    let answer = router.call(request).instrument(span).await;
+    let mut response = answer.unwrap_or_else(|never| match never {});
+    response.headers_mut().extend(id.map(|id| (REQUEST_ID, id)));
     response
 }
 

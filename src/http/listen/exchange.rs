@@ -19,12 +19,12 @@ use hyper::body::{Buf, Incoming};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tokio_util::task::task_tracker::TaskTrackerToken;
-use tower::Service as _;
 
 use super::Common;
 use super::connection::Waited;
 use super::io::Activity;
 use crate::http::answer::Refusal;
+use crate::http::around;
 use crate::http::cors::{self, Allowed};
 use crate::http::peer::Peer;
 use crate::http::request_id::{self, REQUEST_ID};
@@ -75,16 +75,16 @@ fn route(path: &str) -> &'static str {
 /// The answer, unless the client or the handler takes too long for it.
 async fn run(
     common: &Common,
-    mut router: Router,
+    router: Router,
     request: Request,
     body_end: Option<oneshot::Receiver<()>>,
 ) -> Result<Response, TooLong> {
     let (headers, peer) = (request.headers().clone(), Peer::of(request.extensions()));
-    let mut handler = std::pin::pin!(router.call(request));
+    let mut handler = std::pin::pin!(around(router, request));
     if let Some(end) = body_end {
         tokio::select! {
             biased;
-            answer = &mut handler => return answer.map_err(|never| match never {}),
+            answer = &mut handler => return Ok(answer),
             // Either way the sender is gone: the body is at its end, or nobody wants the rest.
             read = timeout(common.body_timeout, end) => if read.is_err() {
                 return Err(TooLong::body(common.body_timeout, headers));
@@ -92,7 +92,7 @@ async fn run(
         }
     }
     if let Ok(answer) = timeout(common.handler_timeout, handler).await {
-        return answer.map_err(|never| match never {});
+        return Ok(answer);
     }
     let told = common.handler_timeout.as_secs_f64();
     let tell = || tracing::warn!(seconds = told, "gave up a request (--handler-timeout)");
