@@ -112,9 +112,10 @@ impl Server {
 
     /// Ends it as an operator would.
     pub(crate) async fn stop(mut self) -> Result<()> {
-        Command::new("kill").arg("-TERM").arg(self.pid.to_string()).status().await?;
-        timeout(Duration::from_secs(20), self.child.wait()).await??;
-        Ok(())
+        // By the shell's own, for not every image has the program.
+        Command::new("sh").arg("-c").arg(format!("kill -TERM {}", self.pid)).status().await?;
+        let ended = timeout(Duration::from_secs(20), self.child.wait()).await??;
+        if ended.success() { Ok(()) } else { Err(format!("the server ended with {ended}").into()) }
     }
 }
 

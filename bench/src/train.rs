@@ -1,14 +1,14 @@
 //! What a release is trained with (`scripts/release`, docs/adr/0016): what workers and front ends do all day, for a few seconds
-//! each, so that the compiler learns which of the program's ways are walked. The operations are others than those of `bench
+//! each, so that the compiler learns which of the program's ways are walked. The queries and mutations are others than those of `bench
 //! table`: its figures are not to come from having practised them.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::client::Saver;
-use crate::latency::{OURS, RATE, USERS, Watchers};
+use crate::client::{Saver, report, save};
+use crate::latency::{Language, OURS, Watchers};
 use crate::server::Server;
 use crate::table::{Bodies, Request, Span, drive, input};
 use crate::{Result, idle};
@@ -37,6 +37,12 @@ const SAVERS: usize = 48;
 const TASKS: usize = 40;
 const BATCHERS: usize = 4;
 const READERS: usize = 48;
+/// Each of a user; so few that no limit on open files is met.
+const SUBSCRIBERS: usize = 200;
+/// Changes a second.
+const RATE: f64 = 1_000.0;
+const CHANGES: Language =
+    Language { mutation: |number| save(report(&format!("u{}", number % SUBSCRIBERS), number, &Value::Null)), ..OURS };
 
 /// How the program is trained.
 #[derive(clap::Args)]
@@ -66,11 +72,11 @@ pub(crate) async fn run(arguments: &Train) -> Result<()> {
     let readers = (0..READERS).map(|_| reads()).collect();
     println!("reads: {}", drive(request("\"name\":\"import "), span, readers).await?.answers);
 
-    first.begin((0..USERS).map(|user| format!("u{user}"))).await?;
-    let sockets = idle::connect_all(&server.address, USERS).await?;
+    first.begin((0..SUBSCRIBERS).map(|user| format!("u{user}"))).await?;
+    let sockets = idle::connect_all(&server.address, SUBSCRIBERS).await?;
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "some thousands")]
     let count = (RATE * arguments.seconds) as usize;
-    let (told, missing) = Watchers::new(&server.address, OURS, sockets).run(RATE, count).await?;
+    let (told, missing) = Watchers::new(&server.address, CHANGES, sockets).run(RATE, count).await?;
     println!("changes told to subscribers: {}", told.len());
     // It writes what it has counted as it ends.
     server.stop().await?;
@@ -86,7 +92,7 @@ fn write_record(saver: usize, number: usize, into: &mut Vec<u8>) {
     input(into, user_of(saver, task), &format_args!("{saver}_{task}"), step, "COMPLETED", details);
 }
 
-fn record(saver: usize, number: usize) -> Result<serde_json::Value> {
+fn record(saver: usize, number: usize) -> Result<Value> {
     let mut text = Vec::new();
     write_record(saver, number, &mut text);
     Ok(serde_json::from_slice(&text)?)

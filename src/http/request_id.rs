@@ -29,7 +29,9 @@ pub(super) async fn attach(mut router: Router, request: Request) -> Response {
     let span = span(request.headers(), Peer::of(request.extensions()));
     let answer = router.call(request).instrument(span).await;
     let mut response = answer.unwrap_or_else(|never| match never {});
-    response.headers_mut().extend(id.map(|id| (REQUEST_ID, id)));
+    if let Some(id) = id {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
     response
 }
 
