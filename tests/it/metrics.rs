@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
+use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HOST};
 use serde_json::json;
 use sqlx::Executor as _;
 use taskwire::auth::Role;
@@ -156,7 +156,11 @@ async fn an_address_of_their_own_tells_them_to_whoever_reaches_it() {
     };
     assert_eq!(get(server.address, "/metrics").await.0, 404);
     let told = server.client.get(format!("http://{own}/metrics")).header(HOST, "10.0.0.7:9464").send().await.unwrap();
+    assert!(told.headers().contains_key("x-request-id"));
     assert!(told.status().is_success() && told.text().await.unwrap().contains("taskwire_build_info{version="));
+    let request = server.client.get(format!("http://{own}/metrics")).header(ACCEPT_ENCODING, "gzip");
+    let short = request.send().await.unwrap();
+    assert_eq!(short.headers()[CONTENT_ENCODING], "gzip", "as a scraper asks for it");
     assert_eq!(get(own, "/health/live").await, (200, "ok".into()));
     eventually("it is ready", async || (get(own, "/health/ready").await.0 == 200).then_some(())).await;
     assert_eq!(get(own, "/graphql").await.0, 404);
