@@ -1,7 +1,7 @@
 # make run    set up what is missing, build, and serve with the embedded PostgreSQL; options: make run ARGS="--listen 127.0.0.1:9000"
 # make test   set up what is missing, and run all tests on an embedded PostgreSQL of their own; one: make test ARGS="--test it embedded"
 # make lint   formatting, clippy without any warning, what crates may get in (cargo-deny), and the types of web/
-# make release  build target/release/taskwire as it is released: trained by what it does all day (ten to fifteen minutes)
+# make release  build target/release/taskwire as it is released: trained by what it does all day (a quarter of an hour)
 # make bench  measure Taskwire and its peers on the same work, in turn (about two hours, of nobody else's): bench/results/DATE.json,
 #             docs/benchmarks.md; some rows only: make bench ARGS="--only save-256,batch"
 # make bench-quick  one round of 2 s a row over less data, to see that it works: target/bench-quick.json

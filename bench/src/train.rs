@@ -1,6 +1,8 @@
 //! What a release is trained with (`scripts/release`, docs/adr/0016): what workers and front ends do all day, for a few seconds
-//! each, so that the compiler learns which of the program's ways are walked. The queries and mutations are others than those of `bench
-//! table`: its figures are not to come from having practised them.
+//! each, so that the compiler learns which of the program's ways are walked. The queries and mutations are others than those of
+//! `bench table`: its figures are not to come from having practised them. (The subscription is the same.)
+//!
+//! To add to it: a further document in [`READS`], or a further sort of work in [`run`], which says how often it was done.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -50,7 +52,7 @@ pub(crate) struct Train {
     /// The program; it brings its own PostgreSQL
     #[arg(long)]
     server: PathBuf,
-    /// How long for each sort of work, and how many changes are told to subscribers: a thousand times as many
+    /// Seconds for each sort of work; subscribers are told of a thousand changes in each
     #[arg(long, default_value_t = 4.0)]
     seconds: f64,
 }

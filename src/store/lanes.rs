@@ -261,7 +261,8 @@ impl Inner {
         }
     }
 
-    /// Writes for users who were held twice. Whoever is held anew is waited for a little, all together; who is held for longer is asked for again and again, without a connection waiting for it.
+    /// Writes for users who were held twice. Whoever is held anew is waited for a little, all together; who is held for longer
+    /// is asked for again and again, without a connection waiting for it.
     async fn write_held(self: Arc<Self>) {
         let mut next_look = Instant::now();
         loop {
