@@ -2,9 +2,7 @@
 
 use entity::{TaskStatus, task, task_order};
 use sea_orm::prelude::DateTimeUtc;
-use sea_orm::sea_query::{
-    Alias, Asterisk, DynIden, Expr, ExprTrait, IntoIden, PostgresQueryBuilder, Query, SelectStatement, UnionType,
-};
+use sea_orm::sea_query::{Alias, Asterisk, DynIden, Expr, ExprTrait, IntoIden, Query, SelectStatement, UnionType};
 use sea_orm::{
     AccessMode, ColumnTrait, Condition, ConnectionTrait, DbBackend, EntityTrait, FromQueryResult, IsolationLevel,
     Iterable, JoinType, Order, QueryResult, QueryTrait, Statement, TransactionTrait,
@@ -13,7 +11,7 @@ use sea_orm::{
 use super::columns::{HEAD_COLUMNS, LONE_TASK_COLUMNS};
 use super::feed::{Head, statement};
 use super::filter::TaskFilter;
-use super::page::{Keyset, Rows};
+use super::page::{Keyset, Rows, with_sizes};
 use super::rows::Columns;
 use super::{Store, StoreError};
 
@@ -159,8 +157,8 @@ impl Store {
         counted
             .expr_as(Expr::col(Asterisk).count(), Alias::new("found"))
             .from_subquery(select_page(scope, filter, TaskOrder::UpdatedDesc, &page), Alias::new("counted"));
-        let (sql, values) = counted.build(PostgresQueryBuilder);
-        let rows = self.query_all(&sql, values.into_iter().collect()).await?;
+        let (sql, values) = with_sizes(&counted);
+        let rows = self.query_all(&sql, values).await?;
         let found: i64 = rows.first().map_or(Ok(0), |row| row.try_get("", "found"))?;
         let found = u64::try_from(found).unwrap_or(0);
         if found > limit {
@@ -216,12 +214,11 @@ pub(super) fn page_statement(
     order: TaskOrder,
     page: &Keyset<TaskKey>,
 ) -> Statement {
-    let (sql, values) = select_page(scope, filter, order, page).build(PostgresQueryBuilder);
+    let (sql, mut values) = with_sizes(&select_page(scope, filter, order, page));
     let user = match scope {
         Scope::User(user_id) => Some(user_id.clone()),
         Scope::Everyone => None,
     };
-    let mut values: Vec<sea_orm::Value> = values.into_iter().collect();
     values.push(user.into());
     let sql = format!(
         "WITH page AS ({sql})
@@ -239,7 +236,7 @@ fn end_of_look(scope: &Scope, filter: &TaskFilter, order: TaskOrder, page: &Keys
     }
     let mut looked = walk(scope, filter, order, page, LOOKED_AT + 1);
     looked.offset(LOOKED_AT - 1).limit(2);
-    let (sql, values) = looked.build(PostgresQueryBuilder);
+    let (sql, values) = with_sizes(&looked);
     Some(Statement::from_sql_and_values(DbBackend::Postgres, sql, values))
 }
 

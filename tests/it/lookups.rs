@@ -4,7 +4,7 @@ use entity::task_record;
 use sqlx::{Executor as _, Row as _};
 use taskwire::auth::Viewer;
 use taskwire::service::{Page, PageArgs};
-use taskwire::store::{HistoryQuery, Keyset};
+use taskwire::store::{HistoryQuery, Keyset, Scope, TaskFilter, TaskOrder};
 
 use super::support::{TestDatabase, pool, record, service_of, store_of, store_over};
 
@@ -68,4 +68,26 @@ async fn a_lone_look_up_keeps_its_plan() {
     for plan in plans {
         assert_eq!(plan.get::<i64, _>("generic_plans"), 5, "{}", plan.get::<String, _>("statement"));
     }
+}
+
+/// A page is not planned anew each time, however many tasks its user has.
+#[tokio::test]
+async fn a_page_of_a_long_list_keeps_its_plan() {
+    let database = TestDatabase::new().await;
+    let one = pool(&database.url, 1).await;
+    let store = store_over(&one);
+    for batch in 0..20 {
+        let tasks = (0..500).map(|task| record("ann", &format!("t{batch}-{task}"), 1));
+        store.save_batch(tasks.collect::<Vec<_>>()).await.unwrap();
+    }
+    database.session().await.execute("VACUUM ANALYZE").await.unwrap();
+    let user = Scope::User("ann".to_owned());
+    let page = Keyset { after: None, before: None, limit: 50, backward: false };
+    for _ in 0..10 {
+        let list = store.list_tasks(&user, &TaskFilter::default(), TaskOrder::UpdatedDesc, &page).await.unwrap();
+        assert_eq!(list.page.rows.len(), 50);
+    }
+    let plans = "SELECT generic_plans FROM pg_prepared_statements WHERE statement LIKE 'WITH page AS%'";
+    let plans = one.connection.get_postgres_connection_pool().fetch_all(plans).await.unwrap();
+    assert_eq!(plans.iter().map(|plan| plan.get::<i64, _>(0)).collect::<Vec<_>>(), [5]);
 }
