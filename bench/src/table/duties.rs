@@ -21,10 +21,8 @@ struct Without {
     sql: &'static str,
 }
 
-const NO_LOOK_UP: (&str, &str) = (
-    "taskwire_known_records(p_users, p_tasks, p_steps, p_record_ids,",
-    "taskwire_known_records('{}', '{}', '{}', '{}',",
-);
+const NO_LOOK_UP: (&str, &str) =
+    ("taskwire_has_known_records(p_users, p_record_ids,", "taskwire_has_known_records('{}', '{}',");
 const NO_BEGUN: (&str, &str) = ("WHERE f.is_last AND f.stored_at IS NULL", "WHERE false");
 const NO_MOVED: (&str, &str) = ("WHERE f.is_last AND t.ctid = f.stored_at", "WHERE false");
 const NO_LEFT: (&str, &str) = ("WHERE f.is_last AND o.user_id = f.user_id", "WHERE false AND o.user_id = f.user_id");
