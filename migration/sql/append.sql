@@ -120,7 +120,7 @@ END
 $$;
 
 -- Whether any of these records may be there already, recorded from p_since to p_latest, or stand in the batch before: mostly
--- none does, and then taskwire_known_records need not be asked, which tells which. (Asking it each time took 3 to 5 % of an
+-- none does, and then taskwire_known_records need not be asked, which tells which. (Asking it each time took 2 to 5 % of an
 -- append.) To be called by taskwire_append_v1 alone, whose settings hold here too. Nothing but the index of record_id may
 -- serve this, whatever the statistics say (by the index of their user, all its records were gone through for each new one),
 -- and the user must be named, so that tables divided by user are asked at one place: hence an order that this index alone
@@ -142,7 +142,7 @@ END
 $$;
 
 -- Which of these records are there already, recorded from p_since to p_latest, or stand in the batch before: the entries of
--- the result run in parallel, one for each such record, and are null where there is none, as mostly.
+-- the result run in parallel, one for each such record, and are null where there is none.
 --   p_held       whose records it is about; null: everybody's
 --   ords         their places, from 1, as in the arrays
 --   positions, times  null for one that is not there yet

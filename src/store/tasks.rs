@@ -2,16 +2,18 @@
 
 use entity::{TaskStatus, task, task_order};
 use sea_orm::prelude::DateTimeUtc;
-use sea_orm::sea_query::{Alias, Asterisk, DynIden, Expr, ExprTrait, IntoIden, Query, SelectStatement, UnionType};
+use sea_orm::sea_query::{
+    Alias, Asterisk, DynIden, Expr, ExprTrait, IntoIden, PostgresQueryBuilder, Query, SelectStatement, UnionType,
+};
 use sea_orm::{
     AccessMode, ColumnTrait, Condition, ConnectionTrait, DbBackend, EntityTrait, FromQueryResult, IsolationLevel,
-    Iterable, JoinType, Order, QueryResult, QueryTrait, Statement, TransactionTrait,
+    Iterable, JoinType, Order, QueryResult, QueryTrait, Statement, TransactionTrait, Value,
 };
 
 use super::columns::{HEAD_COLUMNS, LONE_TASK_COLUMNS};
 use super::feed::{Head, statement};
 use super::filter::TaskFilter;
-use super::page::{Keyset, Rows, with_sizes};
+use super::page::{Keyset, Rows, with_hidden_limits};
 use super::rows::Columns;
 use super::{Store, StoreError};
 
@@ -157,7 +159,7 @@ impl Store {
         counted
             .expr_as(Expr::col(Asterisk).count(), Alias::new("found"))
             .from_subquery(select_page(scope, filter, TaskOrder::UpdatedDesc, &page), Alias::new("counted"));
-        let (sql, values) = with_sizes(&counted);
+        let (sql, values) = sql_of(&counted, scope);
         let rows = self.query_all(&sql, values).await?;
         let found: i64 = rows.first().map_or(Ok(0), |row| row.try_get("", "found"))?;
         let found = u64::try_from(found).unwrap_or(0);
@@ -214,7 +216,7 @@ pub(super) fn page_statement(
     order: TaskOrder,
     page: &Keyset<TaskKey>,
 ) -> Statement {
-    let (sql, mut values) = with_sizes(&select_page(scope, filter, order, page));
+    let (sql, mut values) = sql_of(&select_page(scope, filter, order, page), scope);
     let user = match scope {
         Scope::User(user_id) => Some(user_id.clone()),
         Scope::Everyone => None,
@@ -236,7 +238,7 @@ fn end_of_look(scope: &Scope, filter: &TaskFilter, order: TaskOrder, page: &Keys
     }
     let mut looked = walk(scope, filter, order, page, LOOKED_AT + 1);
     looked.offset(LOOKED_AT - 1).limit(2);
-    let (sql, values) = with_sizes(&looked);
+    let (sql, values) = sql_of(&looked, scope);
     Some(Statement::from_sql_and_values(DbBackend::Postgres, sql, values))
 }
 
@@ -249,6 +251,18 @@ fn last_looked_at(rows: &[QueryResult], order: TaskOrder) -> Result<Option<TaskK
     let task_order::Model { updated_at: at, user_id, task_id, position, .. } =
         task_order::Model::from_query_result(last, "")?;
     Ok(Some(TaskKey { at, user_id, task_id, position }))
+}
+
+/// The SQL and its values. One user's lists keep their plans; of everybody's, which are asked for seldom, a tenth may be so many that
+/// to read and sort all would look better than to walk.
+fn sql_of(select: &SelectStatement, scope: &Scope) -> (String, Vec<Value>) {
+    match scope {
+        Scope::User(_) => with_hidden_limits(select),
+        Scope::Everyone => {
+            let (sql, values) = select.build(PostgresQueryBuilder);
+            (sql, values.into_iter().collect())
+        }
+    }
 }
 
 /// The page's rows and one more, in the order in which the page is read.

@@ -3,6 +3,7 @@
 use entity::task_record;
 use sqlx::{Executor as _, Row as _};
 use taskwire::auth::Viewer;
+use taskwire::db::Database;
 use taskwire::service::{Page, PageArgs};
 use taskwire::store::{HistoryQuery, Keyset, Scope, TaskFilter, TaskOrder};
 
@@ -90,4 +91,53 @@ async fn a_page_of_a_long_list_keeps_its_plan() {
     let plans = "SELECT generic_plans FROM pg_prepared_statements WHERE statement LIKE 'WITH page AS%'";
     let plans = one.connection.get_postgres_connection_pool().fetch_all(plans).await.unwrap();
     assert_eq!(plans.iter().map(|plan| plan.get::<i64, _>(0)).collect::<Vec<_>>(), [5]);
+}
+
+/// The plan that is kept is made with users in mind who have few tasks: it walks the list of one who has very many, too, and
+/// does not read and sort all of it.
+#[tokio::test]
+async fn a_kept_plan_walks_a_list_that_is_much_longer_than_others() {
+    let database = TestDatabase::new().await;
+    let mut session = database.session().await;
+    // A thousand users of fifty tasks, and one of fifty thousand, mixed.
+    let tasks = "INSERT INTO task (user_id, task_id, position, record_id, status, step, highest_step, step_status, moved_position,
+            moved_at, steps_from_position, steps_from_at, created_at, updated_at)
+        SELECT u, 't' || r, r, gen_random_uuid(), 'running', 0, 0, 'running', r, at, r, at, at, at
+        FROM generate_series(1, 100000) r, LATERAL (SELECT now() + r * interval '1 millisecond' AS at,
+            CASE WHEN r % 2 = 0 THEN 'ann' ELSE 'u' || r % 2000 END AS u) x";
+    session.execute(tasks).await.unwrap();
+    let order =
+        "INSERT INTO task_order SELECT user_id, position, task_id, status, updated_at, pg_current_xact_id() FROM task";
+    session.execute(order).await.unwrap();
+    session.execute("VACUUM ANALYZE task, task_order").await.unwrap();
+    let one = pool(&database.url, 1).await;
+    let store = store_over(&one);
+    let ann = Scope::User("ann".to_owned());
+    let rare = TaskFilter { names: vec!["rare".to_owned()], ..TaskFilter::default() };
+    // A list, how many of its tasks are looked at, and in how many calls.
+    for (filter, order, limit, looked_at) in [
+        (TaskFilter::default(), TaskOrder::UpdatedDesc, 50, 51),
+        (TaskFilter::default(), TaskOrder::CreatedDesc, 50, 51),
+        (TaskFilter::default(), TaskOrder::UpdatedAsc, 500, 501),
+        (rare, TaskOrder::UpdatedDesc, 50, 20_001),
+    ] {
+        let page = Keyset { after: None, before: None, limit, backward: false };
+        // Often enough that one plan for all is made; to it, a user is one with a hundred tasks.
+        for _ in 0..7 {
+            store.list_tasks(&ann, &filter, order, &page).await.unwrap();
+        }
+        let before = read(&one).await;
+        store.list_tasks(&ann, &filter, order, &page).await.unwrap();
+        let read = read(&one).await - before;
+        assert!(read <= 3 * looked_at + 10, "{order:?}, {limit}: {read} rows were read");
+    }
+}
+
+/// Rows that PostgreSQL has read from tasks and their places, by an index or not.
+async fn read(one: &Database) -> i64 {
+    let pool = one.connection.get_postgres_connection_pool();
+    pool.execute("SELECT pg_stat_force_next_flush()").await.unwrap();
+    let sql = "SELECT sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0))::bigint FROM pg_stat_user_tables \
+               WHERE relname IN ('task', 'task_order')";
+    pool.fetch_one(sql).await.unwrap().get(0)
 }
