@@ -1,4 +1,4 @@
-//! Keyset paging: which page is asked for, what a page holds, and how a statement says its size.
+//! Keyset paging: which page is asked for, what a page holds, and how its size is hidden from the planner.
 
 use std::fmt::{self, Write};
 

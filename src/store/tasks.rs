@@ -253,8 +253,8 @@ fn last_looked_at(rows: &[QueryResult], order: TaskOrder) -> Result<Option<TaskK
     Ok(Some(TaskKey { at, user_id, task_id, position }))
 }
 
-/// The SQL and its values. One user's lists keep their plans; of everybody's, which are asked for seldom, a tenth may be so many that
-/// to read and sort all would look better than to walk.
+/// The SQL and its values. One user's lists keep their plans. Everybody's are planned for each call: a tenth of all tasks could
+/// be so many that to read and sort them would look better than to walk.
 fn sql_of(select: &SelectStatement, scope: &Scope) -> (String, Vec<Value>) {
     match scope {
         Scope::User(_) => with_hidden_limits(select),

@@ -114,7 +114,7 @@ async fn a_kept_plan_walks_a_list_that_is_much_longer_than_others() {
     let store = store_over(&one);
     let ann = Scope::User("ann".to_owned());
     let rare = TaskFilter { names: vec!["rare".to_owned()], ..TaskFilter::default() };
-    // A list, how many of its tasks are looked at, and in how many calls.
+    // Which list, in which order, a page of how many, and how many of its tasks are looked at.
     for (filter, order, limit, looked_at) in [
         (TaskFilter::default(), TaskOrder::UpdatedDesc, 50, 51),
         (TaskFilter::default(), TaskOrder::CreatedDesc, 50, 51),
