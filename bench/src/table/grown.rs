@@ -1,4 +1,5 @@
-//! The same work over tables of several sizes, in turn with tables that have next to nothing in them.
+//! The same work over tables of several sizes, kind by kind: so the empty one is measured right before the largest, to which
+//! it is compared, and what the machine's speed does meanwhile is not in their ratio.
 
 use super::data::USERS;
 use super::grow::{self, savers};
@@ -48,17 +49,18 @@ pub(super) fn figure(kind: &str, size: usize) -> String {
 }
 
 pub(super) async fn run(bench: &mut Bench, key: Key) -> Result<Row> {
-    let sizes: Vec<usize> =
+    let mut sizes: Vec<usize> =
         SIZES.into_iter().filter(|size| !bench.arguments.quick || [EMPTY, QUICK].contains(size)).collect();
-    let largest = sizes.last().copied().unwrap_or(EMPTY);
+    let largest = sizes.pop().ok_or("no size")?;
+    // The empty one last of all but the largest.
+    sizes.rotate_left(1);
     // Filled once: what a round of saves adds to it is little. The others are made anew for each round.
-    let grown = Taskwire::start(&bench.arguments.server, &bench.cluster, "grown").await?;
-    grow::fill(bench, &grown, "grown", largest / STEPS, users(largest)).await?;
+    let grown = table(bench, largest).await?;
     let mut rounds = Vec::new();
     for number in 0..bench.rounds {
-        rounds.push(Round::of(round(bench, key, number, &grown, &sizes).await));
+        rounds.push(Round::of(round(bench, key, number, &sizes, &grown).await));
     }
-    grown.stop().await?;
+    grown.taskwire.stop().await?;
     let claims = KINDS.iter().map(|kind| Claim {
         what: kind.claim,
         of: figure(kind.name, EMPTY),
@@ -75,16 +77,34 @@ pub(super) async fn run(bench: &mut Bench, key: Key) -> Result<Row> {
     Ok(Row { title: "As the tables grow".into(), notes, rounds, claims: claims.collect() })
 }
 
-async fn round(bench: &Bench, key: Key, number: usize, grown: &Taskwire, sizes: &[usize]) -> Result<Round> {
+/// A server over a database of its own, with so many records.
+struct Table {
+    size: usize,
+    taskwire: Taskwire,
+}
+
+async fn table(bench: &Bench, size: usize) -> Result<Table> {
+    let database = format!("grown_{size}");
+    let taskwire = Taskwire::start(&bench.arguments.server, &bench.cluster, &database).await?;
+    grow::fill(bench, &taskwire, &database, size / STEPS, users(size)).await?;
+    Ok(Table { size, taskwire })
+}
+
+async fn round(bench: &Bench, key: Key, number: usize, small: &[usize], grown: &Table) -> Result<Round> {
     let mut round = Round::default();
-    let (last, small) = sizes.split_last().ok_or("no size")?;
+    let mut tables = Vec::new();
     for size in small {
-        let taskwire = Taskwire::start(&bench.arguments.server, &bench.cluster, "growing").await?;
-        grow::fill(bench, &taskwire, "growing", size / STEPS, users(*size)).await?;
-        measure(bench, key, number, &taskwire, *size, &mut round).await?;
-        taskwire.stop().await?;
+        tables.push(table(bench, *size).await?);
     }
-    measure(bench, key, number, grown, *last, &mut round).await?;
+    // The one that writes is the last.
+    for kind in KINDS.iter().rev() {
+        for table in tables.iter().chain([grown]) {
+            measure(bench, key, number, kind.name, table, &mut round).await?;
+        }
+    }
+    for table in tables {
+        table.taskwire.stop().await?;
+    }
     Ok(round)
 }
 
@@ -92,25 +112,24 @@ async fn measure(
     bench: &Bench,
     key: Key,
     number: usize,
-    taskwire: &Taskwire,
-    size: usize,
+    kind: &str,
+    Table { size, taskwire }: &Table,
     round: &mut Round,
 ) -> Result<()> {
-    for kind in KINDS.iter().rev() {
-        bench.tell(key, number, &figure(kind.name, size))?;
-        bench.cluster.checkpoint().await?;
-        let (good, sources) = work(kind.name, number, size);
-        let is_save = kind.name == SAVES;
-        // To count ten million takes seconds.
-        let before = if is_save { taskwire.records(&bench.cluster).await? } else { 0 };
-        let measured = load::drive(taskwire.request(good), bench.span, sources).await?;
-        if is_save {
-            is_all("taskwire", measured.answers, taskwire.records(&bench.cluster).await? - before)?;
-        }
-        round.add(figure(kind.name, size), measured.a_second, "/s");
-        round.add(format!("{}, p99", figure(kind.name, size)), measured.p99, "ms");
-        round.add(format!("{}, the load generator's CPU", figure(kind.name, size)), measured.own_cpu, "cores");
+    let name = figure(kind, *size);
+    bench.tell(key, number, &name)?;
+    bench.cluster.checkpoint().await?;
+    let (good, sources) = work(kind, number, *size);
+    let is_save = kind == SAVES;
+    // To count ten million takes seconds.
+    let before = if is_save { taskwire.records(&bench.cluster).await? } else { 0 };
+    let measured = load::drive(taskwire.request(good), bench.span, sources).await?;
+    if is_save {
+        is_all("taskwire", measured.answers, taskwire.records(&bench.cluster).await? - before)?;
     }
+    round.add(name.clone(), measured.a_second, "/s");
+    round.add(format!("{name}, p99"), measured.p99, "ms");
+    round.add(format!("{name}, the load generator's CPU"), measured.own_cpu, "cores");
     Ok(())
 }
 

@@ -17,12 +17,12 @@ const WEEKS: i64 = PARTITIONS - 3;
 
 pub(crate) struct Taskwire {
     server: Server,
-    database: &'static str,
+    database: String,
 }
 
 impl Taskwire {
     /// Over an empty database of this name.
-    pub(crate) async fn start(program: &Path, cluster: &Cluster, database: &'static str) -> Result<Self> {
+    pub(crate) async fn start(program: &Path, cluster: &Cluster, database: &str) -> Result<Self> {
         cluster.database(database).await?;
         let server = Server::start(program, Some(&cluster.url(database)), &[]).await?;
         let mut session = cluster.session(database).await?;
@@ -32,12 +32,13 @@ impl Taskwire {
         if partitions != PARTITIONS {
             return Err(format!("{partitions} partitions, not {PARTITIONS}").into());
         }
-        Ok(Self { server, database })
+        Ok(Self { server, database: database.to_owned() })
     }
 
     /// One more server, over the database of another one.
-    pub(crate) async fn beside(program: &Path, cluster: &Cluster, database: &'static str) -> Result<Self> {
-        Ok(Self { server: Server::start(program, Some(&cluster.url(database)), &[]).await?, database })
+    pub(crate) async fn beside(program: &Path, cluster: &Cluster, database: &str) -> Result<Self> {
+        let server = Server::start(program, Some(&cluster.url(database)), &[]).await?;
+        Ok(Self { server, database: database.to_owned() })
     }
 
     pub(crate) fn server(&self) -> &Server {
@@ -76,11 +77,11 @@ impl Taskwire {
     }
 
     pub(crate) async fn records(&self, cluster: &Cluster) -> Result<usize> {
-        count(&mut cluster.session(self.database).await?, "task_record").await
+        count(&mut cluster.session(&self.database).await?, "task_record").await
     }
 
     pub(crate) async fn analyze(&self, cluster: &Cluster) -> Result<()> {
-        cluster.session(self.database).await?.execute("VACUUM ANALYZE").await?;
+        cluster.session(&self.database).await?.execute("VACUUM ANALYZE").await?;
         Ok(())
     }
 
