@@ -7,10 +7,14 @@
 --   held       the users it holds
 --   latest     the latest recorded_at among them
 --   all_held   nobody was left out
+--   all_new    of those whom it holds, none has a record under one of p_record_ids, which runs parallel to p_users: each is
+--              higher than any that its user's records ever had. Otherwise one may have; null where no ids were given
 -- A new user is held while another transaction inserts its head, which an advisory lock of the user tells without waiting.
+-- Ids are compared as text where the lowest or highest of several is asked for: PostgreSQL has no min and max of them.
 -- The caller's settings hold here, as its search_path: without any of its own it can be called without a query around it.
 CREATE FUNCTION taskwire_lock_heads(
-    p_users text[], p_wait_ms integer, OUT held text[], OUT latest timestamptz, OUT all_held boolean
+    p_users text[], p_record_ids uuid[], p_wait_ms integer,
+    OUT held text[], OUT latest timestamptz, OUT all_held boolean, OUT all_new boolean
 ) LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
     v_others  text[];
@@ -21,10 +25,14 @@ BEGIN
     IF p_wait_ms = 0 THEN
         FOR v_round IN 1..2 LOOP
             SELECT coalesce(array_agg(l.user_id) FILTER (WHERE l.user_id IS NOT NULL), '{}'), max(l.recorded_at),
-                   array_agg(a.user_id) FILTER (WHERE l.user_id IS NULL)
-            INTO held, latest, v_others
-            FROM (SELECT DISTINCT u AS user_id FROM unnest(p_users) u) a LEFT JOIN LATERAL (
-                SELECT h.user_id, h.recorded_at FROM feed_head h WHERE h.user_id = a.user_id FOR NO KEY UPDATE SKIP LOCKED
+                   array_agg(a.user_id) FILTER (WHERE l.user_id IS NULL), bool_and(a.lowest::uuid > l.highest_record_id)
+            INTO held, latest, v_others, all_new
+            FROM (
+                SELECT i.user_id, min(i.record_id::text COLLATE "C") AS lowest
+                FROM unnest(p_users, p_record_ids) i (user_id, record_id) GROUP BY i.user_id
+            ) a LEFT JOIN LATERAL (
+                SELECT h.user_id, h.recorded_at, h.highest_record_id FROM feed_head h WHERE h.user_id = a.user_id
+                FOR NO KEY UPDATE SKIP LOCKED
             ) l ON true;
             all_held := v_others IS NULL;
             EXIT WHEN all_held OR v_round = 2;
@@ -50,9 +58,14 @@ BEGIN
             ) keys;
             INSERT INTO feed_head (user_id) SELECT u FROM unnest(v_others) u ORDER BY u COLLATE "C" ON CONFLICT DO NOTHING;
         END IF;
-        SELECT coalesce(array_agg(l.user_id), '{}'), max(l.recorded_at) INTO held, latest
-        FROM (SELECT DISTINCT u COLLATE "C" AS user_id FROM unnest(p_users) u ORDER BY 1) a CROSS JOIN LATERAL (
-            SELECT h.user_id, h.recorded_at FROM feed_head h WHERE h.user_id = a.user_id FOR NO KEY UPDATE
+        SELECT coalesce(array_agg(l.user_id), '{}'), max(l.recorded_at), bool_and(a.lowest::uuid > l.highest_record_id)
+        INTO held, latest, all_new
+        FROM (
+            SELECT i.user_id COLLATE "C" AS user_id, min(i.record_id::text COLLATE "C") AS lowest
+            FROM unnest(p_users, p_record_ids) i (user_id, record_id) GROUP BY 1 ORDER BY 1
+        ) a CROSS JOIN LATERAL (
+            SELECT h.user_id, h.recorded_at, h.highest_record_id FROM feed_head h WHERE h.user_id = a.user_id
+            FOR NO KEY UPDATE
         ) l;
         -- Whoever was erased while we waited has no head any more: it is made anew.
         EXIT WHEN cardinality(held) = v_count;
@@ -121,7 +134,8 @@ $$;
 
 -- Whether any of these records may be there already, recorded from p_since to p_latest, or stand in the batch before: mostly
 -- none does, and then taskwire_known_records need not be asked, which tells which. (Asking it each time took 2 to 5 % of an
--- append.) To be called by taskwire_append_v1 alone, whose settings hold here too. Nothing but the index of record_id may
+-- append.) Asked itself only where the heads do not tell, which leaves ids that clients made, and those of two servers whose
+-- clocks differ. To be called by taskwire_append_v1 alone, whose settings hold here too. Nothing but the index of record_id may
 -- serve this, whatever the statistics say (by the index of their user, all its records were gone through for each new one),
 -- and the user must be named, so that tables divided by user are asked at one place: hence an order that this index alone
 -- gives.
@@ -212,6 +226,8 @@ DECLARE
     v_heads     record;
     v_now       timestamptz;
     v_xid       xid8;
+    -- Whether some of the records may be there already, or stand in the batch before.
+    v_may_know  boolean;
     -- Of the records that are there already or stand in the batch before.
     v_known     integer[];
     v_positions bigint[];
@@ -227,11 +243,16 @@ BEGIN
     THEN
         RAISE check_violation USING MESSAGE = 'a record has an unknown status or kind';
     END IF;
-    v_heads := taskwire_lock_heads(p_users, p_wait_ms);
+    v_heads := taskwire_lock_heads(p_users, p_record_ids, p_wait_ms);
     -- Under the lock: so recorded_at rises with position, and what later statements read is fresh.
     v_now := clock_timestamp();
     v_xid := pg_current_xact_id();
-    IF taskwire_has_known_records(p_users, p_record_ids, v_now - interval '7 days', v_heads.latest) THEN
+    v_may_know := v_heads.all_new IS NOT TRUE;
+    IF NOT v_may_know AND cardinality(p_users) > cardinality(v_heads.held) THEN
+        -- Somebody has several records: under one id, perhaps.
+        v_may_know := (SELECT count(DISTINCT u) FROM unnest(p_record_ids) u) < cardinality(p_users);
+    END IF;
+    IF v_may_know AND taskwire_has_known_records(p_users, p_record_ids, v_now - interval '7 days', v_heads.latest) THEN
         SELECT k.ords, k.positions, k.times, k.repeats, k.conflicts
         INTO v_known, v_positions, v_times, v_repeats, v_conflicts
         FROM taskwire_known_records(p_users, p_tasks, p_steps, p_record_ids, CASE WHEN NOT v_heads.all_held THEN v_heads.held END,
@@ -262,7 +283,8 @@ BEGIN
         JOIN feed_head h ON h.user_id = p_users[g.ord] AND (v_heads.all_held OR h.user_id = ANY (v_heads.held))
         WHERE v_left_out IS NULL OR NOT v_left_out[g.ord]
     ), placed AS (
-        SELECT i.*, i.head + row_number() OVER of_user AS position, lead(i.ord) OVER of_user IS NULL AS is_head
+        SELECT i.*, i.head + row_number() OVER of_user AS position, lead(i.ord) OVER of_user IS NULL AS is_head,
+               max(i.record_id::text COLLATE "C") OVER of_user AS highest_record_id
         FROM input i
         WINDOW of_user AS (PARTITION BY i.user_id ORDER BY i.ord ROWS UNBOUNDED PRECEDING)
     ), folded AS MATERIALIZED (
@@ -308,7 +330,8 @@ BEGIN
                (f.state).finished_at, nullif((f.state).tags, '{}')
         FROM folded f WHERE f.is_last
     ), head_written AS (
-        UPDATE feed_head h SET position = f.position, recorded_at = f.recorded_at, record_id = f.record_id, xid = v_xid
+        UPDATE feed_head h SET position = f.position, recorded_at = f.recorded_at, record_id = f.record_id,
+            highest_record_id = greatest(h.highest_record_id, f.highest_record_id::uuid), xid = v_xid
         FROM folded f WHERE f.is_head AND h.user_id = f.user_id
     )
     SELECT f.ord, f.position, f.recorded_at, f.kind = 'step' AND (f.state).moved_position <> f.position, false, false,

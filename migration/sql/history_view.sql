@@ -81,7 +81,7 @@ DECLARE
     v_last bigint := 0;
 BEGIN
     -- All heads first, in the order that everybody locks them, however many pieces follow.
-    PERFORM taskwire_lock_heads(ARRAY(SELECT DISTINCT user_id FROM task_inbox WHERE NOT is_cancel), NULL);
+    PERFORM taskwire_lock_heads(ARRAY(SELECT DISTINCT user_id FROM task_inbox WHERE NOT is_cancel), NULL, NULL);
     LOOP
         WITH taken AS (
             DELETE FROM task_inbox WHERE ctid = ANY (ARRAY(

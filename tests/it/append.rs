@@ -9,7 +9,7 @@ use taskwire::store::{HistoryQuery, Keyset, LaneSettings, Lanes, NewRecord, Save
 use taskwire::telemetry::Telemetry;
 use uuid::Uuid;
 
-use super::support::{TestDatabase, eventually, lanes_of, pool, record, record_of, store_of, store_over};
+use super::support::{TestDatabase, eventually, lanes_of, record, record_of, store_of};
 
 /// Every record of a user, by position.
 async fn records_of(
@@ -326,45 +326,6 @@ async fn an_id_that_stands_twice_is_a_duplicate_and_nobody_elses() {
     assert_eq!(saved.iter().map(|saved| saved.is_duplicate).collect::<Vec<_>>(), [true, false, false]);
     for (saved, sent) in saved.iter().zip(&batch) {
         assert_eq!((&saved.record.user_id, saved.record.record_id), (&sent.user_id, sent.record_id));
-    }
-}
-
-/// A look for duplicates that took the index of the user's records would go through all of them for each new one. It looked
-/// as good as any to the planner while the table was young, or each user had one record when it was last analysed.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_save_never_goes_through_the_records_of_its_user() {
-    const READ: &str = "SELECT sum(idx_tup_read)::bigint FROM pg_stat_user_indexes WHERE relname ~ '^task_record'";
-    for one_each in [false, true] {
-        let database = TestDatabase::new().await;
-        let mut session = database.session().await;
-        if one_each {
-            session
-                .execute(
-                    "INSERT INTO task_record (user_id, task_id, step, result, timestamp, status, position, recorded_at, record_id)
-                     SELECT 'a user with a long name ' || u, 't', 0, '{}', now(), 'running', 1, now(), gen_random_uuid()
-                     FROM generate_series(1, 20000) u;
-                     ANALYZE task_record",
-                )
-                .await
-                .unwrap();
-        }
-        let single = pool(&database.url, 1).await;
-        let store = store_over(&single);
-        let before = count(&database, READ).await;
-        for step in 0..500 {
-            let batch: Vec<_> = (0..10).map(|task| record("one of many records", &format!("{task}"), step)).collect();
-            store.save_batch(batch).await.unwrap();
-        }
-        let sql = "SELECT pg_stat_force_next_flush()";
-        sqlx::query(sql).execute(single.connection.get_postgres_connection_pool()).await.unwrap();
-        assert_eq!(count(&database, READ).await - before, 0, "records read by saves of new ones, one each: {one_each}");
-        // The measure itself: one that is there already is read by the look, by the one that tells which, and for the answer.
-        let known = record("one of many records", "again", 0);
-        for _ in 0..2 {
-            store.save_batch(vec![known.clone()]).await.unwrap();
-        }
-        sqlx::query(sql).execute(single.connection.get_postgres_connection_pool()).await.unwrap();
-        assert_eq!(count(&database, READ).await - before, 3);
     }
 }
 

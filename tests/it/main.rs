@@ -18,6 +18,7 @@ mod api_system;
 mod api_system_plans;
 mod api_users;
 mod append;
+mod append_looks;
 mod audits;
 mod auth;
 mod cancel_many;

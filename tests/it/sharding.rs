@@ -111,7 +111,10 @@ async fn no_statement_of_one_user_visits_another_ones_partition() {
     let user = "u7".to_owned();
     // Often enough that a plan for any user would be taken.
     for step in 4..12 {
-        store.save_batch(vec![record(&user, "a", step)]).await.unwrap();
+        let one = record(&user, "a", step);
+        store.save_batch(vec![one.clone()]).await.unwrap();
+        // What is there already is looked for.
+        assert!(store.save_batch(vec![one]).await.unwrap()[0].is_duplicate);
         lanes.save(record(&user, "a", step)).await.unwrap();
         let task = store.task(&user, "a").await.unwrap().unwrap();
         store.tasks_by_key(vec![(user.clone(), "a".to_owned())]).await.unwrap();

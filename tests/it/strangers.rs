@@ -371,7 +371,7 @@ async fn the_role_reaches_the_view_and_nothing_else() {
         "SELECT nextval('task_record_id')",
         "CREATE TABLE mine (x int)",
         "DROP VIEW task_history",
-        "SELECT taskwire_lock_heads(ARRAY['ann'], 0)",
+        "SELECT taskwire_lock_heads(ARRAY['ann'], NULL, 0)",
         "SELECT * FROM taskwire_append_v1(ARRAY['ann'], ARRAY['t'], ARRAY['step'], ARRAY[1], ARRAY['running'], ARRAY['{}'::json],
             NULL, NULL, NULL, NULL, NULL, ARRAY[gen_random_uuid()], NULL, NULL, NULL, 0, true, true)",
         "SELECT * FROM taskwire_cancel_v1(ARRAY['ann'], ARRAY['t'], ARRAY[gen_random_uuid()], NULL, NULL, true, '0', 10, true)",

@@ -126,18 +126,22 @@ async fn copy_of(session: &mut PgConnection, table: &'static str, users: usize) 
 fn heads(from: usize, to: usize, users: usize) -> String {
     let last = to * STEPS as usize;
     let values = format!(
-        "SELECT USER, {last}, AT({STEPS}), ID({STEPS}), pg_current_xact_id() FROM generate_series(0, {}) u, (VALUES ({})) k (k), \
+        "SELECT USER, {last}, AT({STEPS}), ID({STEPS}), ID({STEPS}), pg_current_xact_id() \
+         FROM generate_series(0, {}) u, (VALUES ({})) k (k), \
          (SELECT moved_at AS recorded_at FROM task WHERE user_id = 'user_{TEMPLATE}') t",
         users - 1,
         to - 1
     );
     let values = expanded(&values, users);
     if from == 0 {
-        return format!("INSERT INTO feed_head (user_id, position, recorded_at, record_id, xid) {values}");
+        return format!(
+            "INSERT INTO feed_head (user_id, position, recorded_at, record_id, highest_record_id, xid) {values}"
+        );
     }
     format!(
-        "UPDATE feed_head h SET position = v.position, recorded_at = v.recorded_at, record_id = v.record_id, xid = v.xid \
-         FROM ({values}) v (user_id, position, recorded_at, record_id, xid) WHERE h.user_id = v.user_id"
+        "UPDATE feed_head h SET position = v.position, recorded_at = v.recorded_at, record_id = v.record_id, \
+         highest_record_id = v.highest_record_id, xid = v.xid \
+         FROM ({values}) v (user_id, position, recorded_at, record_id, highest_record_id, xid) WHERE h.user_id = v.user_id"
     )
 }
 
