@@ -1,6 +1,12 @@
 -- The one append path: the only way to change a user's records or tasks, whoever the writer is.
 -- Names carry a version; a running server of the version before still finds its own, so the last two stay.
 
+-- An id of version 7, which rises with time, as text; empty for any other: a random one among the highest would leave none
+-- that is higher. As text since PostgreSQL has no min and max of uuid; in this order they are the same.
+CREATE FUNCTION taskwire_rising_id(p_record_id uuid) RETURNS text LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE WHEN get_byte(uuid_send(p_record_id), 6) >> 4 = 7 THEN p_record_id::text ELSE '' END
+$$;
+
 -- Inserts the missing heads and locks all of them.
 --   p_wait_ms  how long to wait for who is held by somebody's open transaction: 0 waits for nobody and leaves them out,
 --              more raises lock_not_available when it is over, null waits as the session does
@@ -8,9 +14,9 @@
 --   latest     the latest recorded_at among them
 --   all_held   nobody was left out
 --   all_new    of those whom it holds, none has a record under one of p_record_ids, which runs parallel to p_users: each is
---              higher than any that its user's records ever had. Otherwise one may have; null where no ids were given
+--              of version 7, and higher than any such that its user's records ever had. Otherwise, or where it is null, one
+--              may have
 -- A new user is held while another transaction inserts its head, which an advisory lock of the user tells without waiting.
--- Ids are compared as text where the lowest or highest of several is asked for: PostgreSQL has no min and max of them.
 -- The caller's settings hold here, as its search_path: without any of its own it can be called without a query around it.
 CREATE FUNCTION taskwire_lock_heads(
     p_users text[], p_record_ids uuid[], p_wait_ms integer,
@@ -25,10 +31,10 @@ BEGIN
     IF p_wait_ms = 0 THEN
         FOR v_round IN 1..2 LOOP
             SELECT coalesce(array_agg(l.user_id) FILTER (WHERE l.user_id IS NOT NULL), '{}'), max(l.recorded_at),
-                   array_agg(a.user_id) FILTER (WHERE l.user_id IS NULL), bool_and(a.lowest::uuid > l.highest_record_id)
+                   array_agg(a.user_id) FILTER (WHERE l.user_id IS NULL), bool_and(a.lowest > l.highest_record_id::text)
             INTO held, latest, v_others, all_new
             FROM (
-                SELECT i.user_id, min(i.record_id::text COLLATE "C") AS lowest
+                SELECT i.user_id, min(taskwire_rising_id(i.record_id) COLLATE "C") AS lowest
                 FROM unnest(p_users, p_record_ids) i (user_id, record_id) GROUP BY i.user_id
             ) a LEFT JOIN LATERAL (
                 SELECT h.user_id, h.recorded_at, h.highest_record_id FROM feed_head h WHERE h.user_id = a.user_id
@@ -58,10 +64,10 @@ BEGIN
             ) keys;
             INSERT INTO feed_head (user_id) SELECT u FROM unnest(v_others) u ORDER BY u COLLATE "C" ON CONFLICT DO NOTHING;
         END IF;
-        SELECT coalesce(array_agg(l.user_id), '{}'), max(l.recorded_at), bool_and(a.lowest::uuid > l.highest_record_id)
+        SELECT coalesce(array_agg(l.user_id), '{}'), max(l.recorded_at), bool_and(a.lowest > l.highest_record_id::text)
         INTO held, latest, all_new
         FROM (
-            SELECT i.user_id COLLATE "C" AS user_id, min(i.record_id::text COLLATE "C") AS lowest
+            SELECT i.user_id COLLATE "C" AS user_id, min(taskwire_rising_id(i.record_id) COLLATE "C") AS lowest
             FROM unnest(p_users, p_record_ids) i (user_id, record_id) GROUP BY 1 ORDER BY 1
         ) a CROSS JOIN LATERAL (
             SELECT h.user_id, h.recorded_at, h.highest_record_id FROM feed_head h WHERE h.user_id = a.user_id
@@ -134,8 +140,8 @@ $$;
 
 -- Whether any of these records may be there already, recorded from p_since to p_latest, or stand in the batch before: mostly
 -- none does, and then taskwire_known_records need not be asked, which tells which. (Asking it each time took 2 to 5 % of an
--- append.) Asked itself only where the heads do not tell, which leaves ids that clients made, and those of two servers whose
--- clocks differ. To be called by taskwire_append_v1 alone, whose settings hold here too. Nothing but the index of record_id may
+-- append.) Asked itself only where the heads do not tell that all are new: where one is not of version 7, or not higher
+-- than its user's before, as when clocks differ or batches overtake each other. To be called by taskwire_append_v1 alone, whose settings hold here too. Nothing but the index of record_id may
 -- serve this, whatever the statistics say (by the index of their user, all its records were gone through for each new one),
 -- and the user must be named, so that tables divided by user are asked at one place: hence an order that this index alone
 -- gives.
@@ -284,7 +290,7 @@ BEGIN
         WHERE v_left_out IS NULL OR NOT v_left_out[g.ord]
     ), placed AS (
         SELECT i.*, i.head + row_number() OVER of_user AS position, lead(i.ord) OVER of_user IS NULL AS is_head,
-               max(i.record_id::text COLLATE "C") OVER of_user AS highest_record_id
+               max(taskwire_rising_id(i.record_id) COLLATE "C") OVER of_user AS highest_record_id
         FROM input i
         WINDOW of_user AS (PARTITION BY i.user_id ORDER BY i.ord ROWS UNBOUNDED PRECEDING)
     ), folded AS MATERIALIZED (
@@ -331,7 +337,7 @@ BEGIN
         FROM folded f WHERE f.is_last
     ), head_written AS (
         UPDATE feed_head h SET position = f.position, recorded_at = f.recorded_at, record_id = f.record_id,
-            highest_record_id = greatest(h.highest_record_id, f.highest_record_id::uuid), xid = v_xid
+            highest_record_id = greatest(h.highest_record_id, nullif(f.highest_record_id, '')::uuid), xid = v_xid
         FROM folded f WHERE f.is_head AND h.user_id = f.user_id
     )
     SELECT f.ord, f.position, f.recorded_at, f.kind = 'step' AND (f.state).moved_position <> f.position, false, false,

@@ -8,8 +8,8 @@ CREATE TABLE feed_head (
     position    bigint      NOT NULL DEFAULT 0,
     recorded_at timestamptz NOT NULL DEFAULT 'epoch',
     record_id   uuid        NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000',
-    -- The highest that any record of this user ever had: a record under a higher one is new, without a look. The server's
-    -- own ids rise with time, so this is how nearly every record comes.
+    -- The highest of version 7 that any record of this user ever had: a record under a higher one is new, without a look. The
+    -- server's own ids are such, and rise with time, so this is how nearly every record comes.
     highest_record_id uuid  NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000',
     -- The transaction that wrote this head: what the feed's check compares with the last snapshot it saw.
     xid         xid8        NOT NULL DEFAULT pg_current_xact_id()

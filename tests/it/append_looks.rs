@@ -1,7 +1,7 @@
 //! The append path's look for records that are there already: when it is made, and by which index.
 
 use futures_util::future::join;
-use sqlx::Executor as _;
+use sqlx::{Executor as _, PgConnection};
 use taskwire::store::NewRecord;
 use uuid::Uuid;
 
@@ -12,9 +12,9 @@ async fn count(database: &TestDatabase, sql: &'static str) -> i64 {
     sqlx::query_scalar(sql).fetch_one(pool).await.unwrap()
 }
 
-/// A record under an id, of a task of its own.
-fn of(user_id: &str, id: u128) -> NewRecord {
-    NewRecord { record_id: Uuid::from_u128(id), ..record(user_id, &format!("t{id}"), 0) }
+/// An id of version 7, by its place among them.
+fn rising(place: u128) -> Uuid {
+    Uuid::from_u128(0x7000_8000_0000_0000_0000 | place)
 }
 
 /// A look for duplicates that took the index of the user's records would go through all of them for each new one. It looked
@@ -40,7 +40,7 @@ async fn a_save_never_goes_through_the_records_of_its_user() {
         session
             .execute(
                 "INSERT INTO feed_head (user_id, highest_record_id)
-                 VALUES ('one of many records', 'ffffffff-ffff-ffff-ffff-ffffffffffff')",
+                 VALUES ('one of many records', 'ffffffff-ffff-7fff-bfff-ffffffffffff')",
             )
             .await
             .unwrap();
@@ -64,40 +64,72 @@ async fn a_save_never_goes_through_the_records_of_its_user() {
     }
 }
 
-/// An id that is higher than any of its user's is new without a look; every other one is looked for, wherever the highest stood.
+/// Appends records of these users under these ids, each of a task of its own; which were there already. As a lane does, which
+/// waits for nobody, and as a batch.
+async fn append(session: &mut PgConnection, wait_ms: i32, records: &[(&str, Uuid)]) -> Vec<bool> {
+    let (users, ids): (Vec<&str>, Vec<Uuid>) = records.iter().copied().unzip();
+    sqlx::query_scalar(
+        "SELECT is_duplicate FROM taskwire_append_v1($1::text[], $2::uuid[]::text[], array_fill('step'::text, ARRAY[$3]),
+             array_fill(0, ARRAY[$3]), array_fill('running'::text, ARRAY[$3]), array_fill('{}'::json, ARRAY[$3]), NULL, NULL,
+             NULL, NULL, NULL, $2, NULL, NULL, NULL, $4, false, true) ORDER BY ord",
+    )
+    .bind(users)
+    .bind(&ids)
+    .bind(i32::try_from(ids.len()).unwrap())
+    .bind(wait_ms)
+    .fetch_all(session)
+    .await
+    .unwrap()
+}
+
+/// How many looks for a record there have been.
+async fn looks(session: &mut PgConnection) -> i64 {
+    session.execute("SELECT pg_stat_force_next_flush()").await.unwrap();
+    let sql = "SELECT sum(idx_scan)::bigint FROM pg_stat_user_indexes WHERE indexrelname ~ 'record_id'";
+    sqlx::query_scalar(sql).fetch_one(session).await.unwrap()
+}
+
+/// An id of version 7 that is higher than any of its user's is new without a look; every other one is looked for, wherever
+/// the highest stood.
 #[tokio::test]
 async fn only_an_id_that_its_user_may_know_is_looked_for() {
-    const LOOKS: &str = "SELECT sum(idx_scan)::bigint FROM pg_stat_user_indexes WHERE indexrelname ~ 'record_id'";
-    let database = TestDatabase::new().await;
-    let single = pool(&database.url, 1).await;
-    let store = store_over(&single);
-    let looks = async || {
-        let pool = single.connection.get_postgres_connection_pool();
-        sqlx::query("SELECT pg_stat_force_next_flush()").execute(pool).await.unwrap();
-        count(&database, LOOKS).await
-    };
-    let save = async |batch: &[NewRecord]| {
-        let saved = store.save_batch(batch).await.unwrap();
-        saved.iter().map(|saved| saved.is_duplicate).collect::<Vec<_>>()
-    };
-
-    let before = looks().await;
-    assert_eq!(save(&[of("ann", 5)]).await, [false]);
-    assert_eq!(save(&[of("ann", 9), of("ben", 2), of("ann", 7)]).await, [false; 3]);
-    assert_eq!(looks().await, before, "all of them were new");
-    // The highest was not the last of its batch.
-    assert_eq!(save(&[of("ann", 9)]).await, [true]);
-    let before = looks().await;
-    assert_eq!(save(&[of("ben", 3), of("ann", 10)]).await, [false; 2]);
-    assert_eq!(looks().await, before, "both were new");
-    assert_eq!(save(&[of("ann", 7), of("ben", 9)]).await, [true, false]);
-    assert_eq!(save(&[of("ann", 6), of("ann", 1)]).await, [false; 2]);
-    // It stays where it was when lower ones come.
-    assert_eq!(save(&[of("ann", 10)]).await, [true]);
-    assert_eq!(save(&[of("ann", 1), of("ben", 9), of("ben", 3)]).await, [true; 3]);
-    assert!(looks().await > before);
-    // New for its user, and twice in its batch.
-    assert_eq!(save(&[of("ann", 20), of("ben", 20), of("ann", 20)]).await, [false, false, true]);
+    for wait_ms in [0, 1000] {
+        let database = TestDatabase::new().await;
+        let (mut one, mut other) = (database.session().await, database.session().await);
+        let session = &mut one;
+        let (ann, ben) = (|id| ("ann", rising(id)), |id| ("ben", rising(id)));
+        let before = looks(session).await;
+        assert_eq!(append(session, wait_ms, &[ann(5)]).await, [false]);
+        assert_eq!(append(session, wait_ms, &[ann(9), ben(2), ann(7)]).await, [false; 3]);
+        assert_eq!(looks(session).await, before, "all of them were new");
+        // The highest was not the last of its batch.
+        assert_eq!(append(session, wait_ms, &[ann(9)]).await, [true]);
+        let before = looks(session).await;
+        assert_eq!(append(session, wait_ms, &[ben(3), ann(10)]).await, [false; 2]);
+        assert_eq!(looks(session).await, before, "both were new");
+        assert_eq!(append(session, wait_ms, &[ann(7), ben(9)]).await, [true, false]);
+        assert_eq!(append(session, wait_ms, &[ann(6), ann(1)]).await, [false; 2]);
+        // It stays where it was when lower ones come.
+        assert_eq!(append(session, wait_ms, &[ann(10)]).await, [true]);
+        assert_eq!(append(session, wait_ms, &[ann(1), ben(9), ben(3)]).await, [true; 3]);
+        // New for its user, and twice in its batch.
+        assert_eq!(append(session, wait_ms, &[ann(20), ben(20), ann(20)]).await, [false, false, true]);
+        // A random one is looked for, and stands in nobody's way.
+        let random = Uuid::new_v4();
+        let before = looks(session).await;
+        assert_eq!(append(session, wait_ms, &[("ann", random)]).await, [false]);
+        assert_eq!(append(session, wait_ms, &[ben(30), ("ann", random)]).await, [false, true]);
+        let after = looks(session).await;
+        assert!(after > before);
+        assert_eq!(append(session, wait_ms, &[ann(31), ben(31)]).await, [false; 2]);
+        assert_eq!(looks(session).await, after);
+        // Whoever is held is left out, and says nothing of the others.
+        if wait_ms == 0 {
+            other.execute("BEGIN; SELECT FROM feed_head WHERE user_id = 'ann' FOR UPDATE").await.unwrap();
+            assert_eq!(append(session, wait_ms, &[ann(31), ben(32)]).await, [false]);
+            assert_eq!(append(session, wait_ms, &[ann(31), ben(32)]).await, [true]);
+        }
+    }
 }
 
 /// Who waited for a head sees it as the one before left it.
@@ -105,20 +137,14 @@ async fn only_an_id_that_its_user_may_know_is_looked_for() {
 async fn an_id_that_was_written_while_its_head_was_waited_for_is_known() {
     let database = TestDatabase::new().await;
     let store = store_of(&database);
-    store.save_batch(vec![of("ann", 1)]).await.unwrap();
+    let repeated = NewRecord { record_id: rising(30), ..record("ann", &rising(30).to_string(), 0) };
+    store.save_batch(vec![NewRecord { record_id: rising(1), ..record("ann", "t", 0) }]).await.unwrap();
     let mut other = database.session().await;
-    other
-        .execute(
-            "BEGIN;
-             SELECT FROM taskwire_append_v1(ARRAY['ann'], ARRAY['t30'], ARRAY['step'], ARRAY[0], ARRAY['running'],
-                 ARRAY['{}'::json], NULL, NULL, NULL, NULL, NULL, ARRAY['00000000-0000-0000-0000-00000000001e'::uuid],
-                 NULL, NULL, NULL, 0, true, true)",
-        )
-        .await
-        .unwrap();
+    other.execute("BEGIN").await.unwrap();
+    assert_eq!(append(&mut other, 0, &[("ann", rising(30))]).await, [false]);
     let waits = "SELECT count(*) FROM pg_stat_activity
                  WHERE datname = current_database() AND wait_event_type = 'Lock' AND query ~ 'taskwire_append_v1'";
-    let (saved, ()) = join(store.save_batch(vec![of("ann", 30)]), async {
+    let (saved, ()) = join(store.save_batch(vec![repeated]), async {
         eventually("a save waits", async || (count(&database, waits).await == 1).then_some(())).await;
         other.execute("COMMIT").await.unwrap();
     })

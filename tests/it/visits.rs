@@ -45,7 +45,7 @@ SELECT user_id, task_id, max(position), gen_random_uuid(), 'running', 9, 9, 'run
 FROM task_record GROUP BY user_id, task_id;
 INSERT INTO task_order SELECT user_id, position, task_id, status, updated_at, pg_current_xact_id() FROM task;
 INSERT INTO feed_head (user_id, position, recorded_at, record_id, highest_record_id)
-SELECT DISTINCT ON (user_id) user_id, position, recorded_at, record_id, 'ffffffff-ffff-ffff-ffff-ffffffffffff'
+SELECT DISTINCT ON (user_id) user_id, position, recorded_at, record_id, 'ffffffff-ffff-7fff-bfff-ffffffffffff'
 FROM task_record ORDER BY user_id, position DESC;";
 
 /// Which partitions a piece of work visits, over a pool of its own: a backend hands in its counts when it ends.
