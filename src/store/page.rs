@@ -1,4 +1,4 @@
-//! Keyset paging: which page is asked for, what a page holds, and how its size is hidden from the planner.
+//! Keyset paging: which page is asked for, what a page holds, and how values are hidden from the planner.
 
 use std::fmt::{self, Write};
 
@@ -27,40 +27,48 @@ pub struct Rows<T> {
     pub has_more: bool,
 }
 
-/// A statement's SQL and its values. Its limits and offsets, which are all that is `u64`, are asked of a query of their own, so
-/// that `PostgreSQL` does not see them: it takes such a limit for a tenth of the rows, in a plan for one call as in the one for
-/// all, and keeps the latter. (Where it saw the limit of a call, a new plan for each looked cheaper, and was 30 % of its time
-/// for a long list's page.) They may not stand in the SQL instead: with a user in mind who has few tasks, it would read and sort
-/// all of one who has many.
-pub(super) fn with_hidden_limits(select: &SelectStatement) -> (String, Vec<Value>) {
+/// A statement's SQL and its values, of which each is asked of a query of its own, so that `PostgreSQL` does not see them when
+/// it plans: it takes a user for one with as many tasks as others, a status for as frequent as others, and a limit for a tenth
+/// of the rows. So the plan for one call is the one for all, which it keeps. (Where it saw the limit, or a status, a new plan
+/// for each call looked cheaper, and was 30 % of its time for a long list's page.) Limits may not stand in the SQL instead:
+/// with a user in mind who has few tasks, it would read and sort all of one who has many.
+pub(super) fn with_hidden_values(select: &SelectStatement) -> (String, Vec<Value>) {
     let (placeholder, numbered) = PostgresQueryBuilder.placeholder();
-    let mut sql = LimitsHidden(SqlWriterValues::new(placeholder, numbered));
+    let mut sql = ValuesHidden(SqlWriterValues::new(placeholder, numbered));
     select.build_collect_into(PostgresQueryBuilder, &mut sql);
     let (sql, values) = sql.0.into_parts();
     (sql, values.into_iter().collect())
 }
 
-struct LimitsHidden(SqlWriterValues);
+struct ValuesHidden(SqlWriterValues);
 
-impl Write for LimitsHidden {
+impl Write for ValuesHidden {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         self.0.write_str(text)
     }
 }
 
-impl fmt::Display for LimitsHidden {
+impl fmt::Display for ValuesHidden {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(formatter)
     }
 }
 
-impl SqlWriter for LimitsHidden {
+impl SqlWriter for ValuesHidden {
     fn push_param<T: QueryBuilder>(&mut self, value: Value, builder: &T) {
-        let is_limit = matches!(value, Value::BigUnsigned(_));
+        let (before, after) = match &value {
+            // Of a condition that holds, or does not: there is nothing to hide.
+            Value::Bool(_) => ("", ""),
+            // Limits and offsets, which alone are unsigned.
+            Value::BigUnsigned(_) => ("(SELECT ", "::bigint)"),
+            // Of texts all; cast, or `= ANY` would take it for a query's rows.
+            Value::Array(..) => ("(SELECT ", ")::text[]"),
+            _ => ("(SELECT ", ")"),
+        };
         // Writing into a String does not fail.
-        let _ = self.0.write_str(if is_limit { "(SELECT " } else { "" });
+        let _ = self.0.write_str(before);
         self.0.push_param(value, builder);
-        let _ = self.0.write_str(if is_limit { "::bigint)" } else { "" });
+        let _ = self.0.write_str(after);
     }
 
     fn as_writer(&mut self) -> &mut dyn Write {

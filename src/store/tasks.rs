@@ -13,7 +13,7 @@ use sea_orm::{
 use super::columns::{HEAD_COLUMNS, LONE_TASK_COLUMNS};
 use super::feed::{Head, statement};
 use super::filter::TaskFilter;
-use super::page::{Keyset, Rows, with_hidden_limits};
+use super::page::{Keyset, Rows, with_hidden_values};
 use super::rows::Columns;
 use super::{Store, StoreError};
 
@@ -257,7 +257,7 @@ fn last_looked_at(rows: &[QueryResult], order: TaskOrder) -> Result<Option<TaskK
 /// be so many that to read and sort them would look better than to walk.
 fn sql_of(select: &SelectStatement, scope: &Scope) -> (String, Vec<Value>) {
     match scope {
-        Scope::User(_) => with_hidden_limits(select),
+        Scope::User(_) => with_hidden_values(select),
         Scope::Everyone => {
             let (sql, values) = select.build(PostgresQueryBuilder);
             (sql, values.into_iter().collect())

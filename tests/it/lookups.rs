@@ -1,7 +1,7 @@
 //! Look-ups that are shared across requests (`store/lookups.rs`, ADR 14).
 
-use entity::task_record;
-use sqlx::{Executor as _, Row as _};
+use entity::{TaskStatus, task_record};
+use sqlx::{AssertSqlSafe, Executor as _, Row as _};
 use taskwire::auth::Viewer;
 use taskwire::db::Database;
 use taskwire::service::{Page, PageArgs};
@@ -71,26 +71,41 @@ async fn a_lone_look_up_keeps_its_plan() {
     }
 }
 
-/// A page is not planned anew each time, however many tasks its user has.
+/// A page or a count is not planned anew each time, however many tasks its user has, and however common what it asks for.
 #[tokio::test]
 async fn a_page_of_a_long_list_keeps_its_plan() {
     let database = TestDatabase::new().await;
-    let one = pool(&database.url, 1).await;
-    let store = store_over(&one);
-    for batch in 0..20 {
-        let tasks = (0..500).map(|task| record("ann", &format!("t{batch}-{task}"), 1));
-        store.save_batch(tasks.collect::<Vec<_>>()).await.unwrap();
-    }
-    database.session().await.execute("VACUUM ANALYZE").await.unwrap();
+    let mut session = database.session().await;
+    // Of ten tasks one has failed, of five thousand one has the tag.
+    session.execute(AssertSqlSafe(tasks("'ann'", 50_000))).await.unwrap();
+    session.execute(ORDER).await.unwrap();
+    session.execute("VACUUM ANALYZE task, task_order").await.unwrap();
     let user = Scope::User("ann".to_owned());
     let page = Keyset { after: None, before: None, limit: 50, backward: false };
-    for _ in 0..10 {
-        let list = store.list_tasks(&user, &TaskFilter::default(), TaskOrder::UpdatedDesc, &page).await.unwrap();
-        assert_eq!(list.page.rows.len(), 50);
+    let failed = TaskFilter { statuses: vec![TaskStatus::Failed], ..TaskFilter::default() };
+    let both = TaskFilter { is_finished: Some(true), ..TaskFilter::default() };
+    let tagged = TaskFilter { tags: vec!["rare".to_owned()], ..TaskFilter::default() };
+    for filter in [TaskFilter::default(), failed, both, tagged] {
+        for order in [TaskOrder::UpdatedDesc, TaskOrder::CreatedDesc] {
+            let one = pool(&database.url, 1).await;
+            let store = store_over(&one);
+            for _ in 0..10 {
+                let list = store.list_tasks(&user, &filter, order, &page).await.unwrap();
+                assert!(!list.page.rows.is_empty());
+                store.count_tasks(&user, &filter, 1000).await.unwrap();
+            }
+            let plans =
+                "SELECT statement, generic_plans FROM pg_prepared_statements WHERE statement ~ '^(WITH page|SELECT)'";
+            let plans = one.connection.get_postgres_connection_pool().fetch_all(plans).await.unwrap();
+            assert!(plans.len() >= 2, "{} statements", plans.len());
+            for plan in plans {
+                let statement: String = plan.get(0);
+                if statement.contains("task_order") || statement.contains("page AS") {
+                    assert!(plan.get::<i64, _>(1) >= 5, "{filter:?}, {order:?}: {statement}");
+                }
+            }
+        }
     }
-    let plans = "SELECT generic_plans FROM pg_prepared_statements WHERE statement LIKE 'WITH page AS%'";
-    let plans = one.connection.get_postgres_connection_pool().fetch_all(plans).await.unwrap();
-    assert_eq!(plans.iter().map(|plan| plan.get::<i64, _>(0)).collect::<Vec<_>>(), [5]);
 }
 
 /// The plan that is kept is made with users in mind who have few tasks: it walks the list of one who has very many, too, and
@@ -100,15 +115,9 @@ async fn a_kept_plan_walks_a_list_that_is_much_longer_than_others() {
     let database = TestDatabase::new().await;
     let mut session = database.session().await;
     // A thousand users of fifty tasks, and one of fifty thousand, mixed.
-    let tasks = "INSERT INTO task (user_id, task_id, position, record_id, status, step, highest_step, step_status, moved_position,
-            moved_at, steps_from_position, steps_from_at, created_at, updated_at)
-        SELECT u, 't' || r, r, gen_random_uuid(), 'running', 0, 0, 'running', r, at, r, at, at, at
-        FROM generate_series(1, 100000) r, LATERAL (SELECT now() + r * interval '1 millisecond' AS at,
-            CASE WHEN r % 2 = 0 THEN 'ann' ELSE 'u' || r % 2000 END AS u) x";
-    session.execute(tasks).await.unwrap();
-    let order =
-        "INSERT INTO task_order SELECT user_id, position, task_id, status, updated_at, pg_current_xact_id() FROM task";
-    session.execute(order).await.unwrap();
+    let users = "CASE WHEN r % 2 = 0 THEN 'ann' ELSE 'u' || r % 2000 END";
+    session.execute(AssertSqlSafe(tasks(users, 100_000))).await.unwrap();
+    session.execute(ORDER).await.unwrap();
     session.execute("VACUUM ANALYZE task, task_order").await.unwrap();
     let one = pool(&database.url, 1).await;
     let store = store_over(&one);
@@ -132,6 +141,21 @@ async fn a_kept_plan_walks_a_list_that_is_much_longer_than_others() {
         assert!(read <= 3 * looked_at + 10, "{order:?}, {limit}: {read} rows were read");
     }
 }
+
+/// So many tasks, of the users that this is of the task's number `r`.
+fn tasks(user: &str, count: usize) -> String {
+    format!(
+        "INSERT INTO task (user_id, task_id, position, record_id, status, tags, step, highest_step, step_status, moved_position,
+            moved_at, steps_from_position, steps_from_at, created_at, updated_at)
+        SELECT {user}, 't' || r, r, gen_random_uuid(), CASE WHEN r % 10 = 0 THEN 'failed' ELSE 'completed' END,
+               CASE WHEN r % 5000 = 0 THEN '{{rare}}'::text[] ELSE '{{}}' END, 0, 0, 'completed', r, at, r, at, at, at
+        FROM generate_series(1, {count}) r, LATERAL (SELECT now() + r * interval '1 millisecond' AS at) x"
+    )
+}
+
+/// Their places in the lists.
+const ORDER: &str = "INSERT INTO task_order (user_id, position, task_id, status, updated_at, xid, tags)
+    SELECT user_id, position, task_id, status, updated_at, pg_current_xact_id(), nullif(tags, '{}') FROM task";
 
 /// Rows that PostgreSQL has read from tasks and their places, by an index or not.
 async fn read(one: &Database) -> i64 {
