@@ -28,7 +28,7 @@ pub(super) async fn run(bench: &mut Bench, key: Key) -> Result<Row> {
     }
     systems.taskwire.stop().await?;
     let claims = vec![Claim {
-        what: "times COPY into the old table",
+        what: "times COPY into the old table".into(),
         of: "taskwire".into(),
         over: Some("COPY".into()),
         bound: Bound::AtLeast(0.6, Some(0.35)),

@@ -62,7 +62,7 @@ pub(super) async fn run(bench: &mut Bench, key: Key) -> Result<Row> {
     }
     grown.taskwire.stop().await?;
     let claims = KINDS.iter().map(|kind| Claim {
-        what: kind.claim,
+        what: kind.claim.into(),
         of: figure(kind.name, EMPTY),
         over: Some(figure(kind.name, largest)),
         bound: Bound::AtMost(kind.at_most),

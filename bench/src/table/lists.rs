@@ -78,7 +78,7 @@ fn user(size: usize, steps: u32) -> impl Iterator<Item = Seed> {
 }
 
 fn claims(sizes: &[usize]) -> Vec<Claim> {
-    let ratio = |what, of: String, over: String, bound| Claim { what, of, over: Some(over), bound };
+    let ratio = |what: &str, of, over, bound| Claim { what: what.into(), of, over: Some(over), bound };
     let first = |size: usize| format!("first page of {size}");
     let mut claims = vec![
         ratio("p50 at 100,000 tasks over p50 at 100", first(MANY), first(100), Bound::AtMost(1.3)),
@@ -91,7 +91,7 @@ fn claims(sizes: &[usize]) -> Vec<Claim> {
         ratio("the 1,000th page over the first", format!("1,000th page of {MANY}"), first(MANY), Bound::AtMost(1.5)),
         ratio("a page by status over the first", format!("page by status of {MANY}"), first(MANY), Bound::AtMost(2.0)),
         Claim {
-            what: "ms for a page by a tag that 1 in 5,000 has",
+            what: "ms for a page by a tag that 1 in 5,000 has".into(),
             of: format!("page by tag of {MANY}"),
             over: None,
             bound: Bound::AtMost(15.0),

@@ -64,7 +64,12 @@ pub(super) async fn run(bench: &mut Bench, key: Key) -> Result<Row> {
         rounds.push(Round::of(systems.round(bench, key, number, &mut peer).await));
     }
     systems.taskwire.stop().await?;
-    let ratio = |what, of: &str, over: &str, bound| Claim { what, of: of.into(), over: Some(over.into()), bound };
+    let ratio = |what: &str, of: &str, over: &str, bound| Claim {
+        what: what.into(),
+        of: of.into(),
+        over: Some(over.into()),
+        bound,
+    };
     let claims = vec![
         ratio("p50 over the baseline's, 1,000 changes a second", "taskwire p50", "baseline p50", Bound::AtMost(3.0)),
         ratio("p99 over the baseline's, 1,000 changes a second", "taskwire p99", "baseline p99", Bound::AtMost(6.0)),

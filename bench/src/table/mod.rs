@@ -209,7 +209,7 @@ async fn measure(arguments: Table) -> Result<()> {
             warm_up_seconds: span.warm_up.as_secs_f64(),
             measured_seconds: span.measured.as_secs_f64(),
             notes: row.notes,
-            claims: report::judge(&row.claims, &row.rounds),
+            claims: row.claims,
             rounds: row.rounds,
         };
         let told = row.told(&key.name(), &notes);

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::plot;
-use super::report::{Judged, Results, RowResult, Verdict, find, medians};
+use super::report::{Bound, Results, RowResult, Verdict, find, medians};
 use crate::Result;
 
 /// Between these the section stands in docs/benchmarks.md.
@@ -36,7 +36,7 @@ impl Notes {
     fn about(&self, key: &str, row: &RowResult) -> Option<String> {
         match self.0.get(key).filter(|text| !text.is_empty()) {
             Some(text) => Some(text.clone()),
-            None if row.claims.iter().all(|claim| claim.verdict == Verdict::Reached) => None,
+            None if row.claims.iter().all(|claim| claim.judge(&row.rounds).1 == Verdict::Reached) => None,
             None => Some(format!("**What bounds it is not written down yet**: `bench/notes.md`, heading `## {key}`.")),
         }
     }
@@ -59,8 +59,8 @@ impl Results {
         text.push_str(HEAD);
         text.push('\n');
         for (_, row) in self.in_order() {
-            for claim in &row.claims {
-                let _ = writeln!(text, "| {} | {}", row.title, claim.cells());
+            for claim in row.claims() {
+                let _ = write!(text, "| {} | {claim}", row.title);
             }
         }
         text
@@ -99,19 +99,25 @@ impl Results {
     }
 }
 
-impl Judged {
-    fn cells(&self) -> String {
-        let value = self.value.map_or_else(|| "–".to_owned(), |value| value.to_string());
-        let floor = self.floor.as_deref().unwrap_or("–");
-        format!("{} | {value} | {} | {floor} | {} |", self.what, self.target, self.verdict.words())
-    }
-}
-
 impl RowResult {
+    /// A line of a table for each of its claims.
+    fn claims(&self) -> impl Iterator<Item = String> {
+        self.claims.iter().map(|claim| {
+            let (value, verdict) = claim.judge(&self.rounds);
+            let (target, floor) = match claim.bound {
+                Bound::AtLeast(target, floor) => (format!("≥ {target}"), floor.map(|floor| format!("≥ {floor}"))),
+                Bound::AtMost(target) => (format!("≤ {target}"), None),
+            };
+            let dash = || "–".to_owned();
+            let (value, floor) = (value.map_or_else(dash, |value| value.to_string()), floor.unwrap_or_else(dash));
+            format!("{} | {value} | {target} | {floor} | {} |\n", claim.what, verdict.words())
+        })
+    }
+
     /// For who waits at a terminal.
     pub(crate) fn told(&self, key: &str, notes: &Notes) -> String {
         let head = "| What | Measured | Target | Floor | Reached |\n| --- | --- | --- | --- | --- |\n";
-        let claims: Vec<String> = self.claims.iter().map(|claim| format!("| {}\n", claim.cells())).collect();
+        let claims: Vec<String> = self.claims().map(|claim| format!("| {claim}")).collect();
         let claims = if claims.is_empty() { String::new() } else { format!("\n{head}{}", claims.concat()) };
         format!("{}{claims}", self.table(key, notes))
     }
@@ -168,28 +174,33 @@ pub(crate) fn newest(folder: &Path) -> Option<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::report::{Claim, Round};
     use super::*;
 
-    fn row(verdict: Verdict) -> RowResult {
-        let claim = Judged { what: "w".into(), value: Some(1.0), target: "≥ 2".into(), floor: None, verdict };
-        RowResult { claims: vec![claim], ..RowResult::default() }
+    /// One that came to 1.
+    fn row(bound: Bound) -> RowResult {
+        let mut round = Round::default();
+        round.add("taskwire", 1.0, "ms");
+        let claim = Claim { what: "w".into(), of: "taskwire".into(), over: None, bound };
+        RowResult { claims: vec![claim], rounds: vec![round], ..RowResult::default() }
     }
 
     #[test]
     fn a_row_that_is_not_reached_says_what_bounds_it_or_that_nobody_has_said_it() {
         let notes = Notes::of("# Notes\n\nA head.\n\n## batch\n\nThe disk.\n\n## status\n");
-        assert_eq!(notes.about("batch", &row(Verdict::Missed)).unwrap(), "The disk.");
-        for verdict in [Verdict::Missed, Verdict::FloorOnly, Verdict::NotMeasured] {
-            assert!(row(verdict).table("status", &notes).contains("What bounds it is not written down yet"));
+        assert_eq!(notes.about("batch", &row(Bound::AtLeast(2.0, None))).unwrap(), "The disk.");
+        let unmeasured = RowResult { rounds: Vec::new(), ..row(Bound::AtMost(1.0)) };
+        for row in [row(Bound::AtLeast(2.0, None)), row(Bound::AtLeast(2.0, Some(1.0))), unmeasured] {
+            assert!(row.table("status", &notes).contains("What bounds it is not written down yet"));
         }
-        assert_eq!(notes.about("status", &row(Verdict::Reached)), None);
-        assert_eq!(notes.about("history", &row(Verdict::Reached)), None);
+        assert_eq!(notes.about("status", &row(Bound::AtMost(1.0))), None);
+        assert_eq!(notes.about("history", &row(Bound::AtMost(1.0))), None);
     }
 
     #[test]
     fn a_quick_run_says_so_in_its_table() {
         let mut results = Results::default();
-        results.rows.insert("batch".into(), RowResult { quick: true, ..row(Verdict::Reached) });
+        results.rows.insert("batch".into(), RowResult { quick: true, ..row(Bound::AtMost(1.0)) });
         assert!(results.verdicts().contains("quick run"));
         assert!(results.rows["batch"].told("batch", &Notes::of("")).contains("A quick run"));
     }

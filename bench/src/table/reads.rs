@@ -28,8 +28,8 @@ pub(super) struct Work {
 
 impl Work {
     pub(super) fn of(key: Key) -> Self {
-        let times = |what, over: &str, target, floor| Claim {
-            what,
+        let times = |what: &str, over: &str, target, floor| Claim {
+            what: what.into(),
             of: "taskwire".into(),
             over: Some(over.into()),
             bound: Bound::AtLeast(target, floor),

@@ -34,7 +34,7 @@ pub(crate) struct RowResult {
     pub(crate) measured_seconds: f64,
     pub(crate) notes: Vec<String>,
     pub(crate) rounds: Vec<Round>,
-    pub(crate) claims: Vec<Judged>,
+    pub(crate) claims: Vec<Claim>,
 }
 
 /// Its figures, or why it does not count.
@@ -69,35 +69,26 @@ fn rounded(value: f64) -> f64 {
     (value * scale).round() / scale
 }
 
-/// What must come out: of two figures' medians the ratio, or of one the value itself.
+/// What must come out: of two figures' medians the ratio, or of one the value itself. The file has the claim alone; what
+/// came of it is told from the rounds whenever it is asked for, so that the two cannot differ.
+#[derive(Serialize, Deserialize)]
 pub(crate) struct Claim {
-    pub(crate) what: &'static str,
+    pub(crate) what: String,
     pub(crate) of: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) over: Option<String>,
     pub(crate) bound: Bound,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Serialize, Deserialize, Clone, Copy)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Bound {
     /// With the floor, where there is one below the target.
     AtLeast(f64, Option<f64>),
     AtMost(f64),
 }
 
-/// A claim, and what was measured.
-#[derive(Serialize, Deserialize)]
-pub(crate) struct Judged {
-    pub(crate) what: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) value: Option<f64>,
-    pub(crate) target: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) floor: Option<String>,
-    pub(crate) verdict: Verdict,
-}
-
-#[derive(Serialize, Deserialize, PartialEq, Eq, Debug, Clone, Copy)]
-#[serde(rename_all = "snake_case")]
+#[derive(PartialEq, Eq, Debug, Clone, Copy)]
 pub(crate) enum Verdict {
     Reached,
     /// The floor, not the target.
@@ -138,41 +129,24 @@ pub(crate) fn find<'a>(figures: &'a [Figure], name: &str) -> Option<&'a Figure> 
     figures.iter().find(|figure| figure.name == name)
 }
 
-pub(crate) fn judge(claims: &[Claim], rounds: &[Round]) -> Vec<Judged> {
-    let medians = medians(rounds);
-    let value = |name: &str| find(&medians, name).map(|figure| figure.value);
-    claims
-        .iter()
-        .map(|claim| {
-            let value = match &claim.over {
-                Some(over) => value(&claim.of).zip(value(over)).map(|(of, over)| of / over),
-                None => value(&claim.of),
-            };
-            // What is judged is what was measured, not what is printed of it.
-            let (target, floor, verdict) = match claim.bound {
-                Bound::AtLeast(target, floor) => (
-                    format!("≥ {target}"),
-                    floor.map(|floor| format!("≥ {floor}")),
-                    match value {
-                        None => Verdict::NotMeasured,
-                        Some(value) if value >= target => Verdict::Reached,
-                        Some(value) if floor.is_some_and(|floor| value >= floor) => Verdict::FloorOnly,
-                        Some(_) => Verdict::Missed,
-                    },
-                ),
-                Bound::AtMost(target) => (
-                    format!("≤ {target}"),
-                    None,
-                    match value {
-                        None => Verdict::NotMeasured,
-                        Some(value) if value <= target => Verdict::Reached,
-                        Some(_) => Verdict::Missed,
-                    },
-                ),
-            };
-            Judged { what: claim.what.to_owned(), value: value.map(rounded), target, floor, verdict }
-        })
-        .collect()
+impl Claim {
+    /// What came of it, as printed, and whether that is enough: what is judged is what was measured, not what is printed of it.
+    pub(crate) fn judge(&self, rounds: &[Round]) -> (Option<f64>, Verdict) {
+        let medians = medians(rounds);
+        let median = |name: &str| find(&medians, name).map(|figure| figure.value);
+        let value = match &self.over {
+            Some(over) => median(&self.of).zip(median(over)).map(|(of, over)| of / over),
+            None => median(&self.of),
+        };
+        let verdict = match (value, self.bound) {
+            (None, _) => Verdict::NotMeasured,
+            (Some(value), Bound::AtLeast(target, _)) if value >= target => Verdict::Reached,
+            (Some(value), Bound::AtLeast(_, Some(floor))) if value >= floor => Verdict::FloorOnly,
+            (Some(value), Bound::AtMost(target)) if value <= target => Verdict::Reached,
+            _ => Verdict::Missed,
+        };
+        (value.map(rounded), verdict)
+    }
 }
 
 impl Results {
@@ -204,11 +178,11 @@ mod tests {
     }
 
     fn claim(bound: Bound) -> Claim {
-        Claim { what: "times the peer's", of: "taskwire".into(), over: Some("peer".into()), bound }
+        Claim { what: "times the peer's".into(), of: "taskwire".into(), over: Some("peer".into()), bound }
     }
 
     fn verdict(bound: Bound, rounds: &[Round]) -> Verdict {
-        judge(&[claim(bound)], rounds)[0].verdict
+        claim(bound).judge(rounds).1
     }
 
     #[test]
@@ -216,14 +190,14 @@ mod tests {
         let mut void = round(1.0, 1_000.0);
         void.void = Some("an error".into());
         let rounds = [round(300.0, 100.0), void, round(500.0, 100.0), round(290.0, 100.0)];
-        assert_eq!(judge(&[claim(Bound::AtMost(9.0))], &rounds)[0].value, Some(3.0));
+        assert_eq!(claim(Bound::AtMost(9.0)).judge(&rounds).0, Some(3.0));
         assert_eq!(verdict(Bound::AtLeast(3.0, Some(2.0)), &rounds), Verdict::Reached);
         assert_eq!(verdict(Bound::AtLeast(3.1, Some(2.0)), &rounds), Verdict::FloorOnly);
         assert_eq!(verdict(Bound::AtLeast(3.1, None), &rounds), Verdict::Missed);
         assert_eq!(verdict(Bound::AtMost(2.9), &rounds), Verdict::Missed);
         assert_eq!(verdict(Bound::AtMost(2.9), &rounds[1..2]), Verdict::NotMeasured);
         let two = [round(200.0, 100.0), round(400.0, 100.0)];
-        assert_eq!(judge(&[claim(Bound::AtMost(9.0))], &two)[0].value, Some(3.0));
+        assert_eq!(claim(Bound::AtMost(9.0)).judge(&two).0, Some(3.0));
     }
 
     #[test]

@@ -36,7 +36,12 @@ pub(super) async fn run(bench: &mut Bench, key: Key, clients: usize) -> Result<R
         rounds.push(Round::of(systems.round(bench, key, clients, number).await));
     }
     systems.taskwire.stop().await?;
-    let times = |what, over: &str, bound| Claim { what, of: "taskwire".into(), over: Some(over.into()), bound };
+    let times = |what: &str, over: &str, bound| Claim {
+        what: what.into(),
+        of: "taskwire".into(),
+        over: Some(over.into()),
+        bound,
+    };
     let claims = if key == Key::Save256 {
         vec![
             times("times aiecs", "aiecs", Bound::AtLeast(3.0, Some(2.0))),

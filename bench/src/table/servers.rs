@@ -20,7 +20,7 @@ pub(super) async fn run(bench: &mut Bench, key: Key) -> Result<Row> {
     for number in 0..bench.rounds {
         rounds.push(Round::of(round(bench, key, number).await));
     }
-    let claim = |what, of: String, over: String, bound| Claim { what, of, over: Some(over), bound };
+    let claim = |what: &str, of, over, bound| Claim { what: what.into(), of, over: Some(over), bound };
     let claims = vec![
         claim("p99 through three over p99 through one", p99(SERVERS), p99(1), Bound::AtMost(2.0)),
         // Not softened to "nearly": what is a moment late at the window's end is made up for by what was late at its begin.

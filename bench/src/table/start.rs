@@ -22,7 +22,12 @@ pub(super) async fn run(bench: &mut Bench, key: Key) -> Result<Row> {
     for number in 0..bench.rounds {
         rounds.push(Round::of(round(bench, key, number).await));
     }
-    let claim = |what, of: &str, target| Claim { what, of: of.into(), over: None, bound: Bound::AtMost(target) };
+    let claim = |what: &str, of: &str, target| Claim {
+        what: what.into(),
+        of: of.into(),
+        over: None,
+        bound: Bound::AtMost(target),
+    };
     let claims = vec![
         claim("s to the first answer, empty database", "empty database", 1.0),
         claim("s to the first answer, tables are there", "tables are there", 1.0),
