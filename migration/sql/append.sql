@@ -244,7 +244,7 @@ DECLARE
     -- Whether it is one of those, for each record of the batch; null where none is.
     v_left_out  boolean[];
 BEGIN
-    IF NOT p_statuses <@ ARRAY['pending', 'running', 'completed', 'failed', 'cancelled', 'timed_out']
+    IF NOT p_statuses <@ ARRAY['running', 'completed', 'pending', 'failed', 'cancelled', 'timed_out']
         OR NOT p_kinds <@ ARRAY['step', 'cancellation_requested', 'cancellation_acknowledged', 'report_overdue']
     THEN
         RAISE check_violation USING MESSAGE = 'a record has an unknown status or kind';
@@ -279,12 +279,10 @@ BEGIN
 
     RETURN QUERY
     WITH input AS (
-        -- By subscript, which is quicker than so many arrays unnested beside each other.
-        SELECT g.ord, p_users[g.ord] AS user_id, p_tasks[g.ord] AS task_id, p_kinds[g.ord] AS kind, p_steps[g.ord] AS step,
-               p_statuses[g.ord] AS status, p_results[g.ord] AS result, p_step_names[g.ord] AS step_name,
-               p_messages[g.ord] AS message, p_error_codes[g.ord] AS error_code, p_progress[g.ord] AS progress,
-               p_timestamps[g.ord] AS at, p_record_ids[g.ord] AS record_id, p_reported_by[g.ord] AS reported_by,
-               p_details[g.ord] AS details, p_ids[g.ord] AS id, h.position AS head, greatest(v_now, h.recorded_at) AS recorded_at
+        -- What a record is found and ordered by; all else is taken where it is written. By subscript, which is quicker than so
+        -- many arrays unnested beside each other.
+        SELECT g.ord, p_users[g.ord] AS user_id, p_tasks[g.ord] AS task_id, p_record_ids[g.ord] AS record_id,
+               h.position AS head, greatest(v_now, h.recorded_at) AS recorded_at
         FROM generate_series(1, cardinality(p_users)) g (ord)
         JOIN feed_head h ON h.user_id = p_users[g.ord] AND (v_heads.all_held OR h.user_id = ANY (v_heads.held))
         WHERE v_left_out IS NULL OR NOT v_left_out[g.ord]
@@ -295,17 +293,18 @@ BEGIN
         WINDOW of_user AS (PARTITION BY i.user_id ORDER BY i.ord ROWS UNBOUNDED PRECEDING)
     ), folded AS MATERIALIZED (
         SELECT p.*, t.ctid AS stored_at, t.position AS stored_position, lead(p.ord) OVER of_task IS NULL AS is_last,
-               taskwire_fold(t, p.user_id, p.task_id, p.kind, p.step, p.status, p.progress,
-                   coalesce(p.message, ''), p.error_code, p.reported_by, p.details, p.position, p.recorded_at, p.record_id)
-                   OVER of_task AS state
+               taskwire_fold(t, p.user_id, p.task_id, p_kinds[p.ord], p_steps[p.ord], p_statuses[p.ord], p_progress[p.ord],
+                   coalesce(p_messages[p.ord], ''), p_error_codes[p.ord], p_reported_by[p.ord], p_details[p.ord], p.position,
+                   p.recorded_at, p.record_id) OVER of_task AS state
         FROM placed p LEFT JOIN task t ON t.user_id = p.user_id AND t.task_id = p.task_id
         WINDOW of_task AS (PARTITION BY p.user_id, p.task_id ORDER BY p.ord ROWS UNBOUNDED PRECEDING)
     ), record_written AS (
         INSERT INTO task_record (id, user_id, task_id, step, result, step_name, "timestamp", status, position, recorded_at,
                                  kind, record_id, is_late, reported_by, progress)
-        SELECT coalesce(f.id, nextval('task_record_id')), f.user_id, f.task_id, f.step, f.result, f.step_name,
-               coalesce(f.at, f.recorded_at), f.status, f.position, f.recorded_at, f.kind, f.record_id,
-               f.kind = 'step' AND (f.state).moved_position <> f.position, f.reported_by, f.progress
+        SELECT coalesce(p_ids[f.ord], nextval('task_record_id')), f.user_id, f.task_id, p_steps[f.ord], p_results[f.ord],
+               p_step_names[f.ord], coalesce(p_timestamps[f.ord], f.recorded_at), p_statuses[f.ord], f.position, f.recorded_at,
+               p_kinds[f.ord], f.record_id, p_kinds[f.ord] = 'step' AND (f.state).moved_position <> f.position,
+               p_reported_by[f.ord], p_progress[f.ord]
         FROM folded f
     ), task_begun AS (
         INSERT INTO task SELECT (f.state).* FROM folded f WHERE f.is_last AND f.stored_at IS NULL
@@ -340,7 +339,7 @@ BEGIN
             highest_record_id = greatest(h.highest_record_id, nullif(f.highest_record_id, '')::uuid), xid = v_xid
         FROM folded f WHERE f.is_head AND h.user_id = f.user_id
     )
-    SELECT f.ord, f.position, f.recorded_at, f.kind = 'step' AND (f.state).moved_position <> f.position, false, false,
+    SELECT f.ord, f.position, f.recorded_at, p_kinds[f.ord] = 'step' AND (f.state).moved_position <> f.position, false, false,
            NULL::integer, CASE WHEN p_each OR f.is_last THEN f.state END
     FROM folded f;
 
