@@ -244,6 +244,7 @@ DECLARE
     -- Whether it is one of those, for each record of the batch; null where none is.
     v_left_out  boolean[];
 BEGIN
+    -- The usual ones first: a record's is compared with one after the other.
     IF NOT p_statuses <@ ARRAY['running', 'completed', 'pending', 'failed', 'cancelled', 'timed_out']
         OR NOT p_kinds <@ ARRAY['step', 'cancellation_requested', 'cancellation_acknowledged', 'report_overdue']
     THEN

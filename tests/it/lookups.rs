@@ -99,13 +99,13 @@ async fn a_page_of_a_long_list_keeps_its_plan() {
                 "SELECT statement, generic_plans FROM pg_prepared_statements WHERE statement ~ '\"task(_order)?\"'";
             let plans = one.connection.get_postgres_connection_pool().fetch_all(plans).await.unwrap();
             assert!(plans.len() >= 2, "{} statements", plans.len());
-            for plan in plans {
-                let statement: String = plan.get(0);
-                assert!(plan.get::<i64, _>(1) >= 5, "{filter:?}, {order:?}: {statement}");
-                // A count goes through places alone where an index finds all of them.
-                let reads_tasks = statement.contains("\"task\"") && statement.contains("COUNT(*)");
-                assert_eq!(reads_tasks, statement.contains("COUNT(*)") && !filter.tags.is_empty(), "{statement}");
+            for plan in &plans {
+                assert!(plan.get::<i64, _>(1) >= 5, "{filter:?}, {order:?}: {}", plan.get::<String, _>(0));
             }
+            // A count goes through places alone where an index finds all of them.
+            let count =
+                plans.iter().map(|plan| plan.get::<String, _>(0)).find(|plan| plan.contains("COUNT(*)")).unwrap();
+            assert_eq!(count.contains("\"task\""), !filter.tags.is_empty(), "{count}");
         }
     }
 }
