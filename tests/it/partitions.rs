@@ -49,8 +49,10 @@ async fn assert_whole(session: &mut PgConnection) -> Bounds {
     all
 }
 
+/// Weeks of 168 hours, whatever the session's zone: its own are an hour longer or shorter where summer time begins or ends,
+/// which is another week in the first hour of a Monday.
 async fn divide(session: &mut PgConnection, weeks_from_now: i32, ahead: i32) -> i32 {
-    sqlx::query_scalar("SELECT taskwire_divide_partitions(now() + $1 * interval '1 week', $2)")
+    sqlx::query_scalar("SELECT taskwire_divide_partitions(now() + $1 * interval '168 hours', $2)")
         .bind(weeks_from_now)
         .bind(ahead)
         .fetch_one(session)
