@@ -28,6 +28,9 @@ static APPEND: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
+/// The place of this column.
+const IS_CONFLICT: usize = 5;
+
 /// How long an append waits for users who are held by somebody's open transaction.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Wait {
@@ -77,6 +80,21 @@ pub(super) enum Placed {
     Held,
 }
 
+/// What an append gave back, unread: that takes a while, and the connection is free for the next one meanwhile.
+pub(super) struct Appended(Vec<PgRow>);
+
+impl Appended {
+    /// Whether all of so many records have been written or were there before: nobody was held, and none was refused.
+    pub(super) fn is_whole(&self, records: usize) -> bool {
+        self.0.len() == records && self.0.iter().all(|row| matches!(row.try_get(IS_CONFLICT), Ok(false)))
+    }
+
+    /// `placed[i]` tells what became of `records[i]`, which are those of the append.
+    pub(super) fn read(self, records: &[&NewRecord]) -> Result<Vec<Placed>, StoreError> {
+        read_rows(self.0, records)
+    }
+}
+
 impl Placed {
     /// Of whom something has been committed, by this append or by one whose answer was lost.
     pub(super) fn user(&self) -> Option<&str> {
@@ -92,19 +110,18 @@ impl Placed {
 pub(super) type Place = (String, i64, DateTimeUtc);
 
 impl Store {
-    /// Appends records in one transaction, in the order given; `placed[i]` tells what became of `records[i]`.
+    /// Appends records in one transaction, in the order given.
     pub(super) async fn append(
         &self,
         kept: &mut Kept,
         records: &[&NewRecord],
         terms: Terms,
-    ) -> Result<Vec<Placed>, StoreError> {
+    ) -> Result<Appended, StoreError> {
         let query = bind(sqlx::query(APPEND.as_str()), records)?
             .bind(terms.wait.millis())
             .bind(terms.notify)
             .bind(terms.states == States::Each);
-        let rows = self.write_on(kept, query).await?;
-        read_rows(rows, records)
+        Ok(Appended(self.write_on(kept, query).await?))
     }
 
     /// Appends in a transaction that is rolled back: whether `PostgreSQL` would take these records.

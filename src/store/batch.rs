@@ -108,7 +108,8 @@ impl Writer {
         while let Some(batches) = self.store.batches.with(Waiting::take) {
             let wait = TURN.min(self.store.settings.hold_timeout);
             let records: Vec<&NewRecord> = batches.iter().flat_map(|batch| batch.records.iter()).collect();
-            let placed = self.store.append(&mut self.kept, &records, terms(Wait::AtMost(wait), true)).await;
+            let appended = self.store.append(&mut self.kept, &records, terms(Wait::AtMost(wait), true)).await;
+            let placed = appended.and_then(|appended| appended.read(&records));
             // With a conflict, nothing is written.
             let written = placed.ok().filter(|placed| !placed.iter().any(|placed| matches!(placed, Placed::Conflict)));
             if let Some(written) = &written {
@@ -179,7 +180,7 @@ impl Store {
             match self.append(&mut Kept::default(), records, terms).await {
                 Err(StoreError::Timeout) if turn.next(self).await => {}
                 Err(error) => attempts.after(self, error).await?,
-                placed => return placed,
+                Ok(appended) => return appended.read(records),
             }
         }
     }

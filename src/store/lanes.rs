@@ -7,6 +7,7 @@
 //!   callers are served faster by one larger transaction. Of many users a lane takes its share, and the next lane another one.
 //! - Who is held by somebody's open transaction, and still is a turn later, moves to the side (`held`) and delays only itself.
 //! - A record that `PostgreSQL` refuses is found by halving and fails alone.
+//! - Where no other lane writes, what has committed is read and answered while the next transaction is under way.
 //! - Everything accepted is answered: [`Lanes::close`] waits for it.
 
 use std::collections::HashSet;
@@ -19,11 +20,12 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{Instrument as _, Span};
+use tracing::Instrument as _;
 
-use super::append::{Place, Placed, Wait};
+use super::append::{Appended, Place, Placed, Wait};
 use super::lane_thread::LaneThread;
 use super::notifier::Notifier;
+use super::pending::{Pending, Rooms};
 use super::queue::Queue;
 use super::record::{NewRecord, Saved};
 use super::write::Kept;
@@ -57,16 +59,12 @@ const LAST_HOLD: Duration = Duration::from_secs(2);
 /// How often users held for longer are looked at again.
 const HELD_PAUSE: Duration = Duration::from_millis(20);
 
-/// A save that waits.
-pub(super) struct Pending {
-    pub(super) record: NewRecord,
-    since: Instant,
-    /// By a lane, at least once.
-    was_taken: bool,
-    span: Span,
-    answer: oneshot::Sender<Result<Saved, StoreError>>,
-    // Given back when the save is settled, however that happens.
-    _room: Room,
+/// A transaction that has committed, and whose callers do not know of it yet.
+struct Written {
+    piece: Vec<Pending>,
+    appended: Appended,
+    wait: Wait,
+    took: Duration,
 }
 
 /// The lanes. Cheap to clone; without the last clone nothing is written any more.
@@ -90,31 +88,11 @@ struct Inner {
     lanes_done: AtomicUsize,
     notifier: Notifier,
     settings: LaneSettings,
-    room: Arc<Waiting>,
+    rooms: Arc<Rooms>,
     telemetry: Telemetry,
     hurried: OnceLock<Instant>,
     closing: CancellationToken,
     tracker: TaskTracker,
-}
-
-/// What waits in all lanes together.
-#[derive(Default)]
-struct Waiting {
-    records: AtomicUsize,
-    bytes: AtomicUsize,
-}
-
-/// One record's share of what may wait.
-struct Room {
-    waiting: Arc<Waiting>,
-    bytes: usize,
-}
-
-impl Drop for Room {
-    fn drop(&mut self) {
-        self.waiting.records.fetch_sub(1, Ordering::Relaxed);
-        self.waiting.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
-    }
 }
 
 impl Lanes {
@@ -132,7 +110,7 @@ impl Lanes {
             held_arrived: Notify::new(),
             lanes_done: AtomicUsize::new(0),
             settings,
-            room: Arc::default(),
+            rooms: Arc::default(),
             telemetry,
             hurried: OnceLock::new(),
             closing: CancellationToken::new(),
@@ -149,7 +127,11 @@ impl Lanes {
     /// written even if the caller goes away meanwhile.
     pub async fn save(&self, record: NewRecord) -> Result<Saved, StoreError> {
         let (answer, settled) = oneshot::channel();
-        let room = self.inner.make_room(record.bytes())?;
+        let inner = &self.inner;
+        let Some(room) = inner.rooms.make(record.bytes(), &inner.settings) else {
+            inner.telemetry.overloaded.inc();
+            return Err(StoreError::Overloaded { retry_after: Duration::from_millis(500) });
+        };
         let span = spans::here();
         {
             let mut queue = self.inner.lock();
@@ -170,8 +152,7 @@ impl Lanes {
     /// How many saves wait or are being written, and what they hold.
     #[must_use]
     pub fn queued(&self) -> (usize, usize) {
-        let room = &self.inner.room;
-        (room.records.load(Ordering::Relaxed), room.bytes.load(Ordering::Relaxed))
+        self.inner.rooms.taken()
     }
 
     /// The server will end: from now on nobody is held for long.
@@ -215,22 +196,18 @@ impl Inner {
         }
     }
 
-    fn make_room(&self, bytes: usize) -> Result<Room, StoreError> {
-        let records = self.room.records.fetch_add(1, Ordering::Relaxed) + 1;
-        let all_bytes = self.room.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        let room = Room { waiting: Arc::clone(&self.room), bytes };
-        if records > self.settings.queue_records || all_bytes > self.settings.queue_bytes {
-            self.telemetry.overloaded.inc();
-            return Err(StoreError::Overloaded { retry_after: Duration::from_millis(500) });
-        }
-        Ok(room)
-    }
-
     /// Writes what is waiting, batch after batch, until the lanes close and nothing is left.
     async fn write_free(self: Arc<Self>, lane: usize) {
         let mut kept = Kept::default();
+        let mut written = None;
         loop {
             let mut batch = self.lock().take_free(self.arrived.len(), BATCH_RECORDS, BATCH_BYTES);
+            if batch.is_empty()
+                && let Some(written) = written.take()
+            {
+                self.finish(written);
+                continue;
+            }
             if batch.is_empty() {
                 if self.closing.is_cancelled() && (lane > 0 || self.lock().is_empty()) {
                     self.lanes_done.fetch_add(1, Ordering::AcqRel);
@@ -248,15 +225,26 @@ impl Inner {
                 }
             }
             let users: Vec<String> = batch.iter().map(|pending| pending.record.user_id.clone()).collect();
-            let held = self.write(&self.lane_store, &mut kept, batch, Wait::Skip).await;
-            let is_side_wanted = {
+            // First the next one is sent; while PostgreSQL is busy with it, the one before is read and its callers are answered.
+            let before = written.take();
+            let held;
+            ((held, written), ()) = tokio::join!(
+                biased;
+                self.write(&self.lane_store, &mut kept, batch, Wait::Skip),
+                async { before.map_or((), |written| self.finish(written)) },
+            );
+            let (is_side_wanted, is_alone) = {
                 let mut queue = self.lock();
                 let is_side_wanted = queue.settled(users, held);
                 self.wake(&queue);
-                is_side_wanted
+                (is_side_wanted, queue.is_at_rest())
             };
             if is_side_wanted {
                 self.held_arrived.notify_one();
+            }
+            // Beside another one PostgreSQL has enough to do, and what comes meanwhile makes the next transaction larger.
+            if !is_alone && let Some(written) = written.take() {
+                self.finish(written);
             }
         }
     }
@@ -295,7 +283,10 @@ impl Inner {
                 continue;
             }
             let tried = batch.iter().map(|pending| pending.record.user_id.clone()).collect();
-            let still_held = self.write(&self.store, &mut Kept::default(), batch, wait).await;
+            let (still_held, written) = self.write(&self.store, &mut Kept::default(), batch, wait).await;
+            if let Some(written) = written {
+                self.finish(written);
+            }
             if matches!(wait, Wait::Skip) && !still_held.is_empty() {
                 next_look = Instant::now() + HELD_PAUSE;
             }
@@ -307,8 +298,15 @@ impl Inner {
         }
     }
 
-    /// Writes a batch and answers its callers; gives back those whose users are held.
-    async fn write(&self, store: &Store, kept: &mut Kept, batch: Vec<Pending>, wait: Wait) -> Vec<Pending> {
+    /// Writes a batch; gives back those whose users are held, and what has been written but not answered yet: as mostly
+    /// everything, where nobody is held and nothing was refused. The callers of all else know already.
+    async fn write(
+        &self,
+        store: &Store,
+        kept: &mut Kept,
+        batch: Vec<Pending>,
+        wait: Wait,
+    ) -> (Vec<Pending>, Option<Written>) {
         let mut held = Vec::new();
         // Pieces still to be written, the next one last.
         let mut pieces = vec![batch];
@@ -321,20 +319,20 @@ impl Inner {
             let records: Vec<&NewRecord> = piece.iter().map(|pending| &pending.record).collect();
             let begun = Instant::now();
             let span = spans::commit(piece.iter().map(|pending| &pending.span), piece.len());
-            match store.append_until_known(kept, &records, wait).instrument(span).await {
+            let appended = store.append_until_known(kept, &records, wait).instrument(span).await;
+            let took = begun.elapsed();
+            let placed = match appended {
+                Ok(appended) if pieces.is_empty() && appended.is_whole(piece.len()) => {
+                    return (held, Some(Written { piece, appended, wait, took }));
+                }
+                Ok(appended) => appended.read(&records),
+                Err(error) => Err(error),
+            };
+            match placed {
                 Ok(placed) if placed.iter().any(|placed| matches!(placed, Placed::Conflict)) => {
                     pieces.push(refuse_conflicts(piece, &placed));
                 }
-                Ok(placed) => {
-                    // Without a record there is no flush, and who waits for others says nothing of the database.
-                    if matches!(wait, Wait::Skip) && placed.iter().any(|placed| matches!(placed, Placed::Saved(_))) {
-                        self.lock().committed(placed.len(), begun.elapsed());
-                    }
-                    self.store.tell(&placed);
-                    self.notifier.tell(placed.iter().filter_map(Placed::user));
-                    self.count(&placed, begun.elapsed());
-                    held.extend(self.answer(piece, placed));
-                }
+                Ok(placed) => held.extend(self.settle(piece, placed, wait, took)),
                 // A short wait that was not enough: nothing is written, all go on waiting.
                 Err(StoreError::Timeout) if matches!(wait, Wait::AtMost(_)) => held.extend(piece),
                 Err(StoreError::Unstorable { .. }) if piece.len() > 1 => {
@@ -342,18 +340,42 @@ impl Inner {
                     pieces.push(second);
                     pieces.push(first);
                 }
-                Err(error) => {
-                    // It may have committed all the same.
-                    if matches!(error, StoreError::Timeout | StoreError::Unavailable(_)) {
-                        self.notifier.tell(records.iter().map(|record| record.user_id.as_str()));
-                    }
-                    for pending in piece {
-                        let _ = pending.answer.send(Err(for_each(&error)));
-                    }
-                }
+                Err(error) => self.fail(piece, &error),
             }
         }
-        held
+        (held, None)
+    }
+
+    /// Answers the callers of what has been written.
+    fn finish(&self, written: Written) {
+        let Written { piece, appended, wait, took } = written;
+        let records: Vec<&NewRecord> = piece.iter().map(|pending| &pending.record).collect();
+        match appended.read(&records) {
+            Ok(placed) => drop(self.settle(piece, placed, wait, took)),
+            Err(error) => self.fail(piece, &error),
+        }
+    }
+
+    /// Tells of a transaction, and answers its callers; gives back those whose users are held.
+    fn settle(&self, piece: Vec<Pending>, placed: Vec<Placed>, wait: Wait, took: Duration) -> Vec<Pending> {
+        // Without a record there is no flush, and who waits for others says nothing of the database.
+        if matches!(wait, Wait::Skip) && placed.iter().any(|placed| matches!(placed, Placed::Saved(_))) {
+            self.lock().committed(placed.len(), took);
+        }
+        self.store.tell(&placed);
+        self.notifier.tell(placed.iter().filter_map(Placed::user));
+        self.count(&placed, took);
+        self.answer(piece, placed)
+    }
+
+    fn fail(&self, piece: Vec<Pending>, error: &StoreError) {
+        // It may have committed all the same.
+        if matches!(error, StoreError::Timeout | StoreError::Unavailable(_)) {
+            self.notifier.tell(piece.iter().map(|pending| pending.record.user_id.as_str()));
+        }
+        for pending in piece {
+            let _ = pending.answer.send(Err(for_each(error)));
+        }
     }
 
     fn answer(&self, piece: Vec<Pending>, placed: Vec<Placed>) -> Vec<Pending> {
@@ -384,36 +406,6 @@ impl Inner {
         self.telemetry.commit_seconds.observe(took.as_secs_f64());
         self.telemetry.saved_records.inc_by(of(|placed| matches!(placed, Placed::Saved(_))));
         self.telemetry.duplicate_records.inc_by(of(|placed| matches!(placed, Placed::Duplicate(_))));
-    }
-}
-
-impl Pending {
-    /// One that nobody waits for.
-    #[cfg(test)]
-    pub(super) fn of_user(user_id: &str) -> Self {
-        let room = Room { waiting: Arc::default(), bytes: 0 };
-        room.waiting.records.fetch_add(1, Ordering::Relaxed);
-        let record = NewRecord {
-            user_id: user_id.to_owned(),
-            task_id: "t".to_owned(),
-            step: 0,
-            status: entity::TaskStatus::Running,
-            result: "{}".to_owned(),
-            step_name: String::new(),
-            message: String::new(),
-            error_code: String::new(),
-            progress: None,
-            timestamp: None,
-            record_id: uuid::Uuid::nil(),
-            reported_by: None,
-            details: None,
-        };
-        let answer = oneshot::channel().0;
-        Self { record, since: Instant::now(), was_taken: false, span: Span::none(), answer, _room: room }
-    }
-
-    pub(super) fn is_overdue(&self, after: Duration) -> bool {
-        self.since.elapsed() >= after
     }
 }
 

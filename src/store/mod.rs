@@ -36,6 +36,7 @@ mod outage;
 mod pace;
 pub mod page;
 mod partitions;
+mod pending;
 mod plans;
 mod queue;
 pub mod record;

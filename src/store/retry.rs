@@ -8,7 +8,7 @@ use sea_orm::{ConnectionTrait, DbBackend, QueryResult, Statement};
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
-use super::append::{Placed, States, Terms, Wait};
+use super::append::{Appended, States, Terms, Wait};
 use super::record::NewRecord;
 use super::write::Kept;
 use super::{Store, StoreError, error};
@@ -104,13 +104,13 @@ impl Store {
         kept: &mut Kept,
         records: &[&NewRecord],
         wait: Wait,
-    ) -> Result<Vec<Placed>, StoreError> {
+    ) -> Result<Appended, StoreError> {
         let mut attempts = Attempts::new();
         loop {
             let terms = Terms { wait, notify: false, states: States::Each };
             match self.append(kept, records, terms).await {
                 Err(error) => attempts.after(self, error).await?,
-                placed => return placed,
+                appended => return appended,
             }
         }
     }

@@ -40,7 +40,7 @@ mod held_collisions;
 mod http_auth;
 mod http_documents;
 mod http_envelope;
-mod lane_thread;
+mod lanes;
 mod layers;
 mod limits_cache;
 mod limits_doc;
