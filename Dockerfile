@@ -11,6 +11,7 @@ RUN scripts/web
 FROM rust:1.95-slim-bookworm AS program
 WORKDIR /src
 COPY Cargo.toml Cargo.lock build.rs LICENSE-APACHE LICENSE-MIT ./
+COPY .cargo .cargo/
 COPY bench/Cargo.toml bench/
 COPY bench/src bench/src/
 # Nothing of it is built; cargo looks whether it is there.

@@ -16,11 +16,12 @@ use taskwire::config::Config;
 use taskwire::http::{Sockets, connections::Connections, router};
 use taskwire::telemetry::Telemetry;
 use taskwire::{auth, db};
+use tikv_jemallocator::Jemalloc;
 use tower::ServiceExt as _;
 
 /// The program's own, so that what it does is counted too.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 const SAVE: &str = "mutation($i:SaveTaskHistoryInput!){saveTaskHistory(input:$i){record{position} task{status}}}";
 const STATUS: &str = "query($u:ID!,$t:ID!){task(userId:$u,taskId:$t){status step updatedAt}}";

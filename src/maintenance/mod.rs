@@ -1,6 +1,6 @@
 //! What a server does by the clock, beside its callers: dividing partitions ahead, removing what is too old, giving a sign
-//! of life, noticing reports that are overdue, forgetting ended backends, giving memory back, looking how far the
-//! standbys are, measuring how large the tables have become.
+//! of life, noticing reports that are overdue, forgetting ended backends, looking how far the standbys are,
+//! measuring how large the tables have become.
 //!
 //! One duty a file, each a loop that ends with the token. To add a duty: its file, its `spawn` in [`start`]. What admins can
 //! ask for as well is apart from the loop: [`cleanup`], [`optimize`], [`erase`].
@@ -10,7 +10,6 @@ pub mod cleanup;
 pub mod erase;
 mod heartbeat;
 mod measure;
-mod memory;
 pub mod optimize;
 mod overdue;
 mod partitions;
@@ -49,7 +48,6 @@ pub fn start(
     tracker.spawn(backends::run(database.clone(), token.clone()));
     tracker.spawn(heartbeat::run(store.clone(), heart, token.clone()));
     tracker.spawn(standbys::run(store.clone(), token.clone()));
-    tracker.spawn(memory::run(token.clone()));
     tracker.spawn(measure::run(store.clone(), token.clone()));
 }
 

@@ -13,6 +13,7 @@ async fn setup(arguments: &[&str]) -> (Option<i32>, String) {
     for (name, says) in [
         ("cargo", ""),
         ("cc", ""),
+        ("make", ""),
         ("initdb", ""),
         ("rustc", "rustc 1.99.0 (of the test)"),
         ("postgres", "postgres (PostgreSQL) 17.1"),
