@@ -20,18 +20,24 @@ use crate::config::CONNECTIONS_A_LANE;
 #[derive(Clone)]
 pub(super) struct LaneThread {
     pub(super) runtime: Handle,
+    /// Lanes that may be there: one where it is not a thread of theirs, for only on one thread does nothing come between a
+    /// lane that lets its users go and what it tells of them.
+    pub(super) most_lanes: usize,
     _end: Arc<DropGuard>,
 }
 
 impl LaneThread {
-    /// Starts it. Where the system gives no thread, the lanes run beside everything else.
+    /// Starts it. Where the system gives no thread, there is one lane, beside everything else.
     pub(super) fn start() -> Self {
         let end = CancellationToken::new();
-        let runtime = begin(end.clone()).unwrap_or_else(|error| {
-            tracing::warn!(%error, "the lanes have no thread of their own, and write less at a time");
-            Handle::current()
-        });
-        Self { runtime, _end: Arc::new(end.drop_guard()) }
+        let (runtime, most_lanes) = match begin(end.clone()) {
+            Ok(runtime) => (runtime, usize::MAX),
+            Err(error) => {
+                tracing::warn!(%error, "there is no thread for the lanes: one lane writes, beside everything else");
+                (Handle::current(), 1)
+            }
+        };
+        Self { runtime, most_lanes, _end: Arc::new(end.drop_guard()) }
     }
 
     /// The same store over connections of the lanes' own, which are opened here and lead where the pool leads. A connection

@@ -100,13 +100,14 @@ impl Lanes {
     #[must_use]
     pub fn start(store: Store, settings: LaneSettings, telemetry: Telemetry) -> Self {
         let thread = LaneThread::start();
+        let lanes = settings.lanes.clamp(1, thread.most_lanes);
         let inner = Arc::new(Inner {
             notifier: Notifier::start(store.clone()),
-            lane_store: thread.store(&store, settings.lanes.max(1)),
+            lane_store: thread.store(&store, lanes),
             home: Handle::current(),
             store,
             queue: Mutex::default(),
-            arrived: (0..settings.lanes.max(1)).map(|_| Notify::new()).collect(),
+            arrived: (0..lanes).map(|_| Notify::new()).collect(),
             held_arrived: Notify::new(),
             lanes_done: AtomicUsize::new(0),
             settings,
@@ -325,7 +326,11 @@ impl Inner {
                 Ok(appended) if pieces.is_empty() && appended.is_whole(piece.len()) => {
                     return (held, Some(Written { piece, appended, wait, took }));
                 }
-                Ok(appended) => appended.read(&records),
+                Ok(appended) => {
+                    // Should all of this have been one poll, the transaction before is still to be told of, and comes first.
+                    tokio::task::yield_now().await;
+                    appended.read(&records)
+                }
                 Err(error) => Err(error),
             };
             match placed {

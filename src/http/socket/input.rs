@@ -13,8 +13,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Control
 const CONTROL_BYTES: u64 = 125;
 /// A message that is longer has a buffer of its own, with room for most others of its kind.
 const LONG: usize = 32 << 10;
-/// The room. A piece over 512 KiB is the allocator's to give back as soon as it is freed. Pieces as they come when a buffer
-/// doubles would stay with the thread that read them, some MiB of every size, until it reads others.
+/// The room: what is longer than that is not copied whenever its buffer doubles, and leaves no pieces of every size behind.
 const ROOM: usize = 1 << 20;
 
 /// A message, or what WebSocket itself says.
