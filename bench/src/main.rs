@@ -45,6 +45,8 @@ enum Command {
     Sockets(Sockets),
     /// The same work on Taskwire and on its peers, in turn: saves, batches, reads, lists, start
     Table(table::Table),
+    /// Single saves through several builds of the server, in turn: which is faster, and how certainly
+    Compare(table::Compare),
     /// What one save and one status cost in instructions, beside their budget
     Instructions(instructions::Instructions),
     /// Work of every day, for a build that counts what runs often (scripts/release)
@@ -112,6 +114,7 @@ async fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Sockets(arguments) => sockets(&arguments).await,
         Command::Table(arguments) => table::run(arguments).await,
+        Command::Compare(arguments) => table::compare(arguments).await,
         Command::Instructions(arguments) => instructions::run(&arguments).await,
         Command::Train(arguments) => train::run(&arguments).await,
         Command::Page(Page { results, page }) => table::page(&results, &page),

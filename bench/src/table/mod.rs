@@ -5,11 +5,12 @@
 //! - `taskwire`, `aiecs`, `old_table`, `peers`: the systems, and the old table by COPY
 //! - `saves`, `batches`, `duties`, `reads`, `lists`, `live`, `servers`, `grown`, `start`: the rows · `steady`: load at a
 //!   constant rate · `grow`: millions of records in minutes
-//! - `report`: the file · `page`, `plot`: what is made from it · `progress`: what is seen meanwhile
+//! - `compare`: two builds of the server side by side · `report`: the file · `page`, `plot`: what is made from it · `progress`: what is seen meanwhile
 
 mod aiecs;
 mod batches;
 mod cluster;
+mod compare;
 mod data;
 mod duties;
 mod grow;
@@ -39,6 +40,7 @@ use std::time::{Duration, Instant};
 use clap::ValueEnum;
 
 pub(crate) use self::cluster::Cluster;
+pub(crate) use self::compare::Compare;
 pub(crate) use self::data::input;
 pub(crate) use self::load::{Bodies, Request, Span, drive};
 use self::page::Notes;
@@ -152,8 +154,16 @@ impl Key {
 }
 
 pub(crate) async fn run(arguments: Table) -> Result<()> {
+    until_interrupted(Box::pin(measure(arguments))).await
+}
+
+pub(crate) async fn compare(arguments: Compare) -> Result<()> {
+    until_interrupted(Box::pin(compare::run(arguments))).await
+}
+
+async fn until_interrupted(measurement: impl Future<Output = Result<()>>) -> Result<()> {
     tokio::select! {
-        outcome = measure(arguments) => outcome,
+        outcome = measurement => outcome,
         // What was started is ended as it goes out of scope.
         _ = tokio::signal::ctrl_c() => Err("interrupted".into()),
     }
