@@ -13,7 +13,7 @@ use super::progress::Progress;
 use super::report::{Round, find};
 use super::saves::{GOOD, is_all, source};
 use super::taskwire::Taskwire;
-use crate::{Result, float};
+use crate::{Result, float, percentile};
 
 /// Before each slice: the others' work is out of the caches, and all connections are open.
 const WARM_UP: Duration = Duration::from_millis(400);
@@ -107,9 +107,7 @@ impl Build {
 }
 
 fn median(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
+    percentile(&mut values.to_vec(), 0.5)
 }
 
 /// By how many percent these are more than those of the same turns, with the standard error.
