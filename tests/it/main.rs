@@ -50,6 +50,7 @@ mod limits_size;
 mod limits_time;
 mod log_lines;
 mod lookups;
+mod memory;
 mod metrics;
 mod migrations;
 mod notifier;

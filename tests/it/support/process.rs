@@ -104,6 +104,23 @@ impl Logging {
         Self { child, log, reading, greeting, address }
     }
 
+    /// Bytes of memory that it has allocated. Its code, which is read when it is first run, is not among them.
+    pub(crate) fn memory(&self) -> u64 {
+        self.status("RssAnon")
+    }
+
+    /// The most that it ever had, and its code.
+    pub(crate) fn most_memory(&self) -> u64 {
+        self.status("VmHWM")
+    }
+
+    /// What the kernel says of it, in bytes.
+    fn status(&self, name: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id().expect("it has ended"))).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap();
+        line.split_whitespace().next().unwrap().parse::<u64>().unwrap() << 10
+    }
+
     /// Waits until the log says this, and gives the line.
     pub(crate) async fn told(&self, what: &str) -> String {
         let line = async || self.log.lock().unwrap().lines().find(|line| line.contains(what)).map(str::to_owned);
