@@ -45,14 +45,14 @@ async fn storm(program: &Logging, saves: usize, parts: usize) {
     let result = format!("[{}]", vec![part; parts].join(","));
     let client = reqwest::Client::new();
     let url = format!("http://{}/graphql", program.address);
-    let saved = join_all((0..saves).map(|save| {
+    let answers = join_all((0..saves).map(|save| {
         let user = format!("user {save}");
         let input = report(&user, "t", 0, "RUNNING", json!({ "stepResult": { "result": "HERE" } }));
         let body = json!({ "query": SAVE, "variables": { "input": input } }).to_string();
         let body = body.replace("\"HERE\"", &result);
         client.post(&url).header("content-type", "application/json").body(body).send()
     }));
-    for answer in saved.await {
+    for answer in answers.await {
         let answer: Value = answer.unwrap().json().await.unwrap();
         assert!(answer.get("errors").is_none(), "{answer}");
     }
