@@ -22,8 +22,8 @@ struct More {
     afterwards: u64,
 }
 
-/// Looks until that many are left or less, as long as a rest.
-async fn of_a_storm(variables: &[(&str, &str)], left: u64) -> More {
+/// Looks until no more is left than may be, as long as a rest.
+async fn of_a_storm(variables: &[(&str, &str)]) -> More {
     let database = TestDatabase::new().await;
     let program = Logging::start(&database.url, &[], variables).await;
     // A small one first: what comes with the first connections and statements is no storm's.
@@ -32,7 +32,7 @@ async fn of_a_storm(variables: &[(&str, &str)], left: u64) -> More {
     storm(&program, SAVES, PARTS).await;
     let at_most = program.most_memory().saturating_sub(before);
     let is_back = async {
-        while program.memory() > before + left {
+        while program.memory() > before + LEFT {
             sleep(Duration::from_millis(50)).await;
         }
     };
@@ -62,7 +62,7 @@ async fn storm(program: &Logging, saves: usize, parts: usize) {
 async fn memory_comes_back_after_a_storm() {
     // The second is told to keep what it has: a storm too small to tell the two apart would be none.
     const KEEPS: [(&str, &str); 1] = [("_RJEM_MALLOC_CONF", "background_thread:false,dirty_decay_ms:-1")];
-    let (gives_back, keeps) = tokio::join!(of_a_storm(&[], LEFT), of_a_storm(&KEEPS, LEFT));
+    let (gives_back, keeps) = tokio::join!(of_a_storm(&[]), of_a_storm(&KEEPS));
     let mib = |storm: &More| format!("{} MiB of {}", storm.afterwards >> 20, storm.at_most >> 20);
     assert!(gives_back.at_most > 4 * LEFT, "{}", mib(&gives_back));
     assert!(gives_back.afterwards <= LEFT, "{}", mib(&gives_back));

@@ -15,7 +15,8 @@ use tokio_tungstenite::tungstenite::Message;
 
 use super::api_server::{SAVE, report};
 use super::socket_client::{Client, EVENTS, Got, TRANSPORT};
-use super::support::{TestDatabase, process::taskwire};
+use super::support::TestDatabase;
+use super::support::process::{memory_of, status_of, taskwire};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 /// After the last of them has gone.
@@ -51,16 +52,8 @@ impl Program {
         Self { child, address, database }
     }
 
-    /// What the kernel says of it.
-    fn status(&self, name: &str) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id().unwrap())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap();
-        line.split_whitespace().next().unwrap().parse().unwrap()
-    }
-
-    /// Bytes that it has allocated. Its code, which is read when it is first run, is not among them.
     fn memory(&self) -> u64 {
-        self.status("RssAnon") << 10
+        memory_of(self.child.id().unwrap())
     }
 
     /// How many files and sockets it has open, without its connections to the database: the pool closes one whose statement
@@ -244,7 +237,7 @@ async fn at_rest(program: &Program, descriptors: usize, memory: u64) {
 #[tokio::test]
 async fn hostile_clients_leave_nothing_behind_and_the_others_unharmed() {
     let program = Program::start().await;
-    assert_eq!(program.status("THP_enabled"), 0, "memory comes and goes by huge pages");
+    assert_eq!(status_of(program.child.id().unwrap(), "THP_enabled"), 0, "memory comes and goes by huge pages");
     let (mut victim, mut position) = (program.ready().await, 0);
     victim.subscribe("1", EVENTS, json!({ "user": "victim", "fromStart": true })).await;
     is_unharmed(&program, &mut victim, &mut position).await;

@@ -104,21 +104,13 @@ impl Logging {
         Self { child, log, reading, greeting, address }
     }
 
-    /// Bytes of memory that it has allocated. Its code, which is read when it is first run, is not among them.
     pub(crate) fn memory(&self) -> u64 {
-        self.status("RssAnon")
+        memory_of(self.child.id().expect("it has ended"))
     }
 
     /// The most that it ever had, and its code.
     pub(crate) fn most_memory(&self) -> u64 {
-        self.status("VmHWM")
-    }
-
-    /// What the kernel says of it, in bytes.
-    fn status(&self, name: &str) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id().expect("it has ended"))).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap();
-        line.split_whitespace().next().unwrap().parse::<u64>().unwrap() << 10
+        status_of(self.child.id().expect("it has ended"), "VmHWM") << 10
     }
 
     /// Waits until the log says this, and gives the line.
@@ -284,7 +276,17 @@ pub(crate) fn is_alive(pid: u32) -> bool {
 
 /// The user as whom a process runs.
 pub(crate) fn user_of(pid: u32) -> u32 {
+    u32::try_from(status_of(pid, "Uid")).unwrap()
+}
+
+/// Bytes of memory that a process has allocated. Its code, which is read when it is first run, is not among them.
+pub(crate) fn memory_of(pid: u32) -> u64 {
+    status_of(pid, "RssAnon") << 10
+}
+
+/// What the kernel says of a process: the first number behind this name.
+pub(crate) fn status_of(pid: u32, name: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with("Uid:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap();
+    line.split_whitespace().next().unwrap().parse().unwrap()
 }
