@@ -210,6 +210,9 @@ impl Caller {
         shared.rates.admit_cost(&self.session.viewer, cost).map_err(whole_request)?;
         let ty = operation.map(|operation| operation.ty);
         let is_valid = operation.is_some() && shared.documents.is_valid(&document, &request.variables);
+        if let Some(operation) = operation {
+            shared.documents.condense(&document, operation, &mut request.variables);
+        }
         request.set_parsed_query(document.copy());
         let is_maintenance = operation.is_some_and(|operation| operation.is_maintenance);
         let limit = if is_maintenance { shared.maintenance_time } else { shared.operation_timeout };

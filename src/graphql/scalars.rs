@@ -51,6 +51,9 @@ impl ScalarType for DateTime {
     }
 }
 
+/// A JSON value of more values than this is kept as text while its operation goes on.
+const FEW_VALUES: usize = 16;
+
 /// Any JSON value.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Json {
@@ -68,6 +71,24 @@ impl Json {
             Self::Stored(text) => serde_json::from_str(&text).unwrap_or_default(),
         }
     }
+
+    /// Makes text of a large value, which [`Self::parse`] takes apart again: of many small parts it takes some forty times as
+    /// much memory as its text. No client can send bytes, so these are always such text.
+    pub(crate) fn condense(value: &mut Value) {
+        if values_within(value, FEW_VALUES).is_none() {
+            *value = Value::Binary(to_json(std::mem::take(value)).to_string().into());
+        }
+    }
+}
+
+/// How many of these are left over by a value and those in it; none where they are too few.
+fn values_within(value: &Value, left: usize) -> Option<usize> {
+    let left = left.checked_sub(1)?;
+    match value {
+        Value::List(values) => values.iter().try_fold(left, |left, value| values_within(value, left)),
+        Value::Object(fields) => fields.values().try_fold(left, |left, value| values_within(value, left)),
+        _ => Some(left),
+    }
 }
 
 /// Any JSON value. It comes back equal, numbers as IEEE doubles or 64-bit integers; the order of an object's keys is not
@@ -75,7 +96,10 @@ impl Json {
 #[Scalar(name = "JSON")]
 impl ScalarType for Json {
     fn parse(value: Value) -> InputValueResult<Self> {
-        Ok(Self::Value(to_json(value)))
+        match value {
+            Value::Binary(text) => serde_json::from_slice(&text).map(Self::Value).map_err(InputValueError::custom),
+            value => Ok(Self::Value(to_json(value))),
+        }
     }
 
     fn to_value(&self) -> Value {
@@ -241,6 +265,21 @@ mod tests {
         let there = serde_json::to_string(&Json::Value(json.clone()).to_value()).unwrap();
         let there: Value = serde_json::from_str(&there).unwrap();
         assert_eq!(Json::parse(there).map(Json::into_value).ok(), Some(json));
+    }
+
+    #[test]
+    fn json_of_many_parts_is_kept_as_text_and_comes_back_equal() {
+        let kept = |json: serde_json::Value| {
+            let mut value = Value::from_json(json.clone()).unwrap();
+            Json::condense(&mut value);
+            let is_text = matches!(value, Value::Binary(_));
+            assert_eq!(Json::parse(value).map(Json::into_value).ok(), Some(json));
+            is_text
+        };
+        let many =
+            |parts: usize| serde_json::json!({"a": vec![serde_json::json!({"b": 31.245_270_191_439_438}); parts]});
+        assert!(!kept(serde_json::json!("x".repeat(10_000))) && !kept(many(7)));
+        assert!(kept(many(8)) && kept(many(1_000)));
     }
 
     #[test]

@@ -57,6 +57,39 @@ async fn a_save_is_answered_in_the_order_asked() {
     assert_eq!(server.raw(query, json!({ "input": input })).await, answer(true, &record, &task));
 }
 
+/// However it comes, of few values or of many, and every double with all its digits.
+#[tokio::test]
+async fn a_result_comes_back_as_it_was_sent() {
+    const RECORD: &str = "{ record { result } }";
+    const BATCH: &str = "mutation($records: [SaveTaskHistoryInput!]!) { saveTaskHistoryBatch(input: { records: $records }) \
+        { records { result } } }";
+    let server = ApiServer::start().await;
+    let input = |result: &str| {
+        format!(
+            "{{ userId: \"u\", taskId: \"t\", step: 1, stepResult: {{ stepName: \"\", status: RUNNING, result: {result} }} }}"
+        )
+    };
+    for parts in [1, 5, 100] {
+        let list = vec![r#"31.245270191439438,{"a":null}"#; parts].join(",");
+        let sent = format!(r#"{{"list":[{list}],"text":"ü\""}}"#);
+        let value: Value = serde_json::from_str(&sent).unwrap();
+        let report = report("u", "t", 1, "RUNNING", json!({ "stepResult": { "result": &value } }));
+        let by_itself = format!("mutation($it: JSON) {{ saveTaskHistory(input: {}) {RECORD} }}", input("$it"));
+        let literal = sent.replace("\"list\"", "list").replace("\"text\"", "text").replace("\"a\"", "a");
+        let in_the_document = format!("mutation {{ saveTaskHistory(input: {}) {RECORD} }}", input(&literal));
+        let within = format!("mutation($input: SaveTaskHistoryInput!) {{ saveTaskHistory(input: $input) {RECORD} }}");
+        for (way, query, variables, times) in [
+            ("in the input", within.as_str(), json!({ "input": &report }), 1),
+            ("in a batch", BATCH, json!({ "records": [&report, &report] }), 2),
+            ("in a variable", by_itself.as_str(), json!({ "it": &value }), 1),
+            ("in the document", in_the_document.as_str(), json!({}), 1),
+        ] {
+            let answer = server.raw(query, variables).await;
+            assert_eq!(answer.matches(&format!("\"result\":{sent}")).count(), times, "{way}: {answer}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_task_shows_result_and_error_of_the_record_that_last_moved_it() {
     let server = ApiServer::start().await;

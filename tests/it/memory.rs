@@ -1,17 +1,23 @@
-//! What the program keeps of a storm, once it is over: docs/adr/0017.
+//! What the program takes for saves that wait, and what it keeps of a storm, once it is over: docs/adr/0017.
 
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use serde_json::{Value, json};
+use serde_json::json;
+use sqlx::Executor as _;
 use tokio::time::{sleep, timeout};
 
 use super::api_server::{SAVE, report};
-use super::support::{TestDatabase, process::Logging};
+use super::support::{TestDatabase, eventually, process::Logging};
 
 /// Saves at once, each with a result nearly as large as one may be, of many small parts.
 const SAVES: usize = 40;
+const PART: &str = r#"{"n":"x"}"#;
 const PARTS: usize = 18_000;
+/// What one of them may take while it waits: the request's text and the record's, and what is made of them when it is tried.
+const EACH: u64 = 3 << 20;
+/// Readers at once of all that they have saved.
+const READERS: usize = 24;
 /// Time that it has to give memory back, and what it may keep: some of what small pieces are made of is in use here and there.
 const REST: Duration = Duration::from_secs(10);
 const LEFT: u64 = 48 << 20;
@@ -27,9 +33,9 @@ async fn of_a_storm(variables: &[(&str, &str)]) -> More {
     let database = TestDatabase::new().await;
     let program = Logging::start(&database.url, &[], variables).await;
     // A small one first: what comes with the first connections and statements is no storm's.
-    storm(&program, SAVES, 1).await;
+    storm(&program, "few", 1).await;
     let before = program.memory();
-    storm(&program, SAVES, PARTS).await;
+    storm(&program, "many", PARTS).await;
     let at_most = program.most_memory().saturating_sub(before);
     let is_back = async {
         while program.memory() > before + LEFT {
@@ -40,22 +46,33 @@ async fn of_a_storm(variables: &[(&str, &str)]) -> More {
     More { at_most, afterwards: program.memory().saturating_sub(before) }
 }
 
-async fn storm(program: &Logging, saves: usize, parts: usize) {
-    let part = json!({ "n": "x" }).to_string();
-    let result = format!("[{}]", vec![part; parts].join(","));
+async fn storm(program: &Logging, task: &str, parts: usize) {
+    const READ: &str =
+        "query($task: ID!) { taskHistory(userId: \"anna\", taskId: $task, first: 100) { nodes { result } } }";
+    save(program, task, parts).await;
+    let read = json!({ "query": READ, "variables": { "task": task } }).to_string();
+    for answer in all_at_once(program, vec![read; READERS]).await {
+        assert!(answer.len() > SAVES * parts * PART.len() && !answer.contains("errors"), "{} bytes", answer.len());
+    }
+}
+
+async fn save(program: &Logging, task: &str, parts: usize) {
+    let result = format!("[{}]", vec![PART; parts].join(","));
+    let save = |step| {
+        let input = report("anna", task, step, "RUNNING", json!({ "stepResult": { "result": "HERE" } }));
+        json!({ "query": SAVE, "variables": { "input": input } }).to_string().replace("\"HERE\"", &result)
+    };
+    for answer in all_at_once(program, (0..).map(save).take(SAVES).collect()).await {
+        assert!(!answer.contains("errors"), "{answer}");
+    }
+}
+
+async fn all_at_once(program: &Logging, bodies: Vec<String>) -> Vec<String> {
     let client = reqwest::Client::new();
     let url = format!("http://{}/graphql", program.address);
-    let answers = join_all((0..saves).map(|save| {
-        let user = format!("user {save}");
-        let input = report(&user, "t", 0, "RUNNING", json!({ "stepResult": { "result": "HERE" } }));
-        let body = json!({ "query": SAVE, "variables": { "input": input } }).to_string();
-        let body = body.replace("\"HERE\"", &result);
-        client.post(&url).header("content-type", "application/json").body(body).send()
-    }));
-    for answer in answers.await {
-        let answer: Value = answer.unwrap().json().await.unwrap();
-        assert!(answer.get("errors").is_none(), "{answer}");
-    }
+    let ask = |body| client.post(&url).header("content-type", "application/json").body(body).send();
+    let answers = join_all(bodies.into_iter().map(ask)).await;
+    join_all(answers.into_iter().map(async |answer| answer.unwrap().text().await.unwrap())).await
 }
 
 #[tokio::test]
@@ -67,4 +84,28 @@ async fn memory_comes_back_after_a_storm() {
     assert!(gives_back.at_most > 4 * LEFT, "{}", mib(&gives_back));
     assert!(gives_back.afterwards <= LEFT, "{}", mib(&gives_back));
     assert!(keeps.afterwards > 2 * LEFT, "{}", mib(&keeps));
+}
+
+/// The library holds on to a request's variables until it is answered. Taken apart, those of one such save are some ten MiB.
+#[tokio::test]
+async fn saves_that_wait_take_little_more_than_their_text() {
+    let database = TestDatabase::new().await;
+    let program = Logging::start(&database.url, &["--write-hold-timeout", "60s"], &[]).await;
+    save(&program, "few", 1).await;
+    let before = program.memory();
+    let mut holder = database.session().await;
+    holder.execute("BEGIN; SELECT 1 FROM feed_head FOR UPDATE").await.unwrap();
+    let metrics = format!("http://{}/metrics", program.address);
+    let all = format!("\ntaskwire_queued_saves {SAVES}\n");
+    let look = async {
+        eventually("all of them to wait", async || {
+            let told = reqwest::get(&metrics).await.unwrap().text().await.unwrap();
+            told.contains(&all).then_some(())
+        })
+        .await;
+        let little = before + EACH * SAVES as u64;
+        eventually("them to take little", async || (program.memory() <= little).then_some(())).await;
+        holder.execute("ROLLBACK").await.unwrap();
+    };
+    tokio::join!(save(&program, "many", PARTS), look);
 }

@@ -124,6 +124,15 @@ impl Documents {
         document.is_valid.load(Ordering::Relaxed) && variables::fit(&document.places, variables, &self.types)
     }
 
+    /// Makes the variables of a mutation small, which the library holds until it is answered.
+    pub(crate) fn condense(&self, document: &Document, operation: &Operation, variables: &mut Variables) {
+        if operation.ty == OperationType::Mutation
+            && let Some(definition) = document.definition(operation)
+        {
+            variables::condense(definition, variables, &self.types);
+        }
+    }
+
     /// What an operation costs with these variables.
     pub(crate) fn cost(&self, document: &Document, operation: &Operation, variables: &Variables) -> u64 {
         operation.cost.unwrap_or_else(|| {

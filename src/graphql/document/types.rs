@@ -10,7 +10,7 @@ use async_graphql::parser::types::{
 };
 use async_graphql::{Number, Positioned};
 
-use crate::graphql::scalars::{DateTime, FeedCursor, SafeInt, Uuid};
+use crate::graphql::scalars::{DateTime, FeedCursor, Json, SafeInt, Uuid};
 
 /// The schema's types.
 #[derive(Debug, Default)]
@@ -117,6 +117,28 @@ impl Types {
             // One value stands for a list of one.
             (BaseType::List(entry), value) => self.takes(entry, value),
             (BaseType::Named(name), value) => self.takes_named(name, value),
+        }
+    }
+
+    /// Makes text of the large JSON values in what is given for this type.
+    pub(super) fn condense(&self, ty: &TypeRef, value: &mut Value) {
+        match (&ty.base, value) {
+            (BaseType::List(entry), Value::List(values)) => {
+                for value in values {
+                    self.condense(entry, value);
+                }
+            }
+            (BaseType::List(entry), value) => self.condense(entry, value),
+            (BaseType::Named(name), value) if name == "JSON" => Json::condense(value),
+            (BaseType::Named(name), Value::Object(given)) => {
+                let Some(Input::Object(known)) = self.inputs.get(name.as_str()) else { return };
+                for (name, value) in given {
+                    if let Some((ty, _)) = known.get(name.as_str()) {
+                        self.condense(ty, value);
+                    }
+                }
+            }
+            (BaseType::Named(_), _) => {}
         }
     }
 

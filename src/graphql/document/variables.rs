@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use async_graphql::parser::types::{Directive, ExecutableDocument, Selection, SelectionSet, Type};
+use async_graphql::parser::types::{Directive, ExecutableDocument, OperationDefinition, Selection, SelectionSet, Type};
 use async_graphql::{Name, Positioned, Value, Variables};
 use async_graphql_value::Value as Template;
 
@@ -130,4 +130,13 @@ pub(super) fn fit(places: &[Place], variables: &Variables, types: &Types) -> boo
 
 fn filled(template: &Template, variables: &Variables) -> Option<Value> {
     template.clone().into_const_with(|name| variables.get(&name).cloned().ok_or(())).ok()
+}
+
+/// Makes text of the large JSON values among the variables of an operation that will hold on to them for a while.
+pub(super) fn condense(operation: &OperationDefinition, variables: &mut Variables, types: &Types) {
+    for definition in &operation.variable_definitions {
+        if let Some(value) = variables.get_mut(&definition.node.name.node) {
+            types.condense(&definition.node.var_type.node, value);
+        }
+    }
 }
