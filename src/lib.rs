@@ -14,6 +14,7 @@ pub mod doctor;
 pub mod feed;
 pub mod graphql;
 pub mod http;
+mod json;
 pub mod maintenance;
 pub mod service;
 pub mod store;

@@ -7,7 +7,8 @@ use jsonwebtoken::{
     jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, KeyOperations, PublicKeyUse},
 };
 use serde::Deserialize;
-use serde_json::Value;
+
+use crate::json::Plain;
 
 /// Keys of one set. Who rotates has two or three.
 const MOST: usize = 64;
@@ -34,7 +35,7 @@ impl fmt::Debug for Key {
 
 #[derive(Deserialize)]
 struct Set {
-    keys: Vec<Value>,
+    keys: Vec<Plain>,
 }
 
 /// Reads a JWKS. What is in it for other purposes (encryption, other curves) is left out; with nothing usable it is
@@ -52,7 +53,7 @@ pub(super) fn read(text: &[u8]) -> Result<Vec<Key>, String> {
     Ok(keys)
 }
 
-fn usable(value: Value) -> Option<Key> {
+fn usable(Plain(value): Plain) -> Option<Key> {
     // One by one: an entry of a kind unknown here must not spoil the others.
     let jwk: Jwk = serde_json::from_value(value).ok()?;
     let common = &jwk.common;

@@ -1,18 +1,19 @@
 //! One verifier for tokens, wherever they come from.
 
-use std::{fmt, slice, sync::Arc, time::Duration};
+use std::{collections::HashMap, fmt, slice, sync::Arc, time::Duration};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, TimeDelta, Utc};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, errors::ErrorKind};
 use secrecy::ExposeSecret;
-use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde::{Deserialize, de::IgnoredAny};
+use serde_json::Value;
 
 use super::{AuthError, Role, SetupError, Viewer, crypto, is_id, jwks::Jwks, keys::Key};
 use crate::{
     clock::Clock,
     config::{AuthConfig, KeyConfig},
+    json::Plain,
 };
 
 /// Nobody's token is this large, and nobody is to make us read one that is.
@@ -20,7 +21,7 @@ const LARGEST: usize = 8 << 10;
 /// The last second that has a year of four digits.
 const LAST_SECOND: i64 = 253_402_300_799;
 
-type Claims = Map<String, Value>;
+type Claims = HashMap<String, Plain>;
 
 /// Tells by a token who is calling. Cheap to clone.
 #[derive(Clone)]
@@ -47,7 +48,7 @@ enum Keys {
 struct Header {
     alg: String,
     kid: Option<String>,
-    crit: Option<Value>,
+    crit: Option<IgnoredAny>,
 }
 
 impl Authenticator {
@@ -141,7 +142,7 @@ impl Inner {
 
     fn viewer(&self, claims: &Claims) -> Result<Viewer, AuthError> {
         let now = self.clock.now();
-        let expires_at = moment(claims.get("exp")).ok_or(AuthError::Claim("exp"))?;
+        let expires_at = moment(present(claims, "exp")).ok_or(AuthError::Claim("exp"))?;
         if now >= expires_at + self.leeway {
             return Err(AuthError::Expired);
         }
@@ -152,12 +153,12 @@ impl Inner {
             }
         }
         if let Some(issuer) = &self.issuer
-            && claims.get("iss").and_then(Value::as_str) != Some(issuer)
+            && present(claims, "iss").and_then(Value::as_str) != Some(issuer)
         {
             return Err(AuthError::Issuer);
         }
         self.check_audience(present(claims, "aud"))?;
-        let user_id = claims.get("sub").and_then(Value::as_str).filter(|sub| is_id(sub));
+        let user_id = present(claims, "sub").and_then(Value::as_str).filter(|sub| is_id(sub));
         let user_id = user_id.ok_or(AuthError::Claim("sub"))?;
         let role = match present(claims, &self.role_claim) {
             None => Role::default(),
@@ -226,7 +227,7 @@ fn verify(token: &str, header: &Header, keys: &[Key]) -> Result<Claims, AuthErro
 
 /// A claim that says something; `null` says nothing.
 fn present<'a>(claims: &'a Claims, name: &str) -> Option<&'a Value> {
-    claims.get(name).filter(|claim| !claim.is_null())
+    claims.get(name).map(|Plain(claim)| claim).filter(|claim| !claim.is_null())
 }
 
 /// A `NumericDate`: seconds, whole or not. What is before 1970 is as good as 1970, and nothing is after the year 9999.

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::error::Backoff;
 use super::hub::Hub;
+use crate::json;
 use crate::store::Hosts;
 
 /// Users that have news, as a JSON array.
@@ -112,7 +113,7 @@ async fn listen(hub: &Hub, node: &Hosts, backoff: &mut Backoff) -> Result<std::c
 fn hear(hub: &Hub, notification: &PgNotification) {
     if notification.channel() == CONTROL {
         // Erasing a user sends {"erased": …}; whatever else comes hints at somebody who was disconnected.
-        let told: Option<serde_json::Value> = serde_json::from_str(notification.payload()).ok();
+        let told = json::read(notification.payload()).ok();
         match told.as_ref().and_then(|told| told.get("erased")?.as_str()) {
             Some(user) => hub.erased(user),
             None => hub.control_notified(),

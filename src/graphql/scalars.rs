@@ -9,6 +9,9 @@ use async_graphql::indexmap::IndexMap;
 use async_graphql::{InputValueError, InputValueResult, Name, Number, Scalar, ScalarType, Value};
 use async_graphql_value::RAW_VALUE_TOKEN;
 use chrono::{SecondsFormat, Utc};
+use serde::{Serialize, Serializer};
+
+use crate::json;
 
 /// A moment in UTC, to the microsecond, as `PostgreSQL` keeps it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -68,15 +71,38 @@ impl Json {
     pub(crate) fn into_value(self) -> serde_json::Value {
         match self {
             Self::Value(value) => value,
-            Self::Stored(text) => serde_json::from_str(&text).unwrap_or_default(),
+            Self::Stored(text) => json::read(text.as_bytes()).unwrap_or_default(),
         }
     }
 
-    /// Makes text of a large value, which [`Self::parse`] takes apart again: of many small parts it takes some forty times as
-    /// much memory as its text. No client can send bytes, so these are always such text.
+    /// Makes text of a large value, which [`Self::parse`] takes apart again: of many small parts it takes some fifty times as
+    /// much memory as its text. No client can send bytes, so whatever is given as such is this text.
     pub(crate) fn condense(value: &mut Value) {
-        if values_within(value, FEW_VALUES).is_none() {
-            *value = Value::Binary(to_json(std::mem::take(value)).to_string().into());
+        if values_within(value, FEW_VALUES).is_none()
+            && let Ok(text) = serde_json::to_vec(&Sent(value))
+        {
+            *value = Value::Binary(text.into_boxed_slice().into());
+        }
+    }
+}
+
+/// A value that a client has sent, as JSON. (The library's own way would take an object with the one key by which it knows
+/// text that goes out as it is for such text.)
+struct Sent<'a>(&'a Value);
+
+impl Serialize for Sent<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Value::Null => serializer.serialize_unit(),
+            Value::Number(number) => number.serialize(serializer),
+            Value::String(text) => serializer.serialize_str(text),
+            Value::Boolean(yes) => serializer.serialize_bool(*yes),
+            Value::Enum(name) => serializer.serialize_str(name),
+            Value::Binary(bytes) => serializer.serialize_bytes(bytes),
+            Value::List(values) => serializer.collect_seq(values.iter().map(Sent)),
+            Value::Object(fields) => {
+                serializer.collect_map(fields.iter().map(|(name, value)| (name.as_str(), Sent(value))))
+            }
         }
     }
 }
@@ -96,10 +122,7 @@ fn values_within(value: &Value, left: usize) -> Option<usize> {
 #[Scalar(name = "JSON")]
 impl ScalarType for Json {
     fn parse(value: Value) -> InputValueResult<Self> {
-        match value {
-            Value::Binary(text) => serde_json::from_slice(&text).map(Self::Value).map_err(InputValueError::custom),
-            value => Ok(Self::Value(to_json(value))),
-        }
+        to_json(value).map(Self::Value).map_err(InputValueError::custom)
     }
 
     fn to_value(&self) -> Value {
@@ -112,19 +135,22 @@ impl ScalarType for Json {
     }
 }
 
-/// The same in JSON. (The library's own way would take an object with the one key by which it knows text that goes out as
-/// it is for such text, and copies everything.)
-fn to_json(value: Value) -> serde_json::Value {
-    match value {
+/// The same in JSON. (The library's own way copies everything, and heeds that key, too.) What [`Json::condense`] made text of
+/// may stand within it: a variable in a document's own object.
+fn to_json(value: Value) -> serde_json::Result<serde_json::Value> {
+    Ok(match value {
         Value::Null => serde_json::Value::Null,
         Value::Number(number) => serde_json::Value::Number(number),
         Value::String(text) => serde_json::Value::String(text),
         Value::Boolean(yes) => serde_json::Value::Bool(yes),
         Value::Enum(name) => serde_json::Value::String(name.to_string()),
-        Value::Binary(bytes) => bytes.iter().copied().collect(),
-        Value::List(values) => values.into_iter().map(to_json).collect(),
-        Value::Object(fields) => fields.into_iter().map(|(name, value)| (name.to_string(), to_json(value))).collect(),
-    }
+        Value::Binary(text) => json::read(&text)?,
+        Value::List(values) => values.into_iter().map(to_json).collect::<Result<_, _>>()?,
+        Value::Object(fields) => fields
+            .into_iter()
+            .map(|(name, value)| Ok((name.to_string(), to_json(value)?)))
+            .collect::<serde_json::Result<_>>()?,
+    })
 }
 
 /// A whole number that a JavaScript number can hold.
@@ -280,6 +306,8 @@ mod tests {
             |parts: usize| serde_json::json!({"a": vec![serde_json::json!({"b": 31.245_270_191_439_438}); parts]});
         assert!(!kept(serde_json::json!("x".repeat(10_000))) && !kept(many(7)));
         assert!(kept(many(8)) && kept(many(1_000)));
+        let mark = serde_json::json!({ RAW_VALUE_TOKEN: "[1, 2]" });
+        assert!(kept(serde_json::Value::Array(vec![mark; 20])));
     }
 
     #[test]

@@ -31,10 +31,11 @@ const GRAPHQL_AND_AXUM: &[&str] = &["async_graphql", "async_graphql_axum", "axum
 const SQL: &[&str] = &["sea_orm", "sea_orm_migration", "sqlx"];
 const ALL_OF_THEM: &[&str] = &["async_graphql", "async_graphql_axum", "axum", "sea_orm", "sea_orm_migration", "sqlx"];
 
-const RULES: [Rule; 19] = [
+const RULES: [Rule; 20] = [
     rule("config", Some(&[]), ALL_OF_THEM),
     rule("clock", Some(&[]), ALL_OF_THEM),
     rule("telemetry", Some(&[]), ALL_OF_THEM),
+    rule("json", Some(&[]), ALL_OF_THEM),
     rule("entity", Some(&[]), GRAPHQL_AND_AXUM),
     rule("migration", Some(&[]), GRAPHQL_AND_AXUM),
     rule("db", Some(&["migration", "config"]), GRAPHQL_AND_AXUM),
@@ -54,7 +55,7 @@ const RULES: [Rule; 19] = [
 ];
 
 /// What every module of src/ may import, except each of them the others.
-const EVERYBODYS: [&str; 3] = ["config", "clock", "telemetry"];
+const EVERYBODYS: [&str; 4] = ["config", "clock", "telemetry", "json"];
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))

@@ -81,7 +81,7 @@ async fn memory_comes_back_after_a_storm() {
     const KEEPS: [(&str, &str); 1] = [("_RJEM_MALLOC_CONF", "background_thread:false,dirty_decay_ms:-1")];
     let (gives_back, keeps) = tokio::join!(of_a_storm(&[]), of_a_storm(&KEEPS));
     let mib = |storm: &More| format!("{} MiB of {}", storm.afterwards >> 20, storm.at_most >> 20);
-    assert!(gives_back.at_most > 4 * LEFT, "{}", mib(&gives_back));
+    assert!(gives_back.at_most > 3 * LEFT, "{}", mib(&gives_back));
     assert!(gives_back.afterwards <= LEFT, "{}", mib(&gives_back));
     assert!(keeps.afterwards > 2 * LEFT, "{}", mib(&keeps));
 }
@@ -90,7 +90,8 @@ async fn memory_comes_back_after_a_storm() {
 #[tokio::test]
 async fn saves_that_wait_take_little_more_than_their_text() {
     let database = TestDatabase::new().await;
-    let program = Logging::start(&database.url, &["--write-hold-timeout", "60s"], &[]).await;
+    let program =
+        Logging::start(&database.url, &["--write-hold-timeout", "60s", "--operation-timeout", "60s"], &[]).await;
     save(&program, "few", 1).await;
     let before = program.memory();
     let mut holder = database.session().await;

@@ -2,7 +2,8 @@
 //! for a document and not once for a request.
 //!
 //! - [`Documents`]: the cache · [`Document`]: one document, and whether it has passed validation · `merge`: each key once
-//! - `measure`, `cost`: how large it is · `tokens`: how long, before it is read · `variables`: what may differ each time
+//! - `measure`, `cost`: how large it is · `tokens`: how long, before it is read · `variables`: what may differ each time, and
+//!   how much of it is kept
 //! - `shown`: what the log shows of one · `types`: what all of this has to know of the schema
 //!
 //! A kept document behaves like a fresh one: what validation says depends on the document alone, but for the variables,
@@ -124,11 +125,9 @@ impl Documents {
         document.is_valid.load(Ordering::Relaxed) && variables::fit(&document.places, variables, &self.types)
     }
 
-    /// Makes the variables of a mutation small, which the library holds until it is answered.
+    /// Makes the variables take no more memory than they have to, as long as the operation goes on.
     pub(crate) fn condense(&self, document: &Document, operation: &Operation, variables: &mut Variables) {
-        if operation.ty == OperationType::Mutation
-            && let Some(definition) = document.definition(operation)
-        {
+        if let Some(definition) = document.definition(operation) {
             variables::condense(definition, variables, &self.types);
         }
     }

@@ -1,5 +1,6 @@
 //! Where a document uses variables. A document that has passed validation once passes it again with any variables that
 //! these places take; where that is not certain the library validates the whole anew, so its refusals are always its own.
+//! And what is kept of them while an operation goes on.
 
 use std::collections::BTreeSet;
 
@@ -132,11 +133,15 @@ fn filled(template: &Template, variables: &Variables) -> Option<Value> {
     template.clone().into_const_with(|name| variables.get(&name).cloned().ok_or(())).ok()
 }
 
-/// Makes text of the large JSON values among the variables of an operation that will hold on to them for a while.
+/// Leaves those variables alone that the operation declares, and makes text of the large JSON values among them: the library
+/// holds on to all of them until it is over.
 pub(super) fn condense(operation: &OperationDefinition, variables: &mut Variables, types: &Types) {
-    for definition in &operation.variable_definitions {
-        if let Some(value) = variables.get_mut(&definition.node.name.node) {
-            types.condense(&definition.node.var_type.node, value);
+    let declared = &operation.variable_definitions;
+    variables.retain(|name, value| {
+        let declared = declared.iter().find(|declared| declared.node.name.node == *name);
+        if let Some(declared) = declared {
+            types.condense(&declared.node.var_type.node, value);
         }
-    }
+        declared.is_some()
+    });
 }

@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 
 use crate::graphql::Answer;
 use crate::http::request::Params;
+use crate::json;
 
 /// Bytes of an operation's id. The document sets no limit; each message about an operation repeats it.
 pub(super) const ID_BYTES: usize = 255;
@@ -179,9 +180,7 @@ fn is_object(text: &str) -> bool {
 fn details(payload: Option<&RawValue>) -> Result<Value, String> {
     match payload {
         None => Ok(Value::Null),
-        Some(payload) if is_object(payload.get()) => {
-            serde_json::from_str(payload.get()).map_err(|error| error.to_string())
-        }
+        Some(payload) if is_object(payload.get()) => json::read(payload.get()).map_err(|error| error.to_string()),
         Some(_) => Err("the payload must be an object".to_owned()),
     }
 }

@@ -1,0 +1,83 @@
+//! Text that `serde_json`'s own values take for text within text, to be read in turn, level by level, until the stack ends:
+//! sent through every door, against the real program. It comes back as what it is.
+
+use futures_util::{SinkExt as _, StreamExt as _};
+use serde_json::{Value, json};
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+
+use super::api_server::{SAVE, report};
+use super::support::TestDatabase;
+use super::support::process::{Logging, PATIENCE};
+
+const MARK: &str = "$serde_json::private::RawValue";
+/// As many texts within each other as fit, each within so many lists: their quotes and backslashes are spelt so that each further one costs little.
+fn bomb(bytes: usize, lists: usize) -> String {
+    let (open, close) = ("[".repeat(lists), "]".repeat(lists));
+    let mut text = "1".to_owned();
+    loop {
+        let quoted = text.replace('\\', "\\u005c").replace('"', "\\u0022");
+        let next = format!("{open}{{\"{MARK}\":\"{quoted}\"}}{close}");
+        if next.len() > bytes {
+            return text;
+        }
+        text = next;
+    }
+}
+
+/// What a program answers to messages, one each.
+async fn told(program: &Logging, messages: &[String]) -> Vec<Value> {
+    let mut request = format!("ws://{}/graphql", program.address).into_client_request().unwrap();
+    request.headers_mut().insert("sec-websocket-protocol", "graphql-transport-ws".parse().unwrap());
+    let (mut socket, _) = tokio_tungstenite::connect_async(request).await.unwrap();
+    let mut answers = Vec::new();
+    for message in messages {
+        socket.send(Message::text(message.as_str())).await.unwrap();
+        let answer = timeout(PATIENCE, socket.next()).await.unwrap().expect("the program is there").unwrap();
+        answers.push(serde_json::from_str(answer.to_text().unwrap()).unwrap());
+    }
+    answers
+}
+
+async fn ask(program: &Logging, body: String) -> String {
+    let url = format!("http://{}/graphql", program.address);
+    let request = reqwest::Client::new().post(url).header("content-type", "application/json").body(body);
+    request.send().await.expect("the program is there").text().await.unwrap()
+}
+
+#[tokio::test]
+async fn text_within_text_is_text() {
+    let database = TestDatabase::new().await;
+    let program = Logging::start(&database.url, &[], &[]).await;
+
+    let of = |kind: &str, bytes| format!(r#"{{"type":"{kind}","payload":{{"a":{}}}}}"#, bomb(bytes, 120));
+    let answers = told(&program, &[of("connection_init", 15_000), of("ping", 500_000)]).await;
+    assert_eq!(answers, [json!({ "type": "connection_ack" }), json!({ "type": "pong" })]);
+
+    // Of few values, so kept as it came, and of many, so kept as text; and with a number that is written anew.
+    let bomb = bomb(100_000, 50);
+    let many = format!("[{bomb}{}]", ",1".repeat(20));
+    let long = format!("[{bomb},1e20]");
+    for (step, result) in [&bomb, &many, &long].into_iter().enumerate() {
+        let input =
+            report("u", "t", i32::try_from(step).unwrap(), "RUNNING", json!({ "stepResult": { "result": "HERE" } }));
+        let body = json!({ "query": SAVE, "variables": { "input": input } }).to_string();
+        let answer = ask(&program, body.replace("\"HERE\"", result)).await;
+        assert!(answer.contains("saveTaskHistory") && !answer.contains("errors"), "{answer}");
+    }
+    // As a stranger's jsonb spells it.
+    let insert = "INSERT INTO task_history (user_id, task_id, step, result, timestamp, status) \
+                  VALUES ('u', 't', 3, jsonb_build_object('result', $1::jsonb), now(), 'running')";
+    sqlx::query(insert).bind(&long).execute(&mut database.session().await).await.unwrap();
+
+    let query = "{ taskHistory(userId: \"u\", taskId: \"t\", first: 10) { nodes { result } } }";
+    let answer = ask(&program, json!({ "query": query }).to_string()).await;
+    let mut marks = 0;
+    let mut at = answer.as_str();
+    while let Some((_, rest)) = at.split_once(&format!("{{\"{MARK}\":\"")) {
+        (marks, at) = (marks + 1, rest);
+    }
+    // The outermost of each; those within are text.
+    assert_eq!((marks, answer.contains("errors")), (4, false), "{} bytes", answer.len());
+}
