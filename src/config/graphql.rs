@@ -34,6 +34,9 @@ pub struct GraphqlFlags {
     /// Size of one operation's variables, as JSON [default: 16MiB]
     #[arg(long, env = "TASKWIRE_MAX_VARIABLES_BYTES", value_name = "SIZE", value_parser = humane::bytes, help_heading = "Operations")]
     pub max_variables_bytes: Option<usize>,
+    /// Memory for the variables of all queries and mutations at work; beyond it they are refused as OVERLOADED [default: 256MiB]
+    #[arg(long, env = "TASKWIRE_VARIABLES_MEMORY", value_name = "SIZE", value_parser = humane::bytes, help_heading = "Operations")]
+    pub variables_memory: Option<usize>,
     /// Size of one answer, as JSON [default: 32MiB]
     #[arg(long, env = "TASKWIRE_MAX_ANSWER_BYTES", value_name = "SIZE", value_parser = humane::bytes, help_heading = "Operations")]
     pub max_answer_bytes: Option<usize>,
@@ -103,6 +106,8 @@ pub struct GraphqlConfig {
     pub max_document_bytes: usize,
     /// Bytes of the variables, as JSON.
     pub max_variables_bytes: usize,
+    /// Bytes that the variables of all queries and mutations at work take in memory.
+    pub variables_memory: usize,
     /// Bytes of an answer, as JSON.
     pub max_answer_bytes: usize,
     /// Entries of a page.
@@ -142,6 +147,7 @@ impl Default for GraphqlConfig {
             max_tokens: 10_000,
             max_document_bytes: 512 << 10,
             max_variables_bytes: 16 << 20,
+            variables_memory: 256 << 20,
             max_answer_bytes: 32 << 20,
             max_page_size: 500,
             max_batch_records: 10_000,
@@ -171,6 +177,7 @@ impl GraphqlConfig {
             max_tokens: flags.max_tokens.unwrap_or(default.max_tokens),
             max_document_bytes: flags.max_document_bytes.unwrap_or(default.max_document_bytes),
             max_variables_bytes: flags.max_variables_bytes.unwrap_or(default.max_variables_bytes),
+            variables_memory: flags.variables_memory.unwrap_or(default.variables_memory),
             max_answer_bytes: flags.max_answer_bytes.unwrap_or(default.max_answer_bytes),
             max_page_size: flags.max_page_size.unwrap_or(default.max_page_size),
             max_batch_records: flags.max_batch_records.unwrap_or(default.max_batch_records),
@@ -213,6 +220,9 @@ impl GraphqlConfig {
             if !is_within {
                 return Err(ConfigError::new(setting, format!("must be {bounds}")));
             }
+        }
+        if self.variables_memory < 1 << 20 {
+            return Err(ConfigError::new("--variables-memory", "must be at least 1MiB"));
         }
         if self.operation_timeout < Duration::from_millis(10) || self.operation_timeout > Duration::from_hours(1) {
             return Err(ConfigError::new("--operation-timeout", "must be 10ms to 1h"));

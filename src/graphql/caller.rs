@@ -23,6 +23,7 @@ use super::document::{Document, Documents, SharedRoot, Types};
 use super::errors::{code_library_error, introspection_disabled, whole_request};
 use super::limits::OperationLimits;
 use super::observed::Observed;
+use super::room::VariablesRoom;
 use super::session::Session;
 use super::shared::{Answer, Event, Relay, Rendered, Shape, SharedAnswers, bytes_of, lock};
 use super::{Schema, schema};
@@ -58,6 +59,7 @@ struct Shared {
     slow_operation: Option<Duration>,
     rates: Rates,
     running: Semaphore,
+    variables: VariablesRoom,
     service: Arc<Service>,
 }
 
@@ -84,6 +86,7 @@ impl Api {
             slow_operation: config.slow_operation,
             rates: Rates::new(config),
             running: Semaphore::new(running.min(Semaphore::MAX_PERMITS)),
+            variables: VariablesRoom::new(config.variables_memory),
             service: Arc::new(service),
         }))
     }
@@ -229,6 +232,8 @@ impl Caller {
             let met = Met { limit: "concurrentOperations", max, value: max.saturating_add(1) };
             return Err(whole_request(ServiceError::too_many(met, RETRY_AFTER)));
         };
+        let room = shared.variables.take(&prepared.request.variables);
+        let _room = room.map_err(|met| whole_request(ServiceError::too_many(met, RETRY_AFTER)))?;
         let (schema, deadline, limit) = (shared.schema(prepared.is_valid), prepared.deadline + GRACE, prepared.limit);
         // Boxed, as the resolvers' verbs are: every layer around copies a future as large as all that may run in it.
         let answer = timeout_at(deadline, Box::pin(schema.execute(prepared.request))).await;

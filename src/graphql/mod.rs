@@ -5,7 +5,7 @@
 //! - `query`, `mutation/`, `subscription`: the three roots · `types/`: what they give · `filter`: what they take
 //! - `observed`: what is told of each operation when it is over
 //! - `scalars`, `node` (global ids), `errors` (codes), `loader` (many look-ups, one read), `defaults` (of arguments),
-//!   `document/` (read once, measured, each key asked for once), `limits` (what one operation may ask for)
+//!   `document/` (read once, measured, each key asked for once), `limits` (what one operation may ask for), `room` (what all of them may hold)
 //!
 //! To add a field: its resolver in the type's room, 5 to 15 lines around one verb; a description for it and each of its
 //! arguments; then `taskwire schema > schema.graphql`. Nothing here decides who may, checks a length or knows SQL. A verb that
@@ -24,6 +24,7 @@ mod mutation;
 mod node;
 mod observed;
 mod query;
+mod room;
 mod scalars;
 mod session;
 mod shared;

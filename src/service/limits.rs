@@ -201,6 +201,11 @@ fn of_operations() -> Vec<Limit> {
         row("Tokens of a document (`tokens`)", config.max_tokens, EXCEEDED),
         row("A document's bytes (`documentBytes`)", config.max_document_bytes, EXCEEDED),
         row("Bytes of the variables as JSON (`variablesBytes`)", config.max_variables_bytes, EXCEEDED),
+        row(
+            "Memory for the variables of all queries and mutations at work, where one's take more than 64 KiB (`variablesMemory`): bytes",
+            config.variables_memory,
+            "OVERLOADED, try again",
+        ),
         row("Bytes of an answer as JSON (`answerBytes`)", config.max_answer_bytes, EXCEEDED),
         row(
             "Lists of introspection within each other: `fields`, `inputFields`, … (`introspectionDepth`)",

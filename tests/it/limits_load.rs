@@ -99,6 +99,35 @@ async fn beyond_the_operations_at_work_the_server_is_overloaded() {
     server.data(ME, json!({})).await;
 }
 
+/// The variables of all that is at work: by what they take, however small what is made of them.
+#[tokio::test]
+async fn variables_beyond_their_room_are_refused_at_once() {
+    let server = ApiServer::configured(|config| config.graphql.variables_memory = 1 << 20).await;
+    server.save("held", "t", 0, "RUNNING", json!({})).await;
+    let query = "mutation($user: ID!, $list: [Int!]) { saveTaskHistory(input: { userId: $user, taskId: \"t\", step: 1, \
+        stepResult: { stepName: \"\", status: RUNNING, result: { list: $list } } }) { record { step } } }";
+    let of = |user: &str, length: usize| json!({ "user": user, "list": vec![1; length] });
+    let mut psql = server.database.session().await;
+    psql.execute("BEGIN; SELECT 1 FROM feed_head WHERE user_id = 'held' FOR UPDATE").await.unwrap();
+    let first = server.ask(query, of("held", 8_000));
+    let rest = async {
+        let refused = eventually("one to be refused", async || {
+            let mut answer = server.ask(query, of("free", 8_000)).await;
+            answer.get("errors").is_some().then(|| answer["errors"][0]["extensions"].take())
+        })
+        .await;
+        let told = ["code", "limit", "max", "retryable"].map(|name| &refused[name]);
+        assert_eq!(told, [&json!("OVERLOADED"), &json!("variablesMemory"), &json!(1 << 20), &json!(true)], "{refused}");
+        assert!(refused["value"].as_u64() > refused["max"].as_u64() && refused["retryAfterMs"].is_u64(), "{refused}");
+        // What takes little needs no room.
+        server.data(query, of("free", 100)).await;
+        psql.execute("ROLLBACK").await.unwrap();
+    };
+    let (first, ()) = tokio::join!(first, rest);
+    assert_eq!(first["data"]["saveTaskHistory"]["record"]["step"], 1, "{first}");
+    server.data(query, of("free", 8_000)).await;
+}
+
 /// Batches go beside the queue of saves: what they hold together, tags and names too, has a bound of its own.
 #[tokio::test]
 async fn batches_beyond_their_room_are_refused_at_once() {

@@ -14,10 +14,12 @@ use super::support::{TestDatabase, eventually, process::Logging};
 const SAVES: usize = 40;
 const PART: &str = r#"{"n":"x"}"#;
 const PARTS: usize = 18_000;
-/// What one of them may take while it waits: the request's text and the record's, and what is made of them when it is tried.
+/// So many of them wait for a held user, and what one may take meanwhile: the request's text and the record's, and what is
+/// made of them when it is tried.
+const HELD: usize = 16;
 const EACH: u64 = 3 << 20;
 /// Readers at once of all that they have saved.
-const READERS: usize = 24;
+const READERS: usize = 20;
 /// Time that it has to give memory back, and what it may keep: some of what small pieces are made of is in use here and there.
 const REST: Duration = Duration::from_secs(10);
 const LEFT: u64 = 48 << 20;
@@ -57,14 +59,18 @@ async fn storm(program: &Logging, task: &str, parts: usize) {
 }
 
 async fn save(program: &Logging, task: &str, parts: usize) {
+    for answer in all_at_once(program, saves(task, parts, SAVES)).await {
+        assert!(!answer.contains("errors"), "{answer}");
+    }
+}
+
+fn saves(task: &str, parts: usize, saves: usize) -> Vec<String> {
     let result = format!("[{}]", vec![PART; parts].join(","));
     let save = |step| {
         let input = report("anna", task, step, "RUNNING", json!({ "stepResult": { "result": "HERE" } }));
         json!({ "query": SAVE, "variables": { "input": input } }).to_string().replace("\"HERE\"", &result)
     };
-    for answer in all_at_once(program, (0..).map(save).take(SAVES).collect()).await {
-        assert!(!answer.contains("errors"), "{answer}");
-    }
+    (0..).map(save).take(saves).collect()
 }
 
 async fn all_at_once(program: &Logging, bodies: Vec<String>) -> Vec<String> {
@@ -86,27 +92,45 @@ async fn memory_comes_back_after_a_storm() {
     assert!(keeps.afterwards > 2 * LEFT, "{}", mib(&keeps));
 }
 
-/// The library holds on to a request's variables until it is answered. Taken apart, those of one such save are some ten MiB.
-#[tokio::test]
-async fn saves_that_wait_take_little_more_than_their_text() {
+/// What becomes of saves by one user, all sent at once, who is held until so many of them wait and take no more than this.
+async fn held(arguments: &[&str], bodies: Vec<String>, waiting: usize, most: u64) -> Vec<String> {
     let database = TestDatabase::new().await;
-    let program =
-        Logging::start(&database.url, &["--write-hold-timeout", "60s", "--operation-timeout", "60s"], &[]).await;
+    let arguments = [&["--write-hold-timeout", "60s", "--operation-timeout", "60s"], arguments].concat();
+    let program = Logging::start(&database.url, &arguments, &[]).await;
     save(&program, "few", 1).await;
     let before = program.memory();
     let mut holder = database.session().await;
     holder.execute("BEGIN; SELECT 1 FROM feed_head FOR UPDATE").await.unwrap();
     let metrics = format!("http://{}/metrics", program.address);
-    let all = format!("\ntaskwire_queued_saves {SAVES}\n");
+    let all = format!("\ntaskwire_queued_saves {waiting}\n");
     let look = async {
-        eventually("all of them to wait", async || {
+        eventually("them to wait", async || {
             let told = reqwest::get(&metrics).await.unwrap().text().await.unwrap();
             told.contains(&all).then_some(())
         })
         .await;
-        let little = before + EACH * SAVES as u64;
-        eventually("them to take little", async || (program.memory() <= little).then_some(())).await;
+        eventually("them to take little", async || (program.memory() <= before + most).then_some(())).await;
         holder.execute("ROLLBACK").await.unwrap();
     };
-    tokio::join!(save(&program, "many", PARTS), look);
+    tokio::join!(all_at_once(&program, bodies), look).0
+}
+
+/// The library holds on to a request's variables until it is answered. Taken apart, those of one such save are some ten MiB.
+#[tokio::test]
+async fn saves_that_wait_take_little_more_than_their_text() {
+    let answers = held(&[], saves("many", PARTS, HELD), HELD, EACH * HELD as u64).await;
+    assert!(answers.iter().all(|answer| !answer.contains("errors")));
+}
+
+/// What is not known to be kept as text is taken apart, fifty times its text, and then there may be less of it.
+#[tokio::test]
+async fn variables_take_no_more_than_their_room() {
+    const QUERY: &str = "mutation($list: [String!]) { saveTaskHistory(input: { userId: \"anna\", taskId: \"t\", step: 1, \
+        stepResult: { stepName: \"\", status: RUNNING, result: { list: $list } } }) { record { step } } }";
+    const FIT: usize = 3;
+    let body = json!({ "query": QUERY, "variables": { "list": vec![""; 60_000] } }).to_string();
+    let room = 16 << 20;
+    let answers = held(&["--variables-memory", "16MiB"], vec![body; HELD], FIT, room + EACH * FIT as u64).await;
+    let refused = answers.iter().filter(|answer| answer.contains("OVERLOADED")).count();
+    assert_eq!((refused, answers.iter().filter(|answer| answer.contains("step")).count()), (HELD - FIT, FIT));
 }
