@@ -1,10 +1,10 @@
-//! JSON of others, as values: whatever comes from a client, a token, a notification or a stored record is read here and
-//! nowhere else as a [`Value`].
+//! JSON of others, as values: whatever comes from a client, a token, a notification or a stored record, and is read by us as a
+//! [`Value`], is read here. (A token's header is read by the library, too, of 8 KiB at the most.)
 //!
 //! `serde_json`'s own `Value` takes an object whose first key is the crate's mark for raw text for such text, and reads that
 //! in turn, at depth 0: so a quarter of a megabyte nests twenty thousand levels, and the stack ends, and with it the
-//! program. Here an object is an object, and nothing nests deeper than `serde_json`'s 127 levels. (Where a struct names
-//! its fields, and in GraphQL's own values, there is no such mark.)
+//! program. Here an object is an object, and nothing nests deeper than `serde_json`'s 127 levels. (Where a struct of our own
+//! names its fields, without `flatten`, and in GraphQL's values there is no such mark.)
 
 use std::fmt;
 

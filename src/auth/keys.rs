@@ -7,6 +7,7 @@ use jsonwebtoken::{
     jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, KeyOperations, PublicKeyUse},
 };
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::json::Plain;
 
@@ -53,7 +54,11 @@ pub(super) fn read(text: &[u8]) -> Result<Vec<Key>, String> {
     Ok(keys)
 }
 
-fn usable(Plain(value): Plain) -> Option<Key> {
+fn usable(Plain(mut value): Plain) -> Option<Key> {
+    // What is deeper says nothing that is known here, and of a kind that it does not know the library reads everything, with
+    // serde_json's own values.
+    let is_flat = |value: &Value| value.as_array().map_or(value.is_string(), |all| all.iter().all(Value::is_string));
+    value.as_object_mut()?.retain(|_, value| is_flat(value));
     // One by one: an entry of a kind unknown here must not spoil the others.
     let jwk: Jwk = serde_json::from_value(value).ok()?;
     let common = &jwk.common;

@@ -21,7 +21,7 @@ use tracing::Instrument as _;
 
 use super::document::{Document, Documents, SharedRoot, Types};
 use super::errors::{code_library_error, introspection_disabled, whole_request};
-use super::limits::OperationLimits;
+use super::limits::{OperationLimits, check_repeated};
 use super::observed::Observed;
 use super::room::VariablesRoom;
 use super::session::Session;
@@ -208,6 +208,9 @@ impl Caller {
         if operation.is_some_and(|operation| operation.measure.introspects) && !shared.introspection {
             return Err(introspection_disabled());
         }
+        if let Some(operation) = operation {
+            check_repeated(document.repeated(operation, &request.variables))?;
+        }
         let cost = operation.map_or(1, |operation| shared.documents.cost(&document, operation, &request.variables));
         shared.limits.check_cost(cost)?;
         shared.rates.admit_cost(&self.session.viewer, cost).map_err(whole_request)?;
@@ -232,8 +235,7 @@ impl Caller {
             let met = Met { limit: "concurrentOperations", max, value: max.saturating_add(1) };
             return Err(whole_request(ServiceError::too_many(met, RETRY_AFTER)));
         };
-        let room = shared.variables.take(&prepared.request.variables);
-        let _room = room.map_err(|met| whole_request(ServiceError::too_many(met, RETRY_AFTER)))?;
+        let _room = shared.variables.take(&prepared.request.variables)?;
         let (schema, deadline, limit) = (shared.schema(prepared.is_valid), prepared.deadline + GRACE, prepared.limit);
         // Boxed, as the resolvers' verbs are: every layer around copies a future as large as all that may run in it.
         let answer = timeout_at(deadline, Box::pin(schema.execute(prepared.request))).await;

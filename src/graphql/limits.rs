@@ -6,10 +6,10 @@
 use async_graphql::{ServerError, Value, Variables};
 use async_graphql_value::RAW_VALUE_TOKEN;
 
-use super::document::Measure;
+use super::document::{Extent, Measure};
 use super::errors::limit_exceeded;
 use crate::config::GraphqlConfig;
-use crate::service::limits::CIRCULAR_LISTS;
+use crate::service::limits::{CIRCULAR_LISTS, NESTING, REPEATED_BYTES};
 
 /// The limits that hold for every operation.
 #[derive(Clone, Debug)]
@@ -28,11 +28,13 @@ impl OperationLimits {
         self.0.max_concurrent_operations.into()
     }
 
-    /// Before a document is read: its length, and its tokens, which are counted only where the length is well.
-    pub(crate) fn check_text(&self, length: usize, tokens: impl FnOnce(usize) -> usize) -> Result<(), ServerError> {
+    /// Before a document is read: its length, and its tokens, which are looked at only where the length is well.
+    pub(crate) fn check_text(&self, length: usize, look: impl FnOnce(&Extent) -> Extent) -> Result<(), ServerError> {
         within("documentBytes", whole(length), whole(self.0.max_document_bytes))?;
-        let most = usize::try_from(self.0.max_tokens).unwrap_or(usize::MAX);
-        within("tokens", whole(tokens(most)), self.0.max_tokens.into())
+        let tokens = usize::try_from(self.0.max_tokens).unwrap_or(usize::MAX);
+        let found = look(&Extent { tokens, nesting: NESTING });
+        within("tokens", whole(found.tokens), self.0.max_tokens.into())?;
+        within("nesting", whole(found.nesting), whole(NESTING))
     }
 
     /// Of each operation of a document.
@@ -58,6 +60,14 @@ impl OperationLimits {
     pub(crate) fn check_answer(&self, data: &Value) -> Result<(), ServerError> {
         within("answerBytes", whole(json_bytes(data, Raw::GoesOut)), whole(self.0.max_answer_bytes))
     }
+}
+
+/// Of the variables that an operation uses more than once, each with how often it does.
+pub(crate) fn check_repeated<'a>(mut repeated: impl Iterator<Item = (&'a Value, u64)>) -> Result<(), ServerError> {
+    let bytes = repeated.try_fold(0_u64, |bytes, (value, times)| {
+        bytes.checked_add(whole(json_bytes(value, Raw::AsSent)).checked_mul(times)?)
+    });
+    within("repeatedVariablesBytes", bytes.unwrap_or(u64::MAX), whole(REPEATED_BYTES))
 }
 
 fn within(limit: &'static str, value: u64, max: u64) -> Result<(), ServerError> {

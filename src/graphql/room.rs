@@ -1,10 +1,20 @@
 //! What the variables of all queries and mutations at work may take together. The library holds on to them, taken apart, until
-//! each is answered, and of many small values they take far more memory than their text.
+//! each is answered, and of many small values they take far more memory than their text. (What is still being read takes none
+//! yet: there is as much of it as there are threads.)
 
-use async_graphql::{Value, Variables};
+use std::time::Duration;
+
+use async_graphql::{ServerError, Value, Variables};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use super::errors::{limit_exceeded, whole_request};
+use crate::service::ServiceError;
 use crate::service::error::Met;
+
+/// As docs/limits.md has it.
+const NAME: &str = "variablesMemory";
+/// When somebody is to try again for whom there was no room.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// What is counted at once: a semaphore counts to 32 bits.
 const PIECE: usize = 1 << 10;
@@ -27,19 +37,22 @@ impl VariablesRoom {
         Self { pieces: Semaphore::new(whole(all).min(Semaphore::MAX_PERMITS)), all }
     }
 
-    /// Takes room for these, until what it gives is dropped; none is needed for small ones. What is larger than all of it
-    /// has it alone.
-    pub(super) fn take(&self, variables: &Variables) -> Result<Option<SemaphorePermit<'_>>, Met> {
+    /// Takes room for these, until what it gives is dropped; none is needed for small ones.
+    pub(super) fn take(&self, variables: &Variables) -> Result<Option<SemaphorePermit<'_>>, ServerError> {
         let bytes = variables.iter().map(|(name, value)| ENTRY + name.len() + memory(value)).sum::<usize>();
         if bytes <= SMALL {
             return Ok(None);
         }
-        let pieces = u32::try_from(bytes.div_ceil(PIECE)).unwrap_or(u32::MAX).min(self.all);
+        let told = |bytes: usize| u64::try_from(bytes).unwrap_or(u64::MAX);
+        let all = whole(self.all);
+        let max = told(all * PIECE);
+        let Some(pieces) = u32::try_from(bytes.div_ceil(PIECE)).ok().filter(|pieces| *pieces <= self.all) else {
+            return Err(limit_exceeded(NAME, max, told(bytes)));
+        };
         self.pieces.try_acquire_many(pieces).map(Some).map_err(|_| {
-            let all = whole(self.all);
-            let taken = all.saturating_sub(self.pieces.available_permits());
-            let told = |bytes: usize| u64::try_from(bytes).unwrap_or(u64::MAX);
-            Met { limit: "variablesMemory", max: told(all * PIECE), value: told(taken * PIECE + bytes) }
+            let taken = all.saturating_sub(self.pieces.available_permits()) * PIECE;
+            let met = Met { limit: NAME, max, value: told(taken + bytes) };
+            whole_request(ServiceError::too_many(met, RETRY_AFTER))
         })
     }
 }

@@ -64,6 +64,11 @@ pub const FEED_CURSOR_CHARACTERS: usize = 300;
 pub const SELECTIONS: usize = 10_000;
 /// Fragments within each other that hang on a condition or a type, with the fields around them.
 pub const FRAGMENT_LEVELS: usize = 48;
+/// Brackets of a document within each other: as many as the deepest fields and fragments that may be asked for have, and a
+/// result of as many levels as it may.
+pub const NESTING: usize = 200;
+/// Bytes of the variables that an operation uses more than once, each as often as it does: the library copies one each time.
+pub const REPEATED_BYTES: usize = 1 << 20;
 /// Lists of introspection that may stand within each other and lead in circles; graphql-js draws the line there too.
 pub const CIRCULAR_LISTS: u64 = 2;
 /// Tasks that a page or a count under a filter looks at.
@@ -199,8 +204,14 @@ fn of_operations() -> Vec<Limit> {
             EXCEEDED,
         ),
         row("Tokens of a document (`tokens`)", config.max_tokens, EXCEEDED),
+        row("Brackets of a document within each other (`nesting`)", NESTING, EXCEEDED),
         row("A document's bytes (`documentBytes`)", config.max_document_bytes, EXCEEDED),
         row("Bytes of the variables as JSON (`variablesBytes`)", config.max_variables_bytes, EXCEEDED),
+        row(
+            "The same of those that an operation uses more than once, each as often as it does (`repeatedVariablesBytes`)",
+            REPEATED_BYTES,
+            EXCEEDED,
+        ),
         row(
             "Memory for the variables of all queries and mutations at work, where one's take more than 64 KiB (`variablesMemory`): bytes",
             config.variables_memory,

@@ -1,5 +1,6 @@
 //! Text that `serde_json`'s own values take for text within text, to be read in turn, level by level, until the stack ends:
-//! sent through every door, against the real program. It comes back as what it is.
+//! sent to the real program over a socket, as a result and as a stranger's record. It comes back as what it is. And documents
+//! whose values nest deeply, which the library's parser follows to the end of the stack.
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
@@ -80,4 +81,26 @@ async fn text_within_text_is_text() {
     }
     // The outermost of each; those within are text.
     assert_eq!((marks, answer.contains("errors")), (4, false), "{} bytes", answer.len());
+}
+
+#[tokio::test]
+async fn values_within_each_other_in_a_document_have_their_depth() {
+    let database = TestDatabase::new().await;
+    let program = Logging::start(&database.url, &[], &[]).await;
+    for levels in [250, 1_500, 4_900, 200_000] {
+        let nested = |open: &str, core: &str, close: &str| open.repeat(levels) + core + &close.repeat(levels);
+        for document in [
+            format!("{{ viewer(a: {}) {{ role }} }}", nested("[", "", "]")),
+            format!("{{ viewer(a: {}) {{ role }} }}", nested("{a:", "1", "}")),
+            format!("query($x: {}) {{ viewer {{ role }} }}", nested("[", "Int", "]")),
+            format!("query($x: Int = {}) {{ viewer {{ role }} }}", nested("[", "", "]")),
+            format!("{{ viewer @include(if: {}) {{ role }} }}", nested("[", "", "]")),
+            format!("{{ viewer(a: {} ) {{ role }} }}", nested("[", "", "")),
+        ] {
+            let answer = ask(&program, json!({ "query": document }).to_string()).await;
+            let told = ["tokens", "nesting"].iter().any(|limit| answer.contains(&format!("\"limit\":\"{limit}\"")));
+            assert!(told || levels > 100_000 && answer.contains("documentBytes"), "{levels}: {answer}");
+        }
+    }
+    assert!(ask(&program, json!({ "query": "{ viewer { role } }" }).to_string()).await.contains("ADMIN"));
 }

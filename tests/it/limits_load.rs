@@ -102,7 +102,12 @@ async fn beyond_the_operations_at_work_the_server_is_overloaded() {
 /// The variables of all that is at work: by what they take, however small what is made of them.
 #[tokio::test]
 async fn variables_beyond_their_room_are_refused_at_once() {
-    let server = ApiServer::configured(|config| config.graphql.variables_memory = 1 << 20).await;
+    let patient = std::time::Duration::from_mins(1);
+    let server = ApiServer::configured(|config| {
+        config.graphql.variables_memory = 1 << 20;
+        (config.graphql.operation_timeout, config.write.hold_timeout) = (patient, patient);
+    })
+    .await;
     server.save("held", "t", 0, "RUNNING", json!({})).await;
     let query = "mutation($user: ID!, $list: [Int!]) { saveTaskHistory(input: { userId: $user, taskId: \"t\", step: 1, \
         stepResult: { stepName: \"\", status: RUNNING, result: { list: $list } } }) { record { step } } }";
@@ -119,6 +124,9 @@ async fn variables_beyond_their_room_are_refused_at_once() {
         let told = ["code", "limit", "max", "retryable"].map(|name| &refused[name]);
         assert_eq!(told, [&json!("OVERLOADED"), &json!("variablesMemory"), &json!(1 << 20), &json!(true)], "{refused}");
         assert!(refused["value"].as_u64() > refused["max"].as_u64() && refused["retryAfterMs"].is_u64(), "{refused}");
+        // What is larger than all of it never has room.
+        let never = server.error(query, of("free", 16_000)).await["extensions"].take();
+        assert_eq!((&never["code"], &never["limit"]), (&json!("LIMIT_EXCEEDED"), &json!("variablesMemory")), "{never}");
         // What takes little needs no room.
         server.data(query, of("free", 100)).await;
         psql.execute("ROLLBACK").await.unwrap();

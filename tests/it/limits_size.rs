@@ -190,6 +190,32 @@ async fn pages_batches_and_results_are_as_large_as_the_operator_says() {
 }
 
 #[tokio::test]
+async fn brackets_within_each_other_have_their_depth() {
+    let server = ApiServer::start().await;
+    // Of the selection and of the arguments, and these.
+    let nested = |levels: usize| format!("{{ viewer(a: {}{}) {{ role }} }}", "[".repeat(levels), "]".repeat(levels));
+    let error = server.error(&nested(198), json!({})).await;
+    assert_eq!(error["extensions"]["code"], "GRAPHQL_VALIDATION_FAILED", "{error}");
+    assert_eq!(refused(&server, &nested(199), json!({})).await, found("nesting", 200, 201));
+}
+
+#[tokio::test]
+async fn a_variable_that_is_used_often_counts_as_often() {
+    let server = ApiServer::start().await;
+    let query =
+        "query($name: String!) { tasks(userId: \"u\", filter: { names: [$name, $name] }) { nodes { taskId } } }";
+    let named = |bytes: usize| json!({ "name": "x".repeat(bytes - 2) });
+    let error = server.error(query, named(512 << 10)).await;
+    assert_eq!(error["extensions"]["field"], "filter.names[0]", "{error}");
+    let over = found("repeatedVariablesBytes", 1 << 20, (1 << 20) + 2);
+    assert_eq!(refused(&server, query, named((512 << 10) + 1)).await, over);
+    // What the document itself gives it, too.
+    let default = format!("String! = \"{}\"", "x".repeat((256 << 10) - 1));
+    let query = query.replace("String!", &default).replace("[$name,", "[$name, $name, $name,");
+    assert_eq!(refused(&server, &query, json!({})).await, found("repeatedVariablesBytes", 1 << 20, (1 << 20) + 4));
+}
+
+#[tokio::test]
 async fn fragments_within_each_other_have_their_depth() {
     let server = ApiServer::configured(|config| config.graphql.max_directives = 100).await;
     let nested = |count: usize| {

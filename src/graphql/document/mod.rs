@@ -2,7 +2,7 @@
 //! for a document and not once for a request.
 //!
 //! - [`Documents`]: the cache · [`Document`]: one document, and whether it has passed validation · `merge`: each key once
-//! - `measure`, `cost`: how large it is · `tokens`: how long, before it is read · `variables`: what may differ each time, and
+//! - `measure`, `cost`: how large it is · `tokens`: how long and how nested, before it is read · `variables`: what may differ each time, and
 //!   how much of it is kept
 //! - `shown`: what the log shows of one · `types`: what all of this has to know of the schema
 //!
@@ -25,12 +25,13 @@ use async_graphql::parser::parse_query;
 use async_graphql::parser::types::{
     DocumentOperations, ExecutableDocument, OperationDefinition, OperationType, Selection,
 };
-use async_graphql::{Name, ServerError, Variables};
+use async_graphql::{Name, ServerError, Value, Variables};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
 pub(crate) use measure::Measure;
 pub(crate) use shown::shown;
+pub(crate) use tokens::Extent;
 pub(crate) use types::Types;
 
 use super::errors::{code_parse_error, several_subscriptions, too_deep, too_many_selections};
@@ -68,6 +69,8 @@ pub(crate) struct Document {
     merged: ExecutableDocument,
     operations: Vec<Arc<Operation>>,
     places: Vec<Place>,
+    /// Variables that are used more than once, and how often.
+    repeated: Vec<(Name, u64)>,
     is_valid: AtomicBool,
 }
 
@@ -112,7 +115,7 @@ impl Documents {
         if let Some(known) = self.kept.as_ref().and_then(|kept| kept.get(text)) {
             return Ok(known);
         }
-        limits.check_text(text.len(), |most| tokens::count(text, most))?;
+        limits.check_text(text.len(), |most| tokens::extent(text, most))?;
         let document = Arc::new(Document::read(text, limits, &self.types)?);
         if let Some(kept) = &self.kept {
             kept.insert(text.to_owned(), Arc::clone(&document));
@@ -183,7 +186,8 @@ impl Document {
             Arc::new(operation)
         });
         let operations = operations.collect();
-        Ok(Self { operations, places, merged, is_valid: AtomicBool::new(false) })
+        let repeated = variables::repeated(&places);
+        Ok(Self { operations, places, repeated, merged, is_valid: AtomicBool::new(false) })
     }
 
     /// The operation that is meant; none where the library will say that there is no such one.
@@ -193,6 +197,19 @@ impl Document {
             (None, _) => None,
             (Some(name), all) => all.iter().find(|operation| operation.name.as_deref() == Some(name)),
         }
+    }
+
+    /// The variables that an operation uses more than once, each with how often it does: the library copies one each time.
+    pub(crate) fn repeated<'a>(
+        &'a self,
+        operation: &Operation,
+        variables: &'a Variables,
+    ) -> impl Iterator<Item = (&'a Value, u64)> {
+        let declared = self.definition(operation).map_or(&[][..], |operation| &operation.variable_definitions);
+        self.repeated.iter().filter_map(move |(name, times)| {
+            let default = || declared.iter().find(|one| one.node.name.node == *name)?.node.default_value();
+            Some((variables.get(name).or_else(default)?, *times))
+        })
     }
 
     /// For one execution, which takes it.

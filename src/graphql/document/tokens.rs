@@ -1,9 +1,21 @@
-//! Counts the tokens of a document before anything reads it: in one pass, by the specification's lexical grammar. What is
-//! no token at all counts as one, and the parser refuses it.
+//! Counts the tokens of a document, and the brackets within each other, before anything reads it: in one pass, by the
+//! specification's lexical grammar. What is no token at all counts as one, and the parser refuses it.
+//!
+//! The library's parser bounds the depth of selections alone. A list of lists it follows as deep as it goes, with a kilobyte
+//! and a half of the stack for each, so one of three kilobytes would end the program.
 
-/// How many tokens there are, counted no further than one past `most`.
-pub(super) fn count(text: &str, most: usize) -> usize {
-    let (bytes, mut at, mut count) = (text.as_bytes(), 0, 0);
+/// What a document is made of, as far as it was looked at.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Extent {
+    pub(crate) tokens: usize,
+    /// Brackets of whatever sort that are open at the same time.
+    pub(crate) nesting: usize,
+}
+
+/// Looks at a document, no further than one past what there may be at the most.
+pub(super) fn extent(text: &str, most: &Extent) -> Extent {
+    let (bytes, mut at, mut open) = (text.as_bytes(), 0, 0_usize);
+    let mut extent = Extent::default();
     while let Some(byte) = bytes.get(at) {
         at = match byte {
             b' ' | b'\t' | b'\n' | b'\r' | b',' | 0xEF | 0xBB | 0xBF => {
@@ -18,14 +30,22 @@ pub(super) fn count(text: &str, most: usize) -> usize {
             b'"' => string(bytes, at + 1),
             b'.' => after(bytes, at, |byte| byte == b'.'),
             byte if is_word(*byte) => after(bytes, at, is_word),
-            _ => at + 1,
+            byte => {
+                match byte {
+                    b'[' | b'{' | b'(' => open += 1,
+                    b']' | b'}' | b')' => open = open.saturating_sub(1),
+                    _ => {}
+                }
+                at + 1
+            }
         };
-        count += 1;
-        if count > most {
+        extent.tokens += 1;
+        extent.nesting = extent.nesting.max(open);
+        if extent.tokens > most.tokens || extent.nesting > most.nesting {
             break;
         }
     }
-    count
+    extent
 }
 
 /// Names and numbers.
@@ -64,7 +84,11 @@ fn block_string(bytes: &[u8], mut at: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::count;
+    use super::{Extent, extent};
+
+    fn count(text: &str, most: usize) -> usize {
+        extent(text, &Extent { tokens: most, nesting: 100 }).tokens
+    }
 
     #[test]
     fn tokens_are_counted_as_the_grammar_has_them() {
@@ -82,5 +106,19 @@ mod tests {
             assert_eq!(count(text, 100), expected, "{text}");
         }
         assert_eq!(count(&"a ".repeat(1_000), 10), 11);
+    }
+
+    #[test]
+    fn brackets_within_each_other_are_counted_whatever_closes_them() {
+        for (text, expected) in [
+            ("a", 0),
+            ("{ a(b: [1, [2], {c: 3}]) }", 4),
+            ("]]]{[[", 3),
+            ("[)[)[", 1),
+            (r#"{ a(b: "[[[[", c: """ [[[[ """) # [[[["#, 2),
+            ("[[[[[[[[[[[[", 11),
+        ] {
+            assert_eq!(extent(text, &Extent { tokens: 100, nesting: 10 }).nesting, expected, "{text}");
+        }
     }
 }

@@ -2,7 +2,7 @@
 //! these places take; where that is not certain the library validates the whole anew, so its refusals are always its own.
 //! And what is kept of them while an operation goes on.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_graphql::parser::types::{Directive, ExecutableDocument, OperationDefinition, Selection, SelectionSet, Type};
 use async_graphql::{Name, Positioned, Value, Variables};
@@ -69,6 +69,15 @@ fn add(ty: Option<Type>, value: &Template, found: &mut Vec<Place>) {
     }
 }
 
+/// The variables that these mention more than once, and how often.
+pub(super) fn repeated(places: &[Place]) -> Vec<(Name, u64)> {
+    let mut times = BTreeMap::new();
+    for place in places {
+        each_mentioned(&place.value, &mut |name| *times.entry(name.clone()).or_insert(0) += 1);
+    }
+    times.into_iter().filter(|(_, times)| *times > 1).collect()
+}
+
 fn mentions_any(value: &Template) -> bool {
     match value {
         Template::Variable(_) => true,
@@ -109,10 +118,14 @@ fn mentioned_by<'a>(all: &'a [Positioned<Directive>], names: &mut BTreeSet<&'a N
 }
 
 fn mentioned<'a>(value: &'a Template, names: &mut BTreeSet<&'a Name>) {
+    each_mentioned(value, &mut |name| _ = names.insert(name));
+}
+
+fn each_mentioned<'a>(value: &'a Template, tell: &mut impl FnMut(&'a Name)) {
     match value {
-        Template::Variable(name) => _ = names.insert(name),
-        Template::List(values) => values.iter().for_each(|value| mentioned(value, names)),
-        Template::Object(fields) => fields.values().for_each(|value| mentioned(value, names)),
+        Template::Variable(name) => tell(name),
+        Template::List(values) => values.iter().for_each(|value| each_mentioned(value, tell)),
+        Template::Object(fields) => fields.values().for_each(|value| each_mentioned(value, tell)),
         _ => {}
     }
 }
@@ -136,12 +149,11 @@ fn filled(template: &Template, variables: &Variables) -> Option<Value> {
 /// Leaves those variables alone that the operation declares, and makes text of the large JSON values among them: the library
 /// holds on to all of them until it is over.
 pub(super) fn condense(operation: &OperationDefinition, variables: &mut Variables, types: &Types) {
-    let declared = &operation.variable_definitions;
-    variables.retain(|name, value| {
-        let declared = declared.iter().find(|declared| declared.node.name.node == *name);
-        if let Some(declared) = declared {
-            types.condense(&declared.node.var_type.node, value);
+    let mut given = std::mem::take(&mut **variables);
+    for declared in &operation.variable_definitions {
+        if let Some((name, mut value)) = given.remove_entry(&declared.node.name.node) {
+            types.condense(&declared.node.var_type.node, &mut value);
+            variables.insert(name, value);
         }
-        declared.is_some()
-    });
+    }
 }
