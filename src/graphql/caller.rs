@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use async_graphql::extensions::{Extension, ExtensionContext, ExtensionFactory, NextValidation};
 use async_graphql::parser::types::OperationType;
-use async_graphql::{Data, Executor, Request, Response, SchemaBuilder, ServerError, ValidationMode, ValidationResult};
+use async_graphql::{
+    Data, Executor, Request, Response, SchemaBuilder, ServerError, ValidationMode, ValidationResult, Value,
+};
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream};
 use futures_util::{FutureExt as _, StreamExt as _};
@@ -38,6 +40,8 @@ use crate::telemetry::{RemoteSpan, spans};
 
 /// When somebody is to try again who came while everything was busy.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// How many errors a refusal tells.
+const MOST_ERRORS: usize = 100;
 /// A field that has to stop in time says more than we do: it gets so much longer to say it.
 const GRACE: Duration = Duration::from_millis(100);
 
@@ -407,6 +411,10 @@ fn refused(error: ServerError) -> Response {
 }
 
 fn coded(mut response: Response) -> Response {
+    // The library finds as many as there are: nobody reads more.
+    if response.data == Value::Null {
+        response.errors.truncate(MOST_ERRORS);
+    }
     response.errors.iter_mut().for_each(code_library_error);
     response
 }

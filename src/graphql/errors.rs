@@ -117,6 +117,20 @@ pub(crate) fn code_parse_error(error: &mut ServerError, max_depth: u32) {
     }
 }
 
+/// The document is not GraphQL, and the parser is not asked.
+pub(crate) fn endless_text() -> ServerError {
+    let mut error = ServerError::new("A text in the document has no end.", None);
+    set_code(&mut error, "GRAPHQL_PARSE_FAILED");
+    error
+}
+
+/// The document speaks of a type that nobody can give.
+pub(crate) fn unknown_input(name: &str) -> ServerError {
+    let mut error = ServerError::new(format!("Unknown type \"{name}\" of a variable"), None);
+    set_code(&mut error, "GRAPHQL_VALIDATION_FAILED");
+    error
+}
+
 /// Nested so deeply that nobody has counted to the end.
 pub(crate) fn too_deep(max: u32, levels: usize) -> ServerError {
     limit_exceeded("depth", max.into(), u64::try_from(levels).unwrap_or(u64::MAX))

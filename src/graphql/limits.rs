@@ -7,9 +7,9 @@ use async_graphql::{ServerError, Value, Variables};
 use async_graphql_value::RAW_VALUE_TOKEN;
 
 use super::document::{Extent, Measure};
-use super::errors::limit_exceeded;
+use super::errors::{endless_text, limit_exceeded};
 use crate::config::GraphqlConfig;
-use crate::service::limits::{CIRCULAR_LISTS, NESTING, REPEATED_BYTES};
+use crate::service::limits::{ARGUMENT_BYTES, CIRCULAR_LISTS, NESTING, REPEATED_BYTES};
 
 /// The limits that hold for every operation.
 #[derive(Clone, Debug)]
@@ -32,9 +32,10 @@ impl OperationLimits {
     pub(crate) fn check_text(&self, length: usize, look: impl FnOnce(&Extent) -> Extent) -> Result<(), ServerError> {
         within("documentBytes", whole(length), whole(self.0.max_document_bytes))?;
         let tokens = usize::try_from(self.0.max_tokens).unwrap_or(usize::MAX);
-        let found = look(&Extent { tokens, nesting: NESTING });
+        let found = look(&Extent { tokens, nesting: NESTING, is_broken: false });
         within("tokens", whole(found.tokens), self.0.max_tokens.into())?;
-        within("nesting", whole(found.nesting), whole(NESTING))
+        within("nesting", whole(found.nesting), whole(NESTING))?;
+        if found.is_broken { Err(endless_text()) } else { Ok(()) }
     }
 
     /// Of each operation of a document.
@@ -60,6 +61,11 @@ impl OperationLimits {
     pub(crate) fn check_answer(&self, data: &Value) -> Result<(), ServerError> {
         within("answerBytes", whole(json_bytes(data, Raw::GoesOut)), whole(self.0.max_answer_bytes))
     }
+}
+
+/// Of all operations of a document together: each has a copy of what stands in the fragments that it uses.
+pub(crate) fn check_arguments(bytes: impl Iterator<Item = u64>) -> Result<(), ServerError> {
+    within("argumentBytes", bytes.fold(0, u64::saturating_add), whole(ARGUMENT_BYTES))
 }
 
 /// Of the variables that an operation uses more than once, each with how often it does.

@@ -67,6 +67,8 @@ pub const FRAGMENT_LEVELS: usize = 48;
 /// Brackets of a document within each other: as many as the deepest fields and fragments that may be asked for have, and a
 /// result of as many levels as it may.
 pub const NESTING: usize = 200;
+/// What is written into the arguments of a document, fragments in place, in bytes; some for each value besides its text.
+pub const ARGUMENT_BYTES: usize = 1 << 20;
 /// Bytes of the variables that an operation uses more than once, each as often as it does: the library copies one each time.
 pub const REPEATED_BYTES: usize = 1 << 20;
 /// Lists of introspection that may stand within each other and lead in circles; graphql-js draws the line there too.
@@ -205,6 +207,11 @@ fn of_operations() -> Vec<Limit> {
         ),
         row("Tokens of a document (`tokens`)", config.max_tokens, EXCEEDED),
         row("Brackets of a document within each other (`nesting`)", NESTING, EXCEEDED),
+        row(
+            "Bytes of a document's arguments, with the fragments in place, 16 more for each value (`argumentBytes`)",
+            ARGUMENT_BYTES,
+            EXCEEDED,
+        ),
         row("A document's bytes (`documentBytes`)", config.max_document_bytes, EXCEEDED),
         row("Bytes of the variables as JSON (`variablesBytes`)", config.max_variables_bytes, EXCEEDED),
         row(

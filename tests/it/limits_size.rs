@@ -199,6 +199,54 @@ async fn brackets_within_each_other_have_their_depth() {
     assert_eq!(refused(&server, &nested(199), json!({})).await, found("nesting", 200, 201));
 }
 
+/// A fragment's arguments are copied to wherever it stands, and each of them may be wrong.
+#[tokio::test]
+async fn arguments_count_wherever_their_fragment_stands() {
+    let server = ApiServer::start().await;
+    let spread = |operations: usize, arguments: &str| {
+        let fragment = format!("fragment F on Query {{ taskStatus(userId: \"u\", taskId: {arguments}) }} ");
+        fragment + &many(operations, |n| format!("query q{n} {{ ...F }}"))
+    };
+    // userId: "u" is 23, taskId 6 and its value 16 more than its text.
+    let text = |bytes: usize| format!("\"{}\"", "x".repeat(bytes - 23 - 6 - 16));
+    let error = server.error(&spread(8, &text(1 << 17)), json!({})).await;
+    assert_eq!(error["extensions"]["code"], "OPERATION_RESOLUTION_FAILURE", "{error}");
+    let (max, over) = (1 << 20, 8 * ((1 << 17) + 1));
+    assert_eq!(refused(&server, &spread(8, &text((1 << 17) + 1)), json!({})).await, found("argumentBytes", max, over));
+    let undefined = many(2_000, |n| format!("$a{n}"));
+    assert_eq!(refused(&server, &spread(800, &format!("[{undefined}]")), json!({})).await.0, "argumentBytes");
+    // What nobody uses is measured, too.
+    let unused = format!("{{ viewer {{ role }} }} {}", spread(0, &text((1 << 18) + 1)));
+    assert_eq!(server.ask(&unused, json!({})).await["errors"].as_array().unwrap().len(), 1);
+    let aliases = many(51, |n| format!("a{n}: role"));
+    let unused = format!("{{ viewer {{ role }} }} fragment F on Viewer {{ {aliases} }}");
+    assert_eq!(refused(&server, &unused, json!({})).await, found("aliases", 50, 51));
+}
+
+#[tokio::test]
+async fn a_refusal_tells_no_more_than_a_hundred_errors() {
+    let server = ApiServer::start().await;
+    let answer = server.ask(&format!("{{ viewer {{ {} }} }}", many(400, |n| format!("no{n}"))), json!({})).await;
+    assert_eq!(answer["errors"].as_array().unwrap().len(), 100);
+}
+
+/// The library would panic.
+#[tokio::test]
+async fn a_default_of_an_unknown_type_is_refused() {
+    let server = ApiServer::start().await;
+    for (ty, default) in [("[Nope]", "[1]"), ("Nope", "1"), ("[[Task!]!]!", "[]")] {
+        let error = server.error(&format!("query($x: {ty} = {default}) {{ viewer {{ role }} }}"), json!({})).await;
+        assert_eq!(error["extensions"]["code"], "GRAPHQL_VALIDATION_FAILED", "{error}");
+    }
+    server
+        .data(
+            "query($user: ID = \"u\", $at: DateTime = \"2026-01-01T00:00:00Z\", $s: [TaskStatus!] = [RUNNING]) { \
+        tasks(userId: $user, filter: { statuses: $s, createdFrom: $at }) { nodes { taskId } } }",
+            json!({}),
+        )
+        .await;
+}
+
 #[tokio::test]
 async fn a_variable_that_is_used_often_counts_as_often() {
     let server = ApiServer::start().await;

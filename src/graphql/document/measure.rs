@@ -4,12 +4,15 @@
 use std::collections::{HashMap, HashSet};
 
 use async_graphql::parser::types::{
-    ExecutableDocument, FragmentDefinition, OperationDefinition, Selection, SelectionSet,
+    Directive, ExecutableDocument, FragmentDefinition, OperationDefinition, Selection, SelectionSet,
 };
 use async_graphql::{Name, Positioned};
+use async_graphql_value::Value;
 
 use super::merge::MOST_LEVELS;
 
+/// What a value counts as besides its text: what an error about it costs is of that order.
+const VALUE_BYTES: u64 = 16;
 /// Lists of introspection that can lead back to where they began, as graphql-js knows them too.
 const CIRCULAR: [&str; 4] = ["fields", "interfaces", "possibleTypes", "inputFields"];
 
@@ -24,6 +27,8 @@ pub(crate) struct Measure {
     pub(crate) root_fields: u64,
     /// Fields and fragments.
     pub(crate) selections: u64,
+    /// What is written into arguments, wherever they stand: bytes of texts and names, and some for each value.
+    pub(crate) argument_bytes: u64,
     /// Lists of introspection within each other that can lead back to where they began.
     pub(crate) circular_lists: u64,
     /// Whether it asks for the schema.
@@ -54,6 +59,7 @@ impl<'a> Measurer<'a> {
             .directives
             .saturating_add(count(operation.directives.len()))
             .saturating_add(count(variables.sum::<usize>()));
+        measure.argument_bytes = measure.argument_bytes.saturating_add(of_directives(&operation.directives));
         Ok(measure)
     }
 
@@ -69,6 +75,7 @@ impl<'a> Measurer<'a> {
                         depth: inner.depth + 1,
                         aliases: inner.aliases.saturating_add(u64::from(field.node.alias.is_some())),
                         root_fields: 1,
+                        argument_bytes: inner.argument_bytes.saturating_add(of_arguments(&field.node.arguments)),
                         circular_lists: inner.circular_lists + u64::from(CIRCULAR.contains(&name)),
                         introspects: inner.introspects || matches!(name, "__schema" | "__type"),
                         ..inner
@@ -79,6 +86,7 @@ impl<'a> Measurer<'a> {
             };
             one.selections = one.selections.saturating_add(1);
             one.directives = one.directives.saturating_add(count(item.node.directives().len()));
+            one.argument_bytes = one.argument_bytes.saturating_add(of_directives(item.node.directives()));
             all.join(&one);
         }
         self.levels += 1;
@@ -93,9 +101,44 @@ impl<'a> Measurer<'a> {
         self.known.insert(name, None);
         let mut measure = self.set(&fragment.node.selection_set.node)?;
         measure.directives = measure.directives.saturating_add(count(fragment.node.directives.len()));
+        measure.argument_bytes = measure.argument_bytes.saturating_add(of_directives(&fragment.node.directives));
         self.known.insert(name, Some(measure));
         Ok(measure)
     }
+
+    /// Fragments that no operation has led to: the library goes through them before it refuses them.
+    pub(super) fn unused(&mut self) -> Result<Vec<Measure>, TooDeep> {
+        let mut unused = Vec::new();
+        for name in self.fragments.keys() {
+            if !self.known.contains_key(name.as_str()) {
+                unused.push(self.fragment(name)?);
+            }
+        }
+        Ok(unused)
+    }
+}
+
+fn of_directives(directives: &[Positioned<Directive>]) -> u64 {
+    directives.iter().map(|directive| of_arguments(&directive.node.arguments)).fold(0, u64::saturating_add)
+}
+
+fn of_arguments(arguments: &[(Positioned<Name>, Positioned<Value>)]) -> u64 {
+    let each = arguments.iter().map(|(name, value)| count(name.node.len()).saturating_add(of_value(&value.node)));
+    each.fold(0, u64::saturating_add)
+}
+
+fn of_value(value: &Value) -> u64 {
+    let inner = match value {
+        Value::String(text) => count(text.len()),
+        Value::Variable(name) | Value::Enum(name) => count(name.len()),
+        Value::List(values) => values.iter().map(of_value).fold(0, u64::saturating_add),
+        Value::Object(fields) => fields
+            .iter()
+            .map(|(name, value)| count(name.len()).saturating_add(of_value(value)))
+            .fold(0, u64::saturating_add),
+        Value::Null | Value::Number(_) | Value::Boolean(_) | Value::Binary(_) => 0,
+    };
+    inner.saturating_add(VALUE_BYTES)
 }
 
 impl Measure {
@@ -107,6 +150,7 @@ impl Measure {
         self.directives = self.directives.saturating_add(other.directives);
         self.root_fields = self.root_fields.saturating_add(other.root_fields);
         self.selections = self.selections.saturating_add(other.selections);
+        self.argument_bytes = self.argument_bytes.saturating_add(other.argument_bytes);
     }
 }
 
@@ -153,7 +197,10 @@ mod tests {
         .unwrap();
         let expected =
             Measure { depth: 3, aliases: 3, directives: 4, root_fields: 2, selections: 11, ..Measure::default() };
-        assert_eq!(found, expected);
+        // Each of the three conditions is "if" and a value.
+        assert_eq!(found, Measure { argument_bytes: 3 * 18, ..expected });
+        let twice = "{ a { ...F } b { ...F } } fragment F on A { c(d: [$e, \"four\"]) }";
+        assert_eq!(measure(twice).unwrap().argument_bytes, 2 * (1 + 16 + 17 + 20));
         assert!(measure("{ ...F } fragment F on Query { __schema { types { name } } }").unwrap().introspects);
         let circle = "{ __type(name: \"A\") { fields { type { ...T } } } } fragment T on __Type { possibleTypes { fields { name } } }";
         assert_eq!(measure(circle).unwrap().circular_lists, 3);

@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_graphql::parser::parse_query;
 use async_graphql::parser::types::{
-    DocumentOperations, ExecutableDocument, OperationDefinition, OperationType, Selection,
+    BaseType, DocumentOperations, ExecutableDocument, OperationDefinition, OperationType, Selection, Type,
 };
 use async_graphql::{Name, ServerError, Value, Variables};
 use quick_cache::Weighter;
@@ -34,8 +34,8 @@ pub(crate) use shown::shown;
 pub(crate) use tokens::Extent;
 pub(crate) use types::Types;
 
-use super::errors::{code_parse_error, several_subscriptions, too_deep, too_many_selections};
-use super::limits::OperationLimits;
+use super::errors::{code_parse_error, several_subscriptions, too_deep, too_many_selections, unknown_input};
+use super::limits::{self, OperationLimits};
 use crate::telemetry::{self, Name as Label, Root};
 use measure::{Measurer, TooDeep, root_names};
 use merge::{MOST_SELECTIONS, Stop};
@@ -157,7 +157,9 @@ impl Document {
         if selections > MOST_SELECTIONS as u64 {
             return Err(too_many_selections(MOST_SELECTIONS, selections));
         }
+        limits::check_arguments(measures.iter().map(|measure| measure.argument_bytes))?;
         measures.iter().try_for_each(|measure| limits.check(measure))?;
+        check_defaults(&parsed, types)?;
         let mut merged = match merge::merge(&parsed, types) {
             Ok(merged) => merged,
             Err(Stop::TooDeep) => return Err(too_deep(limits.depth(), merge::MOST_LEVELS + 1)),
@@ -232,6 +234,25 @@ fn definition<'a>(document: &'a ExecutableDocument, operation: &Operation) -> Op
     document.operations.iter().find(|(name, _)| is_it(*name)).map(|(_, definition)| &definition.node)
 }
 
+/// The library comes to a default before it looks whether there is such a type, and panics.
+fn check_defaults(document: &ExecutableDocument, types: &Types) -> Result<(), ServerError> {
+    let declared = document.operations.iter().flat_map(|(_, operation)| &operation.node.variable_definitions);
+    for declared in declared.filter(|declared| declared.node.default_value.is_some()) {
+        let name = named(&declared.node.var_type.node);
+        if !types.is_input(name) {
+            return Err(unknown_input(name));
+        }
+    }
+    Ok(())
+}
+
+fn named(ty: &Type) -> &str {
+    match &ty.base {
+        BaseType::Named(name) => name,
+        BaseType::List(entry) => named(entry),
+    }
+}
+
 /// The library would run a stream for each field of a subscription, and all of them would count as one operation. The
 /// specification has one field, and what is merged by now has each once.
 fn check_subscriptions(merged: &ExecutableDocument) -> Result<(), ServerError> {
@@ -285,9 +306,13 @@ fn shares(document: &ExecutableDocument, definition: &OperationDefinition) -> Op
         .then(|| Shares { root, inner_variables: inner_variables() })
 }
 
+/// Of each operation, and then of each fragment that none of them uses.
 fn measure(document: &ExecutableDocument) -> Result<Vec<Measure>, TooDeep> {
     let mut measurer = Measurer::new(document);
-    document.operations.iter().map(|(_, operation)| measurer.operation(&operation.node)).collect()
+    let operations = document.operations.iter().map(|(_, operation)| measurer.operation(&operation.node));
+    let mut all = operations.collect::<Result<Vec<_>, _>>()?;
+    all.extend(measurer.unused()?);
+    Ok(all)
 }
 
 fn shrink(document: &mut ExecutableDocument) {

@@ -4,10 +4,16 @@
 //! The library's parser bounds the depth of selections alone. A list of lists it follows as deep as it goes, with a kilobyte
 //! and a half of the stack for each, so one of three kilobytes would end the program.
 
+//!
+//! Where that parser reads something otherwise than the grammar has it, what would be hidden from this count must not reach
+//! it: a text without an end is refused, and what it takes for several values in a row counts as more than one.
+
 /// What a document is made of, as far as it was looked at.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Extent {
     pub(crate) tokens: usize,
+    /// It has a text without an end, so it is no document.
+    pub(crate) is_broken: bool,
     /// Brackets of whatever sort that are open at the same time.
     pub(crate) nesting: usize,
 }
@@ -17,6 +23,7 @@ pub(super) fn extent(text: &str, most: &Extent) -> Extent {
     let (bytes, mut at, mut open) = (text.as_bytes(), 0, 0_usize);
     let mut extent = Extent::default();
     while let Some(byte) = bytes.get(at) {
+        let (from, is_number) = (at, byte.is_ascii_digit() || matches!(byte, b'-' | b'+'));
         at = match byte {
             b' ' | b'\t' | b'\n' | b'\r' | b',' | 0xEF | 0xBB | 0xBF => {
                 at += 1;
@@ -26,8 +33,15 @@ pub(super) fn extent(text: &str, most: &Extent) -> Extent {
                 at = after(bytes, at, |byte| !matches!(byte, b'\n' | b'\r'));
                 continue;
             }
-            b'"' if bytes[at..].starts_with(br#"""""#) => block_string(bytes, at + 3),
-            b'"' => string(bytes, at + 1),
+            b'"' => {
+                let is_block = bytes[at..].starts_with(br#"""""#);
+                let end = if is_block { block_string(bytes, at + 3) } else { string(bytes, at + 1) };
+                let Some(end) = end else {
+                    extent.is_broken = true;
+                    break;
+                };
+                end
+            }
             b'.' => after(bytes, at, |byte| byte == b'.'),
             byte if is_word(*byte) => after(bytes, at, is_word),
             byte => {
@@ -39,7 +53,8 @@ pub(super) fn extent(text: &str, most: &Extent) -> Extent {
                 at + 1
             }
         };
-        extent.tokens += 1;
+        let word = &bytes[from..at];
+        extent.tokens += if is_number { numbers(word) } else { 1 + values_behind(word) };
         extent.nesting = extent.nesting.max(open);
         if extent.tokens > most.tokens || extent.nesting > most.nesting {
             break;
@@ -57,29 +72,50 @@ fn after(bytes: &[u8], from: usize, belongs: impl Fn(u8) -> bool) -> usize {
     bytes.iter().skip(from).position(|byte| !belongs(*byte)).map_or(bytes.len(), |length| from + length)
 }
 
-fn string(bytes: &[u8], mut at: usize) -> usize {
+/// A word that begins as a number: one, or as many as it may be read as.
+fn numbers(word: &[u8]) -> usize {
+    let digits = word.strip_prefix(b"-").unwrap_or(word);
+    let (whole, exponent) = match digits.iter().position(|byte| matches!(byte, b'e' | b'E')) {
+        Some(at) => (&digits[..at], digits.get(at + 1..).unwrap_or_default()),
+        None => (digits, &b""[..]),
+    };
+    let exponent = exponent.strip_prefix(b"-").or(exponent.strip_prefix(b"+")).unwrap_or(exponent);
+    let are_digits = |part: &[u8]| part.iter().all(u8::is_ascii_digit);
+    let is_one = are_digits(whole) && are_digits(exponent) && (whole.len() == 1 || !whole.starts_with(b"0"));
+    if is_one { 1 } else { word.len().max(1) }
+}
+
+/// What a word that begins as a constant may be read as besides: `truetrue` is two values.
+fn values_behind(word: &[u8]) -> usize {
+    let is_constant = [&b"true"[..], b"false", b"null"].iter().any(|constant| word.starts_with(constant));
+    if is_constant { (word.len() - 4) / 4 } else { 0 }
+}
+
+/// Behind a text; none where it has no end.
+fn string(bytes: &[u8], mut at: usize) -> Option<usize> {
     while let Some(byte) = bytes.get(at) {
         match byte {
             b'\\' => at += 2,
-            b'"' | b'\n' | b'\r' => return at + 1,
+            b'"' => return Some(at + 1),
+            b'\n' | b'\r' => return None,
             _ => at += 1,
         }
     }
-    at
+    None
 }
 
-fn block_string(bytes: &[u8], mut at: usize) -> usize {
+fn block_string(bytes: &[u8], mut at: usize) -> Option<usize> {
     while at < bytes.len() {
         let rest = &bytes[at..];
         if rest.starts_with(br#"\""""#) {
             at += 4;
         } else if rest.starts_with(br#"""""#) {
-            return at + 3;
+            return Some(at + 3);
         } else {
             at += 1;
         }
     }
-    at
+    None
 }
 
 #[cfg(test)]
@@ -87,7 +123,11 @@ mod tests {
     use super::{Extent, extent};
 
     fn count(text: &str, most: usize) -> usize {
-        extent(text, &Extent { tokens: most, nesting: 100 }).tokens
+        extent(text, &Extent { tokens: most, ..self::most() }).tokens
+    }
+
+    fn most() -> Extent {
+        Extent { tokens: 100, nesting: 10, is_broken: false }
     }
 
     #[test]
@@ -101,7 +141,11 @@ mod tests {
             (r#"{ a(x: """ { "" \""" } """) b }"#, 9),
             ("{a@include(if:true)}", 10),
             ("\u{feff}{é}", 4),
-            (r#"{ a(x: "never ends"#, 6),
+            (r#"{ a(x: "never ends"#, 5),
+            ("[1.05, -1e-9, 10, 0]", 9),
+            ("[000]", 5),
+            ("[1-1-1]", 7),
+            ("[truetruetrue nullable]", 7),
         ] {
             assert_eq!(count(text, 100), expected, "{text}");
         }
@@ -118,7 +162,23 @@ mod tests {
             (r#"{ a(b: "[[[[", c: """ [[[[ """) # [[[["#, 2),
             ("[[[[[[[[[[[[", 11),
         ] {
-            assert_eq!(extent(text, &Extent { tokens: 100, nesting: 10 }).nesting, expected, "{text}");
+            assert_eq!(extent(text, &most()).nesting, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_text_without_an_end_is_told() {
+        for text in [
+            r#"{ a(x: "never ends"#,
+            "{ a(x: \"a\n\") }",
+            r#"{ a(x: """" [[[["#,
+            r#"{ a(x: """ \""")"#,
+            r#"["\"""""\"""""x"]"#,
+        ] {
+            assert!(extent(text, &most()).is_broken, "{text}");
+        }
+        for text in [r#"{ a(x: "\"", y: "") }"#, r#"{ a(x: """ \""" """) }"#, r#"{ a(x: """""") }"#] {
+            assert!(!extent(text, &most()).is_broken, "{text}");
         }
     }
 }

@@ -17,6 +17,7 @@ use crate::graphql::scalars::{DateTime, FeedCursor, Json, SafeInt, Uuid};
 pub(crate) struct Types {
     composite: HashMap<String, Composite>,
     inputs: HashMap<String, Input>,
+    scalars: HashSet<String>,
 }
 
 /// An object or an interface.
@@ -76,7 +77,8 @@ impl Types {
                     });
                     types.inputs.insert(name, Input::Object(fields.collect()));
                 }
-                TypeKind::Scalar | TypeKind::Union(_) => {}
+                TypeKind::Scalar => _ = types.scalars.insert(name),
+                TypeKind::Union(_) => {}
             }
         }
         types
@@ -140,6 +142,12 @@ impl Types {
             }
             (BaseType::Named(_), _) => {}
         }
+    }
+
+    /// Whether a variable may be of this type.
+    pub(super) fn is_input(&self, name: &str) -> bool {
+        let is_standard = matches!(name, "Int" | "Float" | "String" | "Boolean" | "ID");
+        is_standard || self.scalars.contains(name) || self.inputs.contains_key(name)
     }
 
     fn takes_named(&self, name: &str, value: &Value) -> bool {
