@@ -111,7 +111,8 @@ impl<'a> Measurer<'a> {
         let mut unused = Vec::new();
         for name in self.fragments.keys() {
             if !self.known.contains_key(name.as_str()) {
-                unused.push(self.fragment(name)?);
+                // Nobody knows of which type they would be the root.
+                unused.push(Measure { root_fields: 0, ..self.fragment(name)? });
             }
         }
         Ok(unused)
