@@ -11,8 +11,9 @@ use tokio::time::{sleep, timeout};
 use super::api_server::{SAVE, report};
 use super::support::{TestDatabase, eventually, process::Logging};
 
-/// Saves at once, each with a result nearly as large as one may be, of many small parts.
+/// Saves at once, each with a result nearly as large as one may be: a text, or of many small parts.
 const SAVES: usize = 40;
+const LARGE: usize = 250_000;
 const PART: &str = r#"{"n":"x"}"#;
 const PARTS: usize = 18_000;
 /// So many of them wait for a held user, and what one may take meanwhile: the request's text and the record's, and what is
@@ -36,9 +37,9 @@ async fn of_a_storm(variables: &[(&str, &str)]) -> More {
     let database = TestDatabase::new().await;
     let program = Logging::start(&database.url, &[], variables).await;
     // A small one first: what comes with the first connections and statements is no storm's.
-    storm(&program, "few", 1).await;
+    storm(&program, "small", 1).await;
     let before = program.memory();
-    storm(&program, "many", PARTS).await;
+    storm(&program, "large", LARGE).await;
     let at_most = program.most_memory().saturating_sub(before);
     let is_back = async {
         while program.memory() > before + LEFT {
@@ -49,27 +50,26 @@ async fn of_a_storm(variables: &[(&str, &str)]) -> More {
     More { at_most, afterwards: program.memory().saturating_sub(before) }
 }
 
-async fn storm(program: &Logging, task: &str, parts: usize) {
+async fn storm(program: &Logging, task: &str, bytes: usize) {
     const READ: &str =
         "query($task: ID!) { taskHistory(userId: \"anna\", taskId: $task, first: 100) { nodes { result } } }";
-    save(program, task, parts).await;
+    save(program, task, &format!("\"{}\"", "x".repeat(bytes))).await;
     let read = json!({ "query": READ, "variables": { "task": task } }).to_string();
     for answer in all_at_once(program, vec![read; READERS]).await {
-        assert!(answer.len() > SAVES * parts * PART.len() && !answer.contains("errors"), "{} bytes", answer.len());
+        assert!(answer.len() > SAVES * bytes && !answer.contains("errors"), "{} bytes", answer.len());
     }
 }
 
-async fn save(program: &Logging, task: &str, parts: usize) {
-    for answer in all_at_once(program, saves(task, parts, SAVES)).await {
+async fn save(program: &Logging, task: &str, result: &str) {
+    for answer in all_at_once(program, saves(task, result, SAVES)).await {
         assert!(!answer.contains("errors"), "{answer}");
     }
 }
 
-fn saves(task: &str, parts: usize, saves: usize) -> Vec<String> {
-    let result = format!("[{}]", vec![PART; parts].join(","));
+fn saves(task: &str, result: &str, saves: usize) -> Vec<String> {
     let save = |step| {
         let input = report("anna", task, step, "RUNNING", json!({ "stepResult": { "result": "HERE" } }));
-        json!({ "query": SAVE, "variables": { "input": input } }).to_string().replace("\"HERE\"", &result)
+        json!({ "query": SAVE, "variables": { "input": input } }).to_string().replace("\"HERE\"", result)
     };
     (0..).map(save).take(saves).collect()
 }
@@ -102,7 +102,7 @@ async fn held(arguments: &[&str], bodies: Vec<String>, waiting: usize, most: u64
     let database = TestDatabase::new().await;
     let arguments = [&["--write-hold-timeout", "60s", "--operation-timeout", "60s"], arguments].concat();
     let program = Logging::start(&database.url, &arguments, &[]).await;
-    save(&program, "few", 1).await;
+    save(&program, "few", "[]").await;
     let before = program.memory();
     let mut holder = database.session().await;
     holder.execute("BEGIN; SELECT 1 FROM feed_head FOR UPDATE").await.unwrap();
@@ -129,7 +129,8 @@ async fn held(arguments: &[&str], bodies: Vec<String>, waiting: usize, most: u64
 /// The library holds on to a request's variables until it is answered. Taken apart, those of one such save are some ten MiB.
 #[tokio::test]
 async fn saves_that_wait_take_little_more_than_their_text() {
-    let answers = held(&[], saves("many", PARTS, HELD), HELD, EACH * HELD as u64).await;
+    let answers =
+        held(&[], saves("many", &format!("[{}]", vec![PART; PARTS].join(",")), HELD), HELD, EACH * HELD as u64).await;
     assert!(answers.iter().all(|answer| !answer.contains("errors")));
 }
 
