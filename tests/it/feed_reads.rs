@@ -2,11 +2,13 @@
 //! this server has committed itself.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::json;
 use sqlx::{Executor as _, PgConnection, Row as _};
 use taskwire::config::{DatabaseConfig, DatabaseSource};
 use tokio::sync::Barrier;
+use tokio::time::timeout;
 
 use super::api_server::ApiServer;
 use super::socket_client::Client;
@@ -16,6 +18,11 @@ const CHANGES: i32 = 500;
 /// With the record's result: it comes along, and is not read again.
 const QUERY: &str =
     "subscription { taskEvents(userId: \"u\", fromStart: true) { record { position result } task { status } } }";
+
+/// Waits for all of them. One that has failed never comes.
+async fn over(rounds: &Barrier) {
+    timeout(Duration::from_mins(2), rounds.wait()).await.expect("a watcher has failed, or is still behind");
+}
 
 async fn forget(session: &mut PgConnection) {
     let reset = "SELECT pg_stat_statements_reset(0, oid, 0) FROM pg_database WHERE datname = current_database()";
@@ -60,21 +67,21 @@ async fn a_change_costs_one_read_however_many_watch_and_an_own_one_none() {
         }));
     }
     server.save("u", "t", 0, "RUNNING", json!({})).await;
-    rounds.wait().await;
+    over(&rounds).await;
 
     forget(&mut session).await;
     let result = |step: i32| json!({ "stepResult": { "result": { "step": step } } });
     for step in 0..CHANGES {
         server.save("u", "t", step, "RUNNING", result(step)).await;
     }
-    rounds.wait().await;
+    over(&rounds).await;
     assert_eq!(reads(&mut session).await, [], "what this server committed was read again");
 
     forget(&mut session).await;
     for step in 0..CHANGES {
         other.save("u", "t", step, "RUNNING", result(step)).await;
     }
-    rounds.wait().await;
+    over(&rounds).await;
     let reads = reads(&mut session).await;
     let count: i64 = reads.iter().map(|(calls, _)| calls).sum();
     assert!(count <= 520, "{count} reads for {CHANGES} changes and {WATCHERS} subscribers: {reads:?}");
