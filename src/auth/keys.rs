@@ -55,10 +55,14 @@ pub(super) fn read(text: &[u8]) -> Result<Vec<Key>, String> {
 }
 
 fn usable(Plain(mut value): Plain) -> Option<Key> {
-    // What is deeper says nothing that is known here, and of a kind that it does not know the library reads everything, with
-    // serde_json's own values.
-    let is_flat = |value: &Value| value.as_array().map_or(value.is_string(), |all| all.iter().all(Value::is_string));
-    value.as_object_mut()?.retain(|_, value| is_flat(value));
+    // Of a kind that it does not know the library reads everything, with serde_json's own values. Nothing that is known here
+    // is nested, so in place of what is stands something that is as wrong where a text is wanted.
+    let is_nested = |value: &Value| value.is_object() || value.is_array();
+    for member in value.as_object_mut()?.values_mut() {
+        if member.is_object() || member.as_array().is_some_and(|all| all.iter().any(is_nested)) {
+            *member = Value::Bool(true);
+        }
+    }
     // One by one: an entry of a kind unknown here must not spoil the others.
     let jwk: Jwk = serde_json::from_value(value).ok()?;
     let common = &jwk.common;

@@ -32,7 +32,7 @@ use super::{Schema, schema};
 use crate::auth::Viewer;
 use crate::config::GraphqlConfig;
 use crate::service::error::Met;
-use crate::service::limits::FRAGMENT_LEVELS;
+use crate::service::limits::{FRAGMENT_LEVELS, REFUSAL_ERRORS};
 use crate::service::rate::Rates;
 use crate::service::watch::{Events, TaskChange, TaskEvent};
 use crate::service::{Service, ServiceError};
@@ -40,8 +40,6 @@ use crate::telemetry::{RemoteSpan, spans};
 
 /// When somebody is to try again who came while everything was busy.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
-/// How many errors a refusal tells.
-const MOST_ERRORS: usize = 100;
 /// A field that has to stop in time says more than we do: it gets so much longer to say it.
 const GRACE: Duration = Duration::from_millis(100);
 
@@ -214,15 +212,13 @@ impl Caller {
         }
         if let Some(operation) = operation {
             check_repeated(document.repeated(operation, &request.variables))?;
+            shared.documents.condense(&document, operation, &mut request.variables);
         }
         let cost = operation.map_or(1, |operation| shared.documents.cost(&document, operation, &request.variables));
         shared.limits.check_cost(cost)?;
         shared.rates.admit_cost(&self.session.viewer, cost).map_err(whole_request)?;
         let ty = operation.map(|operation| operation.ty);
         let is_valid = operation.is_some() && shared.documents.is_valid(&document, &request.variables);
-        if let Some(operation) = operation {
-            shared.documents.condense(&document, operation, &mut request.variables);
-        }
         request.set_parsed_query(document.copy());
         let is_maintenance = operation.is_some_and(|operation| operation.is_maintenance);
         let limit = if is_maintenance { shared.maintenance_time } else { shared.operation_timeout };
@@ -413,7 +409,7 @@ fn refused(error: ServerError) -> Response {
 fn coded(mut response: Response) -> Response {
     // The library finds as many as there are: nobody reads more.
     if response.data == Value::Null {
-        response.errors.truncate(MOST_ERRORS);
+        response.errors.truncate(REFUSAL_ERRORS);
     }
     response.errors.iter_mut().for_each(code_library_error);
     response

@@ -5,19 +5,18 @@
 use std::time::Duration;
 
 use async_graphql::{ServerError, Value, Variables};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::errors::{limit_exceeded, whole_request};
 use crate::service::ServiceError;
 use crate::service::error::Met;
+use crate::service::room::Room;
 
 /// As docs/limits.md has it.
 const NAME: &str = "variablesMemory";
 /// When somebody is to try again for whom there was no room.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// What is counted at once: a semaphore counts to 32 bits.
-const PIECE: usize = 1 << 10;
 /// Variables that take no more than this need no room: how many operations there may be bounds them.
 const SMALL: usize = 64 << 10;
 /// What an object takes besides its entries, and an entry besides its name and its value: by the size of what a map of the
@@ -26,39 +25,30 @@ const OBJECT: usize = 256;
 const ENTRY: usize = 64;
 
 /// The room that they share.
-pub(super) struct VariablesRoom {
-    pieces: Semaphore,
-    all: u32,
-}
+pub(super) struct VariablesRoom(Room);
 
 impl VariablesRoom {
     pub(super) fn new(bytes: usize) -> Self {
-        let all = u32::try_from(bytes / PIECE).unwrap_or(u32::MAX).max(1);
-        Self { pieces: Semaphore::new(whole(all).min(Semaphore::MAX_PERMITS)), all }
+        Self(Room::new(bytes))
     }
 
     /// Takes room for these, until what it gives is dropped; none is needed for small ones.
-    pub(super) fn take(&self, variables: &Variables) -> Result<Option<SemaphorePermit<'_>>, ServerError> {
+    pub(super) fn take(&self, variables: &Variables) -> Result<Option<OwnedSemaphorePermit>, ServerError> {
+        let Self(room) = self;
         let bytes = variables.iter().map(|(name, value)| ENTRY + name.len() + memory(value)).sum::<usize>();
         if bytes <= SMALL {
             return Ok(None);
         }
         let told = |bytes: usize| u64::try_from(bytes).unwrap_or(u64::MAX);
-        let all = whole(self.all);
-        let max = told(all * PIECE);
-        let Some(pieces) = u32::try_from(bytes.div_ceil(PIECE)).ok().filter(|pieces| *pieces <= self.all) else {
+        let max = told(room.bytes());
+        if bytes > room.bytes() {
             return Err(limit_exceeded(NAME, max, told(bytes)));
-        };
-        self.pieces.try_acquire_many(pieces).map(Some).map_err(|_| {
-            let taken = all.saturating_sub(self.pieces.available_permits()) * PIECE;
-            let met = Met { limit: NAME, max, value: told(taken + bytes) };
+        }
+        room.take(bytes).map(Some).ok_or_else(|| {
+            let met = Met { limit: NAME, max, value: told(room.taken().saturating_add(bytes)) };
             whole_request(ServiceError::too_many(met, RETRY_AFTER))
         })
     }
-}
-
-fn whole(pieces: u32) -> usize {
-    usize::try_from(pieces).unwrap_or(usize::MAX)
 }
 
 /// About how many bytes a value takes.

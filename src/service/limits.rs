@@ -67,6 +67,8 @@ pub const FRAGMENT_LEVELS: usize = 48;
 /// Brackets of a document within each other: as many as the deepest fields and fragments that may be asked for have, and a
 /// result of as many levels as it may.
 pub const NESTING: usize = 200;
+/// Errors of an answer without data.
+pub const REFUSAL_ERRORS: usize = 100;
 /// What is written into the arguments of a document, fragments in place, in bytes; some for each value besides its text.
 pub const ARGUMENT_BYTES: usize = 1 << 20;
 /// Bytes of the variables that an operation uses more than once, each as often as it does: the library copies one each time.
@@ -224,6 +226,7 @@ fn of_operations() -> Vec<Limit> {
             config.variables_memory,
             "OVERLOADED, try again",
         ),
+        row("Errors of an answer without data", REFUSAL_ERRORS, "the others are not told"),
         row("Bytes of an answer as JSON (`answerBytes`)", config.max_answer_bytes, EXCEEDED),
         row(
             "Lists of introspection within each other: `fields`, `inputFields`, … (`introspectionDepth`)",

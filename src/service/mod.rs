@@ -4,12 +4,11 @@
 //! - `system`, `health`, `metrics`: for operators · `maintenance`: cleaning up, optimising · `save`, `alive`, `cancel`, `erase`: writes
 //! - [`watch`]: streams · `control`: closing a user's sockets
 //! - [`rate`]: how often a viewer may ask · [`limits`]: every limit, in one table · `input`: checks of what came in
-//! - `batches`: what batches may hold together · [`error`]: what a caller is told
+//! - [`room`]: bytes that many share · [`error`]: what a caller is told
 //!
 //! To add a verb: a method in its room, the viewer's right first (`scope`), then the input's limits, then the store.
 
 mod alive;
-mod batches;
 mod cancel;
 mod control;
 mod erase;
@@ -25,6 +24,7 @@ mod metrics;
 pub mod page;
 pub mod rate;
 mod recent;
+pub mod room;
 mod save;
 mod scope;
 mod statistics;
@@ -60,12 +60,12 @@ pub use crate::store::{
 };
 pub use crate::telemetry::LatencySummary;
 
-use batches::Batches;
 use recent::Recent;
+use room::Room;
 
 use crate::config::RetentionConfig;
 use crate::feed::Hub;
-use crate::store::{Lanes, Store};
+use crate::store::{LaneSettings, Lanes, Store};
 use crate::telemetry::Telemetry;
 
 /// Everything a caller can do. Cheap to clone.
@@ -82,7 +82,7 @@ pub struct Service {
     /// Whether users save reports of their own tasks.
     users_may_save: bool,
     /// What batches may hold together, beside the lanes.
-    batches: Batches,
+    batches: Room,
     /// Statistics that were asked for of late.
     statistics: Recent<statistics::Question, Arc<TaskStatistics>>,
     /// This server.
@@ -109,7 +109,7 @@ impl Service {
             settle,
             report_within: None,
             users_may_save: false,
-            batches: Batches::default(),
+            batches: Room::new(LaneSettings::default().queue_bytes),
             statistics: Recent::new(statistics::KEPT_FOR),
             server,
             retention: Arc::default(),
@@ -137,7 +137,7 @@ impl Service {
     /// The same, where the batches that are being saved hold so many bytes together at the most.
     #[must_use]
     pub fn with_batch_bytes(self, bytes: usize) -> Self {
-        Self { batches: Batches::new(bytes), ..self }
+        Self { batches: Room::new(bytes), ..self }
     }
 
     /// The same, with these limits.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use entity::{TaskStatus, task, task_record};
@@ -13,6 +14,9 @@ use super::error::Unsettled;
 use super::{Saved, Service, ServiceError, TaskDetails, input, limits};
 use crate::auth::Viewer;
 use crate::store::{NewRecord, StoreError};
+
+/// When somebody is to try again for whose batch there was no room.
+const RETRY_AFTER: Duration = Duration::from_millis(500);
 
 /// A report, as it came in.
 #[derive(Clone, Debug)]
@@ -108,7 +112,9 @@ impl Service {
             .enumerate()
             .map(|(index, input)| self.check(viewer, format_args!("input.records[{index}]"), input))
             .collect::<Result<Vec<_>, _>>()?;
-        let _room = self.batches.take(&records)?;
+        // One that is larger than all of the room has it alone.
+        let bytes = records.iter().map(NewRecord::bytes).sum::<usize>().min(self.batches.bytes());
+        let _room = self.batches.take(bytes).ok_or_else(|| ServiceError::overloaded(RETRY_AFTER))?;
         let records: Arc<[NewRecord]> = records.into();
         let saved = self.store.save_batch(Arc::clone(&records)).await.map_err(|error| match error {
             StoreError::Conflict { index } => conflict(&format!("input.records[{index}].recordId")),

@@ -1,5 +1,5 @@
 //! Text that `serde_json`'s own values take for text within text, to be read in turn, level by level, until the stack ends:
-//! sent to the real program over a socket, as a result and as a stranger's record. It comes back as what it is. And documents
+//! sent to the real program over a socket, as a result, as a stranger's record and as a key. It is what it is. And documents
 //! whose values nest deeply, which the library's parser follows to the end of the stack.
 
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -9,11 +9,14 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 
 use super::api_server::{SAVE, report};
-use super::support::TestDatabase;
+use super::auth::keys::TestKey;
 use super::support::process::{Logging, PATIENCE};
+use super::support::{Folder, TestDatabase};
 
 const MARK: &str = "$serde_json::private::RawValue";
-/// As many texts within each other as fit, each within so many lists: their quotes and backslashes are spelt so that each further one costs little.
+
+/// As many texts within each other as fit, each within so many lists: their quotes and backslashes are spelt so that each
+/// further one costs little.
 fn bomb(bytes: usize, lists: usize) -> String {
     let (open, close) = ("[".repeat(lists), "]".repeat(lists));
     let mut text = "1".to_owned();
@@ -81,6 +84,17 @@ async fn text_within_text_is_text() {
     }
     // The outermost of each; those within are text.
     assert_eq!((marks, answer.contains("errors")), (4, false), "{} bytes", answer.len());
+}
+
+#[tokio::test]
+async fn text_within_a_key_is_text() {
+    let database = TestDatabase::new().await;
+    let folder = Folder::new();
+    let (path, good, bomb) = (folder.join("keys.json"), TestKey::ed().jwk("good"), bomb(250_000, 120));
+    let keys = format!(r#"{{"keys":[{good},{{"kty":"AKP","kid":"a","more":{{"a":{bomb}}}}}]}}"#);
+    std::fs::write(&path, keys).unwrap();
+    let program = Logging::start(&database.url, &["--jwks-file", path.to_str().unwrap()], &[]).await;
+    assert!(ask(&program, json!({ "query": "{ viewer { role } }" }).to_string()).await.contains("UNAUTHENTICATED"));
 }
 
 #[tokio::test]

@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_graphql::parser::parse_query;
 use async_graphql::parser::types::{
-    BaseType, DocumentOperations, ExecutableDocument, OperationDefinition, OperationType, Selection, Type,
+    DocumentOperations, ExecutableDocument, OperationDefinition, OperationType, Selection,
 };
 use async_graphql::{Name, ServerError, Value, Variables};
 use quick_cache::Weighter;
@@ -34,7 +34,7 @@ pub(crate) use shown::shown;
 pub(crate) use tokens::Extent;
 pub(crate) use types::Types;
 
-use super::errors::{code_parse_error, several_subscriptions, too_deep, too_many_selections, unknown_input};
+use super::errors::{code_parse_error, several_subscriptions, too_deep, too_many_selections};
 use super::limits::{self, OperationLimits};
 use crate::telemetry::{self, Name as Label, Root};
 use measure::{Measurer, TooDeep, root_names};
@@ -159,7 +159,7 @@ impl Document {
         }
         limits::check_arguments(measures.iter().map(|measure| measure.argument_bytes))?;
         measures.iter().try_for_each(|measure| limits.check(measure))?;
-        check_defaults(&parsed, types)?;
+        variables::check_defaults(&parsed, types)?;
         let mut merged = match merge::merge(&parsed, types) {
             Ok(merged) => merged,
             Err(Stop::TooDeep) => return Err(too_deep(limits.depth(), merge::MOST_LEVELS + 1)),
@@ -232,25 +232,6 @@ impl Document {
 fn definition<'a>(document: &'a ExecutableDocument, operation: &Operation) -> Option<&'a OperationDefinition> {
     let is_it = |name: Option<&async_graphql::Name>| name.map(async_graphql::Name::as_str) == operation.name.as_deref();
     document.operations.iter().find(|(name, _)| is_it(*name)).map(|(_, definition)| &definition.node)
-}
-
-/// The library comes to a default before it looks whether there is such a type, and panics.
-fn check_defaults(document: &ExecutableDocument, types: &Types) -> Result<(), ServerError> {
-    let declared = document.operations.iter().flat_map(|(_, operation)| &operation.node.variable_definitions);
-    for declared in declared.filter(|declared| declared.node.default_value.is_some()) {
-        let name = named(&declared.node.var_type.node);
-        if !types.is_input(name) {
-            return Err(unknown_input(name));
-        }
-    }
-    Ok(())
-}
-
-fn named(ty: &Type) -> &str {
-    match &ty.base {
-        BaseType::Named(name) => name,
-        BaseType::List(entry) => named(entry),
-    }
 }
 
 /// The library would run a stream for each field of a subscription, and all of them would count as one operation. The

@@ -4,11 +4,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use async_graphql::parser::types::{Directive, ExecutableDocument, OperationDefinition, Selection, SelectionSet, Type};
-use async_graphql::{Name, Positioned, Value, Variables};
+use async_graphql::parser::types::{
+    BaseType, Directive, ExecutableDocument, OperationDefinition, Selection, SelectionSet, Type,
+};
+use async_graphql::{Name, Positioned, ServerError, Value, Variables};
 use async_graphql_value::Value as Template;
 
 use super::types::{Types, root};
+use crate::graphql::errors::unknown_input;
 
 /// An argument with variables in it, and what it takes, if that is known.
 #[derive(Debug)]
@@ -127,6 +130,23 @@ fn each_mentioned<'a>(value: &'a Template, tell: &mut impl FnMut(&'a Name)) {
         Template::List(values) => values.iter().for_each(|value| each_mentioned(value, tell)),
         Template::Object(fields) => fields.values().for_each(|value| each_mentioned(value, tell)),
         _ => {}
+    }
+}
+
+/// The library comes to a default before it looks whether there is such a type, and panics.
+pub(super) fn check_defaults(document: &ExecutableDocument, types: &Types) -> Result<(), ServerError> {
+    let declared = document.operations.iter().flat_map(|(_, operation)| &operation.node.variable_definitions);
+    let of_unknown = declared
+        .filter(|declared| declared.node.default_value.is_some())
+        .map(|declared| named(&declared.node.var_type.node))
+        .find(|name| !types.is_input(name));
+    of_unknown.map_or(Ok(()), |name| Err(unknown_input(name)))
+}
+
+fn named(ty: &Type) -> &str {
+    match &ty.base {
+        BaseType::Named(name) => name,
+        BaseType::List(entry) => named(entry),
     }
 }
 

@@ -284,6 +284,8 @@ async fn only_usable_keys_count() {
         with(ed.jwk("a"), "x", json!("AAAA")),
         with(TestKey::ec().jwk("a"), "crv", json!("P-384")),
         json!({ "kty": "AKP", "kid": "a", "alg": "ML-DSA-44", "pub": "AAAA" }),
+        with(rsa.jwk("a"), "use", json!({})),
+        with(rsa.jwk("a"), "key_ops", json!([["verify"]])),
         // What serde_json's own values would take for text, to be read in turn.
         json!({ "kty": "AKP", "kid": "a", "more": { "$serde_json::private::RawValue": "no JSON" } }),
         json!({ "kid": "a" }),
@@ -294,7 +296,8 @@ async fn only_usable_keys_count() {
         assert!(refused.starts_with("--jwks-file: ") && refused.contains("no key to verify"), "{key}: {refused}");
     }
     // They spoil nothing either.
-    let all: Vec<Value> = useless.into_iter().chain([ed.jwk("ed")]).collect();
+    let more = with(ed.jwk("ed"), "more", json!({ "than": ["is", { "known": 1 }] }));
+    let all: Vec<Value> = useless.into_iter().chain([more]).collect();
     let authenticator = by_file(&folder, &all).await.unwrap();
     assert_eq!(is_taken(&authenticator, &ed, "ed").await, Ok(()));
     assert_eq!(is_taken(&authenticator, &ed, "a").await, Err(AuthError::UnknownKey));
