@@ -9,6 +9,7 @@ use async_graphql_value::RAW_VALUE_TOKEN;
 use super::document::{Extent, Measure};
 use super::errors::{endless_text, limit_exceeded};
 use crate::config::GraphqlConfig;
+use crate::json::text_bytes;
 use crate::service::limits::{ARGUMENT_BYTES, CIRCULAR_LISTS, NESTING, REPEATED_BYTES};
 
 /// The limits that hold for every operation.
@@ -124,15 +125,6 @@ fn comma(entries: usize) -> usize {
 
 fn digits(number: u64) -> usize {
     number.checked_ilog10().map_or(1, |log| usize::try_from(log).unwrap_or(0) + 1)
-}
-
-fn text_bytes(text: &str) -> usize {
-    let escaped = |byte: u8| match byte {
-        b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 0x08 | 0x0C => 1,
-        0..=0x1F => 5,
-        _ => 0,
-    };
-    text.len() + 2 + text.bytes().map(escaped).sum::<usize>()
 }
 
 #[cfg(test)]

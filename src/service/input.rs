@@ -7,6 +7,7 @@ use chrono::{DateTime, Datelike, Utc};
 use serde_json::Value;
 
 use super::{ServiceError, TaskDetails, TaskFilter, limits};
+use crate::json::text_bytes;
 
 /// A userId or taskId.
 pub(super) fn id(field: impl Display + Copy, value: &str) -> Result<(), ServiceError> {
@@ -177,15 +178,7 @@ fn spelt_out(field: impl Display + Copy, value: &Value, level: usize) -> Result<
 
 fn text_length(field: impl Display + Copy, text: &str) -> Result<usize, ServiceError> {
     no_nul(field, text)?;
-    let escaped: usize = text
-        .bytes()
-        .map(|byte| match byte {
-            b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 8 | 12 => 2,
-            0..=31 => 6,
-            _ => 1,
-        })
-        .sum();
-    Ok(escaped + 2)
+    Ok(text_bytes(text))
 }
 
 /// What a list asks for.

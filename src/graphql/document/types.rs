@@ -1,6 +1,5 @@
-//! What of the schema a document is looked at with: read once, from the schema as text.
-
-use std::collections::{HashMap, HashSet};
+//! What of the schema a document is looked at with: read once, from the schema as text. Its tables hold our own names, and a
+//! client only asks them, so their hash need not withstand anybody: each save asks some twenty times.
 
 use async_graphql::ScalarType as _;
 use async_graphql::Value;
@@ -9,22 +8,23 @@ use async_graphql::parser::types::{
     BaseType, FieldDefinition, InputValueDefinition, OperationType, Type as TypeRef, TypeKind, TypeSystemDefinition,
 };
 use async_graphql::{Number, Positioned};
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::graphql::scalars::{DateTime, FeedCursor, Json, SafeInt, Uuid};
 
 /// The schema's types.
 #[derive(Debug, Default)]
 pub(crate) struct Types {
-    composite: HashMap<String, Composite>,
-    inputs: HashMap<String, Input>,
-    scalars: HashSet<String>,
+    composite: FxHashMap<String, Composite>,
+    inputs: FxHashMap<String, Input>,
+    scalars: FxHashSet<String>,
 }
 
 /// An object or an interface.
 #[derive(Debug, Default)]
 struct Composite {
-    implements: HashSet<String>,
-    fields: HashMap<String, Field>,
+    implements: FxHashSet<String>,
+    fields: FxHashMap<String, Field>,
 }
 
 /// A field of an object or an interface.
@@ -36,14 +36,14 @@ pub(super) struct Field {
     pub(super) is_list: bool,
     /// Whether it gives a page.
     pub(super) is_page: bool,
-    arguments: HashMap<String, TypeRef>,
+    arguments: FxHashMap<String, TypeRef>,
 }
 
 #[derive(Debug)]
 enum Input {
-    Enum(HashSet<String>),
+    Enum(FxHashSet<String>),
     /// The fields, and whether each may be left out.
-    Object(HashMap<String, (TypeRef, bool)>),
+    Object(FxHashMap<String, (TypeRef, bool)>),
 }
 
 /// The root of operations of this sort.
