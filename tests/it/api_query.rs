@@ -131,6 +131,30 @@ async fn a_filter_holds_in_all_that_it_says() {
 }
 
 #[tokio::test]
+async fn a_condition_takes_its_variables_default_where_that_is_left_out() {
+    let server = ApiServer::start().await;
+    for (condition, is_there) in [("@include(if: $yes)", true), ("@skip(if: $yes)", false)] {
+        for place in ["role CONDITION", "... CONDITION { role }", "...F CONDITION", "... { ... CONDITION { role } }"] {
+            let selection = place.replace("CONDITION", condition);
+            let fragment = if place.contains("...F") { "fragment F on Viewer { role }" } else { "" };
+            let query = |default| {
+                format!("query($yes: Boolean{default}) {{ viewer {{ mayAsk: maySave {selection} }} }} {fragment}")
+            };
+            for (query, variables, is_there) in [
+                (query(" = true"), json!({}), is_there),
+                (query("! = true"), json!({}), is_there),
+                (query(" = false"), json!({}), !is_there),
+                (query(" = true"), json!({ "yes": false }), !is_there),
+                (query("!"), json!({ "yes": true }), is_there),
+            ] {
+                let data = server.data(&query, variables.clone()).await;
+                assert_eq!(data["viewer"].get("role").is_some(), is_there, "{query} {variables}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn arguments_with_a_default_take_it_where_left_out_and_refuse_null() {
     let server = ApiServer::start().await;
     for task in ["a", "b"] {

@@ -167,13 +167,16 @@ fn filled(template: &Template, variables: &Variables) -> Option<Value> {
 }
 
 /// Leaves those variables alone that the operation declares, and makes text of the large JSON values among them: the library
-/// holds on to all of them until it is over.
+/// holds on to all of them until it is over. A truth value that was left out is its default from here on: for `@include` and
+/// `@skip` the library would take it as false, whatever its default.
 pub(super) fn condense(operation: &OperationDefinition, variables: &mut Variables, types: &Types) {
     let mut given = std::mem::take(&mut **variables);
     for declared in &operation.variable_definitions {
         if let Some((name, mut value)) = given.remove_entry(&declared.node.name.node) {
             types.condense(&declared.node.var_type.node, &mut value);
             variables.insert(name, value);
+        } else if let Some(default @ Value::Boolean(_)) = declared.node.default_value() {
+            variables.insert(declared.node.name.node.clone(), default.clone());
         }
     }
 }
