@@ -163,6 +163,7 @@ $$;
 
 -- Which of these records are there already, recorded from p_since to p_latest, or stand in the batch before: the entries of
 -- the result run in parallel, one for each such record, and are null where there is none.
+--   p_numbers    in which order those of a user were given (see taskwire_append_v1); null: as they stand
 --   p_held       whose records it is about; null: everybody's
 --   ords         their places, from 1, as in the arrays
 --   positions, times  null for one that is not there yet
@@ -170,8 +171,8 @@ $$;
 --   conflicts    whether the id stands for another task or step
 -- Called, and made as it is, as the one above.
 CREATE FUNCTION taskwire_known_records(
-    p_users text[], p_tasks text[], p_steps integer[], p_record_ids uuid[], p_held text[], p_since timestamptz,
-    p_latest timestamptz,
+    p_users text[], p_tasks text[], p_steps integer[], p_record_ids uuid[], p_numbers integer[], p_held text[],
+    p_since timestamptz, p_latest timestamptz,
     OUT ords integer[], OUT positions bigint[], OUT times timestamptz[], OUT repeats integer[], OUT conflicts boolean[]
 ) LANGUAGE plpgsql STABLE SET enable_sort = off AS $$
 BEGIN
@@ -193,9 +194,30 @@ BEGIN
             LIMIT 1
         ) d ON true
         WHERE p_held IS NULL OR i.user_id = ANY (p_held)
-        WINDOW same_record AS (PARTITION BY i.user_id, i.record_id ORDER BY i.ord)
+        WINDOW same_record AS (PARTITION BY i.user_id, i.record_id ORDER BY coalesce(p_numbers[i.ord], i.ord))
     ) k
     WHERE k.position IS NOT NULL OR k.repeats IS NOT NULL;
+END
+$$;
+
+-- Each record's number among its user's, from 1, in the order given, and with the last of them the highest id of version 7
+-- that they have: the nil UUID where none has one, null with all others. What taskwire_append_v1 needs, where its caller did
+-- not say, or where some are left out: those are numbered apart.
+CREATE FUNCTION taskwire_numbered(
+    p_users text[], p_record_ids uuid[], p_numbers integer[], p_left_out boolean[], OUT numbers integer[], OUT highest uuid[]
+) LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN
+    SELECT array_agg(n.number ORDER BY n.ord), array_agg(n.highest ORDER BY n.ord) INTO numbers, highest
+    FROM (
+        SELECT i.ord, row_number() OVER of_user AS number,
+               CASE WHEN lead(i.ord) OVER of_user IS NULL THEN
+                   coalesce(nullif(max(taskwire_rising_id(i.record_id) COLLATE "C") OVER of_user, ''),
+                            '00000000-0000-0000-0000-000000000000')::uuid
+               END AS highest
+        FROM unnest(p_users, p_record_ids) WITH ORDINALITY AS i (user_id, record_id, ord)
+        WINDOW of_user AS (PARTITION BY i.user_id, coalesce(p_left_out[i.ord], false)
+                           ORDER BY coalesce(p_numbers[i.ord], i.ord) ROWS UNBOUNDED PRECEDING)
+    ) n;
 END
 $$;
 
@@ -206,9 +228,14 @@ $$;
 --   p_record_ids   makes the record idempotent within its user: for seven days, and within the batch
 --   p_progress, p_timestamps, p_reported_by, p_details (see taskwire_task_after)   null for none
 --   p_ids          ids already given by the view; null for new ones
+--   p_numbers, p_highest  as taskwire_numbered gives them; null where it is to be asked. With them the records of a user may
+--                  stand in any order, as long as those of one task stand in theirs: by user and task they are found and
+--                  sorted soonest
 -- p_wait_ms: as in taskwire_lock_heads; the records of users left out are left out.
 -- p_notify: false where the caller notifies after its commit, and where the queue for notifications is full.
--- p_each: the task as each record left it; false: only with the last record of each task.
+-- p_states: which states of tasks come back: `each`, as each record left it; `last`, with the last record of each task;
+-- `cancellation_pending`, with the last record of those whose cancellation waits for its acknowledgement, and a record
+-- without one has no row either, where all of them are new.
 --
 -- Returns one row a record it took: its place (`ord`, from 1, as in the arrays), its position, whether it was there
 -- before, and the task as this record left it (null for one that was there before: read it). One that stands in the batch
@@ -218,7 +245,7 @@ CREATE FUNCTION taskwire_append_v1(
     p_users text[], p_tasks text[], p_kinds text[], p_steps integer[], p_statuses text[], p_results json[],
     p_step_names text[], p_messages text[], p_error_codes text[], p_progress double precision[], p_timestamps timestamptz[],
     p_record_ids uuid[], p_reported_by text[], p_details jsonb[], p_ids bigint[], p_wait_ms integer, p_notify boolean,
-    p_each boolean
+    p_states text, p_numbers integer[] DEFAULT NULL, p_highest uuid[] DEFAULT NULL
 ) RETURNS TABLE (ord integer, "position" bigint, recorded_at timestamptz, is_late boolean, is_duplicate boolean,
                  is_conflict boolean, repeats integer, left_as task)
 LANGUAGE plpgsql VOLATILE
@@ -262,8 +289,9 @@ BEGIN
     IF v_may_know AND taskwire_has_known_records(p_users, p_record_ids, v_now - interval '7 days', v_heads.latest) THEN
         SELECT k.ords, k.positions, k.times, k.repeats, k.conflicts
         INTO v_known, v_positions, v_times, v_repeats, v_conflicts
-        FROM taskwire_known_records(p_users, p_tasks, p_steps, p_record_ids, CASE WHEN NOT v_heads.all_held THEN v_heads.held END,
-                                    v_now - interval '7 days', v_heads.latest) k;
+        FROM taskwire_known_records(p_users, p_tasks, p_steps, p_record_ids, p_numbers,
+                                    CASE WHEN NOT v_heads.all_held THEN v_heads.held END, v_now - interval '7 days',
+                                    v_heads.latest) k;
     END IF;
     IF v_known IS NOT NULL THEN
         RETURN QUERY
@@ -277,28 +305,27 @@ BEGIN
             v_left_out[v_ord] := true;
         END LOOP;
     END IF;
+    IF p_numbers IS NULL OR v_left_out IS NOT NULL THEN
+        SELECT n.numbers, n.highest INTO p_numbers, p_highest
+        FROM taskwire_numbered(p_users, p_record_ids, p_numbers, v_left_out) n;
+    END IF;
 
     RETURN QUERY
     WITH input AS (
         -- What a record is found and ordered by; all else is taken where it is written. By subscript, which is quicker than so
         -- many arrays unnested beside each other.
         SELECT g.ord, p_users[g.ord] AS user_id, p_tasks[g.ord] AS task_id, p_record_ids[g.ord] AS record_id,
-               h.position AS head, greatest(v_now, h.recorded_at) AS recorded_at
+               h.position + p_numbers[g.ord] AS position, greatest(v_now, h.recorded_at) AS recorded_at
         FROM generate_series(1, cardinality(p_users)) g (ord)
         JOIN feed_head h ON h.user_id = p_users[g.ord] AND (v_heads.all_held OR h.user_id = ANY (v_heads.held))
         WHERE v_left_out IS NULL OR NOT v_left_out[g.ord]
-    ), placed AS (
-        SELECT i.*, i.head + row_number() OVER of_user AS position, lead(i.ord) OVER of_user IS NULL AS is_head,
-               max(taskwire_rising_id(i.record_id) COLLATE "C") OVER of_user AS highest_record_id
-        FROM input i
-        WINDOW of_user AS (PARTITION BY i.user_id ORDER BY i.ord ROWS UNBOUNDED PRECEDING)
     ), folded AS MATERIALIZED (
-        SELECT p.*, t.ctid AS stored_at, t.position AS stored_position, lead(p.ord) OVER of_task IS NULL AS is_last,
-               taskwire_fold(t, p.user_id, p.task_id, p_kinds[p.ord], p_steps[p.ord], p_statuses[p.ord], p_progress[p.ord],
-                   coalesce(p_messages[p.ord], ''), p_error_codes[p.ord], p_reported_by[p.ord], p_details[p.ord], p.position,
-                   p.recorded_at, p.record_id) OVER of_task AS state
-        FROM placed p LEFT JOIN task t ON t.user_id = p.user_id AND t.task_id = p.task_id
-        WINDOW of_task AS (PARTITION BY p.user_id, p.task_id ORDER BY p.ord ROWS UNBOUNDED PRECEDING)
+        SELECT i.*, t.ctid AS stored_at, t.position AS stored_position, lead(i.ord) OVER of_task IS NULL AS is_last,
+               taskwire_fold(t, i.user_id, i.task_id, p_kinds[i.ord], p_steps[i.ord], p_statuses[i.ord], p_progress[i.ord],
+                   coalesce(p_messages[i.ord], ''), p_error_codes[i.ord], p_reported_by[i.ord], p_details[i.ord], i.position,
+                   i.recorded_at, i.record_id) OVER of_task AS state
+        FROM input i LEFT JOIN task t ON t.user_id = i.user_id AND t.task_id = i.task_id
+        WINDOW of_task AS (PARTITION BY i.user_id, i.task_id ORDER BY i.ord ROWS UNBOUNDED PRECEDING)
     ), record_written AS (
         INSERT INTO task_record (id, user_id, task_id, step, result, step_name, "timestamp", status, position, recorded_at,
                                  kind, record_id, is_late, reported_by, progress)
@@ -337,12 +364,14 @@ BEGIN
         FROM folded f WHERE f.is_last
     ), head_written AS (
         UPDATE feed_head h SET position = f.position, recorded_at = f.recorded_at, record_id = f.record_id,
-            highest_record_id = greatest(h.highest_record_id, nullif(f.highest_record_id, '')::uuid), xid = v_xid
-        FROM folded f WHERE f.is_head AND h.user_id = f.user_id
+            highest_record_id = greatest(h.highest_record_id, p_highest[f.ord]), xid = v_xid
+        FROM folded f WHERE p_highest[f.ord] IS NOT NULL AND h.user_id = f.user_id
     )
     SELECT f.ord, f.position, f.recorded_at, p_kinds[f.ord] = 'step' AND (f.state).moved_position <> f.position, false, false,
-           NULL::integer, CASE WHEN p_each OR f.is_last THEN f.state END
-    FROM folded f;
+           NULL::integer, CASE WHEN p_states = 'each' OR f.is_last THEN f.state END
+    FROM folded f
+    WHERE p_states <> 'cancellation_pending' OR v_known IS NOT NULL
+        OR f.is_last AND (f.state).cancel_requested_at IS NOT NULL AND (f.state).cancel_acknowledged_at IS NULL;
 
     -- Last of all: whoever commits a notification holds a lock of the whole cluster meanwhile.
     IF p_notify THEN

@@ -42,7 +42,7 @@ BEGIN
         array_fill('cancelled'::text, ARRAY[cardinality(v_items)]), array_fill(v_told, ARRAY[cardinality(v_items)]),
         NULL, array_fill(p_reason, ARRAY[cardinality(v_items)]), NULL, NULL, NULL,
         ARRAY(SELECT p_record_ids[k] FROM unnest(v_items) WITH ORDINALITY n (k, o) ORDER BY o),
-        array_fill(p_requested_by, ARRAY[cardinality(v_items)]), NULL, NULL, NULL, p_notify, true) a
+        array_fill(p_requested_by, ARRAY[cardinality(v_items)]), NULL, NULL, NULL, p_notify, 'each') a
     WHERE v_items IS NOT NULL;
 
     RETURN QUERY
@@ -94,7 +94,7 @@ BEGIN
             ARRAY[json_build_object('step', '', 'result', NULL, 'completed', false, 'message', coalesce(p_message, ''),
                                     'status', 'cancelled', 'error_code', NULL, 'error_message', NULL)],
             NULL, ARRAY[p_message], NULL, NULL, NULL, ARRAY[p_record_id], ARRAY[p_reported_by],
-            ARRAY[jsonb_build_object('outcome', p_outcome)], NULL, NULL, p_notify, true) a;
+            ARRAY[jsonb_build_object('outcome', p_outcome)], NULL, NULL, p_notify, 'each') a;
     END IF;
 END
 $$;

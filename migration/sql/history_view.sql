@@ -98,7 +98,7 @@ BEGIN
         v_last := b.last_id;
         PERFORM taskwire_append_v1(b.users, b.tasks, array_fill('step'::text, ARRAY[b.n]), b.steps, b.statuses, b.results,
             b.step_names, b.messages, b.error_codes, NULL, b.timestamps,
-            ARRAY(SELECT gen_random_uuid() FROM generate_series(1, b.n)), NULL, NULL, b.ids, NULL, true, false);
+            ARRAY(SELECT gen_random_uuid() FROM generate_series(1, b.n)), NULL, NULL, b.ids, NULL, true, 'last');
     END LOOP;
     RETURN NULL;
 END

@@ -96,7 +96,7 @@ BEGIN
         array_fill('report_overdue'::text, ARRAY[cardinality(v_items)]), v_steps,
         array_fill('timed_out'::text, ARRAY[cardinality(v_items)]), v_results, NULL, v_messages,
         NULL, NULL, NULL, ARRAY(SELECT p_record_ids[k] FROM unnest(v_items) WITH ORDINALITY n (k, o) ORDER BY o),
-        NULL, NULL, NULL, 0, p_notify, true) a;
+        NULL, NULL, NULL, 0, p_notify, 'each') a;
 END
 $$;
 

@@ -233,36 +233,59 @@ impl Hub {
         self.inner.wake.notify_one();
     }
 
+    /// Whether any of these users is watched here.
+    #[must_use]
+    pub fn is_watching(&self, users: &[&str]) -> bool {
+        if lock(&self.inner.everyone).is_watched() {
+            return true;
+        }
+        let watched = lock(&self.inner.users);
+        !watched.watched.is_empty() && users.iter().any(|user| watched.watched.contains_key(*user))
+    }
+
     /// A notification names these users. What this server committed itself is handed in by memory and needs no read; a
     /// little later their heads are looked at, all together, in case the hand-over failed.
-    pub(super) fn notified(&self, backend: u32, users: Vec<String>) {
-        let is_own = (self.inner.is_own)(backend);
+    pub(super) fn notified(&self, backend: u32, users: &[String]) {
+        if !(self.inner.is_own)(backend) {
+            self.look_at(users.iter().map(String::as_str));
+            return;
+        }
+        let mut news = false;
+        let watched = lock(&self.inner.users);
+        let mut inbox = lock(&self.inner.inbox);
+        for user in users {
+            inbox.suspects.remove(user);
+            if watched.watched.contains_key(user.as_str()) {
+                inbox.own.insert(user.clone());
+                // The reader has to set its clock.
+                news |= inbox.own_due.is_none();
+                inbox.own_due.get_or_insert_with(|| Instant::now() + HAND_OVER);
+            }
+        }
+        if news {
+            self.inner.wake.notify_one();
+        }
+    }
+
+    /// There is something new of these users that nobody will hand in: whoever watches them reads it.
+    pub fn look_at<'a>(&self, users: impl IntoIterator<Item = &'a str>) {
         let has_everyone = lock(&self.inner.everyone).is_watched();
         let mut news = false;
         let watched = lock(&self.inner.users);
         let mut inbox = lock(&self.inner.inbox);
         for user in users {
-            inbox.suspects.remove(&user);
-            if is_own {
-                if watched.watched.contains_key(user.as_str()) {
-                    inbox.own.insert(user);
-                    // The reader has to set its clock.
-                    news |= inbox.own_due.is_none();
-                    inbox.own_due.get_or_insert_with(|| Instant::now() + HAND_OVER);
-                }
-                continue;
-            }
+            inbox.suspects.remove(user);
             if has_everyone && !inbox.everyone_all {
                 if inbox.everyone.len() < EVERYONE_USERS {
-                    inbox.everyone.insert(user.clone());
+                    inbox.everyone.insert(user.to_owned());
                 } else {
                     inbox.everyone.clear();
                     inbox.everyone_all = true;
                 }
                 news = true;
             }
-            if watched.watched.contains_key(user.as_str()) {
-                inbox.users.insert(user);
+            if watched.watched.contains_key(user) {
+                inbox.users.insert(user.to_owned());
                 news = true;
             }
         }

@@ -120,8 +120,8 @@ fn hear(hub: &Hub, notification: &PgNotification) {
         }
         return;
     }
-    match serde_json::from_str(notification.payload()) {
-        Ok(users) => hub.notified(notification.process_id(), users),
+    match serde_json::from_str::<Vec<String>>(notification.payload()) {
+        Ok(users) => hub.notified(notification.process_id(), &users),
         // Anybody may NOTIFY: a hint that cannot be read hints at nothing.
         Err(error) => tracing::debug!(%error, "a notification that is no list of users"),
     }

@@ -65,7 +65,7 @@ pub struct SavedBatch {
     pub saved_count: i32,
     /// Records that were there before.
     pub duplicate_count: i32,
-    /// In the order of the input.
+    /// In the order of the input; only where they were asked for.
     pub records: Vec<task_record::Model>,
     /// The tasks among them whose cancellation waits for its acknowledgement.
     pub cancelled_tasks: Vec<task::Model>,
@@ -99,7 +99,12 @@ impl Service {
     }
 
     /// Saves reports together or not at all. When it returns, all are committed.
-    pub async fn save_batch(&self, viewer: &Viewer, inputs: Vec<SaveInput>) -> Result<SavedBatch, ServiceError> {
+    pub async fn save_batch(
+        &self,
+        viewer: &Viewer,
+        inputs: Vec<SaveInput>,
+        with_records: bool,
+    ) -> Result<SavedBatch, ServiceError> {
         if !self.may_save(viewer) {
             return Err(ServiceError::forbidden());
         }
@@ -116,7 +121,12 @@ impl Service {
         let bytes = records.iter().map(NewRecord::bytes).sum::<usize>().min(self.batches.bytes());
         let _room = self.batches.take(bytes).ok_or_else(|| ServiceError::overloaded(RETRY_AFTER))?;
         let records: Arc<[NewRecord]> = records.into();
-        let saved = self.store.save_batch(Arc::clone(&records)).await.map_err(|error| match error {
+        let saved = if with_records {
+            self.store.save_batch(Arc::clone(&records)).await.map(|saved| saved.into_iter().map(Some).collect())
+        } else {
+            self.store.save_batch_briefly(Arc::clone(&records)).await
+        };
+        let saved = saved.map_err(|error| match error {
             StoreError::Conflict { index } => conflict(&format!("input.records[{index}].recordId")),
             other => {
                 let record_ids = records.iter().map(|record| record.record_id).collect();
@@ -167,13 +177,13 @@ impl Service {
 }
 
 impl SavedBatch {
-    fn of(saved: Vec<Saved>) -> Self {
+    fn of(saved: Vec<Option<Saved>>) -> Self {
         let count = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
-        let duplicates = saved.iter().filter(|saved| saved.is_duplicate).count();
+        let duplicates = saved.iter().flatten().filter(|saved| saved.is_duplicate).count();
         // The last state of each task counts.
         let mut latest: Vec<&task::Model> = Vec::new();
         let mut at = std::collections::HashMap::new();
-        for Saved { task, .. } in &saved {
+        for Saved { task, .. } in saved.iter().flatten() {
             let index = *at.entry((&task.user_id, &task.task_id)).or_insert(latest.len());
             match latest.get_mut(index) {
                 Some(known) if known.position <= task.position => *known = task,
@@ -185,7 +195,7 @@ impl SavedBatch {
             saved_count: count(saved.len() - duplicates),
             duplicate_count: count(duplicates),
             cancelled_tasks: latest.into_iter().filter(|task| task.is_cancellation_pending()).cloned().collect(),
-            records: saved.into_iter().map(|saved| Arc::unwrap_or_clone(saved.record)).collect(),
+            records: saved.into_iter().flatten().map(|saved| Arc::unwrap_or_clone(saved.record)).collect(),
         }
     }
 }

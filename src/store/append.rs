@@ -12,6 +12,7 @@ use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
+use super::order::Order;
 use super::record::{Committed, NewRecord, Saved};
 use super::rows::Columns;
 use super::state::{read_state, state_columns};
@@ -23,7 +24,7 @@ static APPEND: LazyLock<String> = LazyLock::new(|| {
     format!(
         r#"SELECT a.ord, a."position", a.recorded_at, a.is_late, a.is_duplicate, a.is_conflict, a.repeats, {}
         FROM taskwire_append_v1($1, $2, array_fill('step'::text, ARRAY[cardinality($1)]), $3, $4, $5::text[]::json[],
-                                $6, $7, $8, $9, $10, $11, $12, $13::text[]::jsonb[], NULL, $14, $15, $16) a"#,
+                                $6, $7, $8, $9, $10, $11, $12, $13::text[]::jsonb[], NULL, $14, $15, $16, $17, $18) a"#,
         state_columns("(a.left_as)")
     )
 });
@@ -56,6 +57,19 @@ pub(super) enum States {
     Each,
     /// As the last record of each task left it, which the others get, too.
     Last,
+    /// The same of tasks whose cancellation waits for its acknowledgement. Of all others it gives nothing back: their records
+    /// are [`Placed::Written`]. For appends that leave nobody out.
+    CancellationPending,
+}
+
+impl States {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Each => "each",
+            Self::Last => "last",
+            Self::CancellationPending => "cancellation_pending",
+        }
+    }
 }
 
 /// How an append is done.
@@ -72,6 +86,8 @@ pub(super) struct Terms {
 pub(super) enum Placed {
     /// Appended.
     Saved(Box<Saved>),
+    /// Appended, and nobody has asked what it came to: whose it is.
+    Written(String),
     /// It was there before.
     Duplicate(Place),
     /// Its `record_id` stands for another task or step. Nothing of the append was written.
@@ -81,17 +97,32 @@ pub(super) enum Placed {
 }
 
 /// What an append gave back, unread: that takes a while, and the connection is free for the next one meanwhile.
-pub(super) struct Appended(Vec<PgRow>);
+pub(super) struct Appended {
+    rows: Vec<PgRow>,
+    /// Which record was sent at which place.
+    sent: Vec<usize>,
+    states: States,
+}
 
 impl Appended {
     /// Whether all of so many records have been written or were there before: nobody was held, and none was refused.
     pub(super) fn is_whole(&self, records: usize) -> bool {
-        self.0.len() == records && self.0.iter().all(|row| matches!(row.try_get(IS_CONFLICT), Ok(false)))
+        self.rows.len() == records && self.rows.iter().all(|row| matches!(row.try_get(IS_CONFLICT), Ok(false)))
     }
 
     /// `placed[i]` tells what became of `records[i]`, which are those of the append.
     pub(super) fn read(self, records: &[&NewRecord]) -> Result<Vec<Placed>, StoreError> {
-        read_rows(self.0, records)
+        let states = self.states;
+        let mut placed = read_rows(self, records)?;
+        // With a conflict, nothing is written.
+        if states == States::CancellationPending && !placed.iter().any(|placed| matches!(placed, Placed::Conflict)) {
+            for (placed, record) in placed.iter_mut().zip(records) {
+                if matches!(placed, Placed::Held) {
+                    *placed = Placed::Written(record.user_id.clone());
+                }
+            }
+        }
+        Ok(placed)
     }
 }
 
@@ -100,8 +131,16 @@ impl Placed {
     pub(super) fn user(&self) -> Option<&str> {
         match self {
             Self::Saved(saved) => Some(&saved.record.user_id),
-            Self::Duplicate((user, ..)) => Some(user),
+            Self::Written(user) | Self::Duplicate((user, ..)) => Some(user),
             Self::Conflict | Self::Held => None,
+        }
+    }
+
+    /// The same where the feed was given nothing of it.
+    fn written_for(&self) -> Option<&str> {
+        match self {
+            Self::Written(user) => Some(user),
+            _ => None,
         }
     }
 }
@@ -117,19 +156,17 @@ impl Store {
         records: &[&NewRecord],
         terms: Terms,
     ) -> Result<Appended, StoreError> {
-        let query = bind(sqlx::query(APPEND.as_str()), records)?
-            .bind(terms.wait.millis())
-            .bind(terms.notify)
-            .bind(terms.states == States::Each);
-        Ok(Appended(self.write_on(kept, query).await?))
+        let order = Order::of(records);
+        let query = bind(sqlx::query(APPEND.as_str()), records, &order, terms)?;
+        let rows = self.write_on(kept, query).await?;
+        Ok(Appended { rows, sent: order.sent, states: terms.states })
     }
 
     /// Appends in a transaction that is rolled back: whether `PostgreSQL` would take these records.
     pub(super) async fn try_append(&self, records: &[&NewRecord]) -> Result<(), StoreError> {
-        let query = bind(sqlx::query(APPEND.as_str()), records)?
-            .bind(Wait::AtMost(TURN.min(self.settings.hold_timeout)).millis())
-            .bind(false)
-            .bind(false);
+        let wait = Wait::AtMost(TURN.min(self.settings.hold_timeout));
+        let terms = Terms { wait, notify: false, states: States::CancellationPending };
+        let query = bind(sqlx::query(APPEND.as_str()), records, &Order::of(records), terms)?;
         self.within_time(async {
             let mut transaction = self.db.get_postgres_connection_pool().begin().await?;
             query.fetch_all(&mut *transaction).await?;
@@ -150,9 +187,17 @@ impl Store {
                 _ => None,
             })
             .collect();
+        let of =
+            |is: fn(&Placed) -> bool| u64::try_from(placed.iter().filter(|placed| is(placed)).count()).unwrap_or(0);
+        self.telemetry.saved_records.inc_by(of(|placed| matches!(placed, Placed::Saved(_) | Placed::Written(_))));
+        self.telemetry.duplicate_records.inc_by(of(|placed| matches!(placed, Placed::Duplicate(_))));
         self.learnt(placed.iter().filter_map(Placed::user));
         if !committed.is_empty() {
             (self.on_commit)(committed);
+        }
+        let written: Vec<&str> = placed.iter().filter_map(Placed::written_for).collect();
+        if let Some(audience) = self.audience.as_ref().filter(|_| !written.is_empty()) {
+            (audience.look_at)(&written);
         }
     }
 
@@ -185,26 +230,36 @@ impl Store {
 
 type Query<'q> = sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments>;
 
-fn bind<'q>(query: Query<'q>, records: &'q [&'q NewRecord]) -> Result<Query<'q>, StoreError> {
-    let details: Vec<Option<String>> = records
-        .iter()
+fn bind<'q>(
+    query: Query<'q>,
+    records: &'q [&'q NewRecord],
+    order: &Order,
+    terms: Terms,
+) -> Result<Query<'q>, StoreError> {
+    let sent = || order.sent.iter().map(|&index| records[index]);
+    let details: Vec<Option<String>> = sent()
         .map(|record| record.details.as_ref().map(serde_json::to_string).transpose())
         .collect::<Result<_, _>>()
         .map_err(|error| StoreError::Unstorable { index: None, message: error.to_string() })?;
     Ok(query
-        .bind(records.iter().map(|record| record.user_id.as_str()).collect::<Vec<_>>())
-        .bind(records.iter().map(|record| record.task_id.as_str()).collect::<Vec<_>>())
-        .bind(records.iter().map(|record| record.step).collect::<Vec<_>>())
-        .bind(records.iter().map(|record| record.status.as_str()).collect::<Vec<_>>())
-        .bind(records.iter().map(|record| record.result.as_str()).collect::<Vec<_>>())
-        .bind(records.iter().map(|record| some_text(&record.step_name)).collect::<Vec<_>>())
-        .bind(records.iter().map(|record| record.message.as_str()).collect::<Vec<_>>())
-        .bind(records.iter().map(|record| some_text(&record.error_code)).collect::<Vec<_>>())
-        .bind(records.iter().map(|record| record.progress).collect::<Vec<_>>())
-        .bind(records.iter().map(|record| record.timestamp).collect::<Vec<_>>())
-        .bind(records.iter().map(|record| record.record_id).collect::<Vec<Uuid>>())
-        .bind(records.iter().map(|record| record.reported_by.as_deref()).collect::<Vec<_>>())
-        .bind(details))
+        .bind(sent().map(|record| record.user_id.as_str()).collect::<Vec<_>>())
+        .bind(sent().map(|record| record.task_id.as_str()).collect::<Vec<_>>())
+        .bind(sent().map(|record| record.step).collect::<Vec<_>>())
+        .bind(sent().map(|record| record.status.as_str()).collect::<Vec<_>>())
+        .bind(sent().map(|record| record.result.as_str()).collect::<Vec<_>>())
+        .bind(sent().map(|record| some_text(&record.step_name)).collect::<Vec<_>>())
+        .bind(sent().map(|record| record.message.as_str()).collect::<Vec<_>>())
+        .bind(sent().map(|record| some_text(&record.error_code)).collect::<Vec<_>>())
+        .bind(sent().map(|record| record.progress).collect::<Vec<_>>())
+        .bind(sent().map(|record| record.timestamp).collect::<Vec<_>>())
+        .bind(sent().map(|record| record.record_id).collect::<Vec<Uuid>>())
+        .bind(sent().map(|record| record.reported_by.as_deref()).collect::<Vec<_>>())
+        .bind(details)
+        .bind(terms.wait.millis())
+        .bind(terms.notify)
+        .bind(terms.states.name())
+        .bind(order.numbers.clone())
+        .bind(order.highest.clone()))
 }
 
 /// None where it is empty.
@@ -214,7 +269,11 @@ fn some_text(text: &str) -> Option<&str> {
 
 /// The rows say what became of which record. They come with the task's last state at least; a record without one of its
 /// own gets the one that comes next for its task: "as this record left it, or later".
-fn read_rows(rows: Vec<PgRow>, records: &[&NewRecord]) -> Result<Vec<Placed>, StoreError> {
+fn read_rows(appended: Appended, records: &[&NewRecord]) -> Result<Vec<Placed>, StoreError> {
+    let Appended { rows, sent, .. } = appended;
+    // From PostgreSQL's counting to ours.
+    let index_of =
+        |ord: i32| usize::try_from(ord - 1).ok().and_then(|place| sent.get(place).copied()).unwrap_or(usize::MAX);
     let mut placed: Vec<Placed> = records.iter().map(|_| Placed::Held).collect();
     let mut repetitions = Vec::new();
     let mut states: HashMap<(&str, &str), Arc<task::Model>> = HashMap::new();
@@ -257,16 +316,11 @@ fn read_rows(rows: Vec<PgRow>, records: &[&NewRecord]) -> Result<Vec<Placed>, St
     Ok(placed)
 }
 
-/// From PostgreSQL's counting to ours.
-fn index_of(ord: i32) -> usize {
-    usize::try_from(ord - 1).unwrap_or(usize::MAX)
-}
-
 fn no_place(record: &NewRecord) -> StoreError {
     StoreError::Database(DbErr::Custom(format!("the append gave no place of a record of task {:?}", record.task_id)))
 }
 
-fn no_state(record: &NewRecord) -> StoreError {
+pub(super) fn no_state(record: &NewRecord) -> StoreError {
     StoreError::Database(DbErr::Custom(format!("the append gave no state of task {:?}", record.task_id)))
 }
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::append::{Placed, States, Terms, Wait};
+use super::append::{Placed, States, Terms, Wait, no_state};
 use super::record::{NewRecord, Saved};
 use super::retry::Attempts;
 use super::turn::{TURN, Turn};
@@ -37,6 +37,8 @@ struct Waiting {
 
 struct Batch {
     records: Arc<[NewRecord]>,
+    /// Its caller wants to see what each record came to.
+    is_read: bool,
     /// None: it has to go alone.
     answer: oneshot::Sender<Option<Vec<Placed>>>,
 }
@@ -53,10 +55,10 @@ impl Batches {
     }
 
     /// Saves a batch with others. None: it has to go alone.
-    async fn save(&self, store: &Store, records: &Arc<[NewRecord]>) -> Option<Vec<Placed>> {
+    async fn save(&self, store: &Store, records: &Arc<[NewRecord]>, is_read: bool) -> Option<Vec<Placed>> {
         let (answer, mut settled) = oneshot::channel();
         let is_worth_a_writer = self.with(|waiting| {
-            waiting.batches.push_back(Batch { records: Arc::clone(records), answer });
+            waiting.batches.push_back(Batch { records: Arc::clone(records), is_read, answer });
             let is_worth_it =
                 waiting.writers == 0 || waiting.writers < WRITERS && waiting.batches.len() >= BATCHES_FOR_ANOTHER;
             waiting.writers += usize::from(is_worth_it);
@@ -108,7 +110,9 @@ impl Writer {
         while let Some(batches) = self.store.batches.with(Waiting::take) {
             let wait = TURN.min(self.store.settings.hold_timeout);
             let records: Vec<&NewRecord> = batches.iter().flat_map(|batch| batch.records.iter()).collect();
-            let appended = self.store.append(&mut self.kept, &records, terms(Wait::AtMost(wait), true)).await;
+            let states = self.store.states_for(&records, batches.iter().any(|batch| batch.is_read));
+            let terms = Terms { wait: Wait::AtMost(wait), notify: true, states };
+            let appended = self.store.append(&mut self.kept, &records, terms).await;
             let placed = appended.and_then(|appended| appended.read(&records));
             // With a conflict, nothing is written.
             let written = placed.ok().filter(|placed| !placed.iter().any(|placed| matches!(placed, Placed::Conflict)));
@@ -124,18 +128,28 @@ impl Writer {
     }
 }
 
-fn terms(wait: Wait, notify: bool) -> Terms {
-    Terms { wait, notify, states: States::Last }
-}
-
 impl Store {
     /// Saves records in one transaction, in the order given. Where one of them cannot be saved nothing is, and the error
     /// names it.
     pub async fn save_batch(&self, records: impl Into<Arc<[NewRecord]>>) -> Result<Vec<Saved>, StoreError> {
         let records = records.into();
-        let placed = match self.batches.save(self, &records).await {
+        let saved = self.save_all(&records, true).await?;
+        saved.into_iter().zip(records.iter()).map(|(saved, record)| saved.ok_or_else(|| no_state(record))).collect()
+    }
+
+    /// The same for who only wants to know that they are saved, which costs less. None is a new record; of a task whose
+    /// cancellation waits for its acknowledgement, its last one at least comes as it is, and so does what was there before.
+    pub async fn save_batch_briefly(
+        &self,
+        records: impl Into<Arc<[NewRecord]>>,
+    ) -> Result<Vec<Option<Saved>>, StoreError> {
+        self.save_all(&records.into(), false).await
+    }
+
+    async fn save_all(&self, records: &Arc<[NewRecord]>, is_read: bool) -> Result<Vec<Option<Saved>>, StoreError> {
+        let placed = match self.batches.save(self, records, is_read).await {
             Some(placed) => placed,
-            None => self.save_alone(&records).await?,
+            None => self.save_alone(records, is_read).await?,
         };
         let known: Vec<_> = placed
             .iter()
@@ -148,18 +162,29 @@ impl Store {
         placed
             .into_iter()
             .map(|placed| match placed {
-                Placed::Saved(saved) => Ok(*saved),
-                _ => duplicates
-                    .next()
-                    .flatten()
-                    .ok_or_else(|| StoreError::Unavailable("a record of the batch has just been removed".to_owned())),
+                Placed::Saved(saved) => Ok(Some(*saved)),
+                Placed::Written(_) => Ok(None),
+                _ => {
+                    duplicates.next().flatten().map(Some).ok_or_else(|| {
+                        StoreError::Unavailable("a record of the batch has just been removed".to_owned())
+                    })
+                }
             })
             .collect()
     }
 
-    async fn save_alone(&self, records: &[NewRecord]) -> Result<Vec<Placed>, StoreError> {
+    /// Which states these records' append has to give back: of all their tasks where the caller or the feed wants them.
+    fn states_for(&self, records: &[&NewRecord], is_read: bool) -> States {
+        let is_watched = || {
+            let users: Vec<&str> = records.iter().map(|record| record.user_id.as_str()).collect();
+            self.audience.as_ref().is_none_or(|audience| (audience.is_watching)(&users))
+        };
+        if is_read || is_watched() { States::Last } else { States::CancellationPending }
+    }
+
+    async fn save_alone(&self, records: &[NewRecord], is_read: bool) -> Result<Vec<Placed>, StoreError> {
         let all: Vec<&NewRecord> = records.iter().collect();
-        let placed = match self.append_in_turn(&all).await {
+        let placed = match self.append_in_turn(&all, self.states_for(&all, is_read)).await {
             Err(StoreError::Unstorable { index: None, message }) => {
                 let index = self.find_unstorable(&all).await?;
                 return Err(StoreError::Unstorable { index, message });
@@ -173,10 +198,10 @@ impl Store {
         Ok(placed)
     }
 
-    async fn append_in_turn(&self, records: &[&NewRecord]) -> Result<Vec<Placed>, StoreError> {
+    async fn append_in_turn(&self, records: &[&NewRecord], states: States) -> Result<Vec<Placed>, StoreError> {
         let (mut attempts, mut turn) = (Attempts::new(), Turn::new(self));
         loop {
-            let terms = terms(turn.wait(), attempts.notify);
+            let terms = Terms { wait: turn.wait(), notify: attempts.notify, states };
             match self.append(&mut Kept::default(), records, terms).await {
                 Err(StoreError::Timeout) if turn.next(self).await => {}
                 Err(error) => attempts.after(self, error).await?,

@@ -2,7 +2,7 @@
 //!
 //! [`Store`] is one type whose `impl` is split by topic:
 //!
-//! - [`record`]: what a writer hands in and gets back · `append`, `state`: the prepared statement and its rows · [`lanes`], `lane_thread`, `queue`, `pending`, `pace`:
+//! - [`record`]: what a writer hands in and gets back · `append`, `order`, `state`: the prepared statement and its rows · `audience`: who watches · [`lanes`], `lane_thread`, `queue`, `pending`, `pace`:
 //!   group commit · `notifier`: telling other servers of it · `batch`: many records together · `cancel`: cancelling and acknowledging · `reports`: those that are due, and signs of life · `erase`: all of a user · `write`, `retry`,
 //!   `turn`: on which connection, what is tried again, and who waits for whom
 //! - `tasks`, `history`, `users`, `facets`, `statistics`: reads · `servers`, `storage`, `slow_queries`, `plans`, `measure`: for operators · [`filter`], [`page`]: what a list asks for · `feed`, `feed_tasks`: what
@@ -15,6 +15,7 @@
 //! row, which is read by position (`rows`) where there are many. To add a read: a method beside its kin, its bound on `recorded_at` first, then its caller in `src/service`.
 
 mod append;
+mod audience;
 mod batch;
 mod cancel;
 mod columns;
@@ -32,6 +33,7 @@ mod lease;
 mod lookups;
 mod measure;
 mod notifier;
+mod order;
 mod outage;
 mod pace;
 pub mod page;
@@ -62,6 +64,7 @@ use std::time::{Duration, Instant};
 use sea_orm::DatabaseConnection;
 
 pub use crate::db::Hosts;
+pub use audience::{Audience, ForUsers};
 pub use cancel::{AcknowledgeOutcome, CancelOutcome, CancelTerms, Cancelled, NewAcknowledgement, NewCancellation};
 pub use control::Disconnections;
 pub use erase::ErasedStep;
@@ -101,6 +104,7 @@ pub type OnCommit = Arc<dyn Fn(Vec<Committed>) + Send + Sync>;
 pub struct Store {
     db: DatabaseConnection,
     on_commit: OnCommit,
+    audience: Option<Audience>,
     settings: StoreSettings,
     outage: Arc<outage::Outage>,
     seats: Arc<tokio::sync::Semaphore>,
@@ -165,6 +169,7 @@ impl Store {
         Self {
             db,
             on_commit,
+            audience: None,
             settings,
             outage: Arc::default(),
             seats: turn::seats(),
@@ -179,6 +184,12 @@ impl Store {
                 histories: [Lookups::of(16), Lookups::of(16)],
             },
         }
+    }
+
+    /// The same, which asks before it writes whether anybody watches; without, it gives everything to `on_commit`.
+    #[must_use]
+    pub fn watched_by(self, audience: Audience) -> Self {
+        Self { audience: Some(audience), ..self }
     }
 
     /// The same, which knows where its pool leads, and whom it meets there.

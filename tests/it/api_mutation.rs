@@ -233,6 +233,43 @@ async fn a_record_id_stands_for_one_step_of_one_task() {
     }
 }
 
+/// Records are read where somebody asked for them, however that is written.
+#[tokio::test]
+async fn a_batch_gives_its_records_to_who_selects_them() {
+    const FRAGMENTS: &str = "fragment P on SaveTaskHistoryBatchPayload { savedCount ...R } \
+                             fragment R on SaveTaskHistoryBatchPayload { records { step } }";
+    let server = ApiServer::start().await;
+    let mut step = 0;
+    for (selection, records) in [
+        ("savedCount", None),
+        ("savedCount duplicateCount cancelledTasks { taskId }", None),
+        ("records { step } savedCount", Some("records")),
+        ("all: records { step } savedCount", Some("all")),
+        ("savedCount ... on SaveTaskHistoryBatchPayload { records { step } }", Some("records")),
+        ("savedCount ... { ... @include(if: $yes) { records { step } } }", Some("records")),
+        ("savedCount records @include(if: $yes) { step }", Some("records")),
+        ("savedCount records @skip(if: $yes) { step }", None),
+        ("...P", Some("records")),
+    ] {
+        step += 2;
+        let reports = [step, step + 1].map(|step| report("u", "t", step, "RUNNING", json!({})));
+        let fragments = if selection == "...P" { FRAGMENTS } else { "" };
+        let variable = if selection.contains("$yes") { ", $yes: Boolean = true" } else { "" };
+        let batch = format!(
+            "mutation($records: [SaveTaskHistoryInput!]!{variable}) {{ saveTaskHistoryBatch(input: {{ records: $records }}) \
+             {{ {selection} }} }} {fragments}"
+        );
+        let data = server.data(&batch, json!({ "records": reports })).await;
+        let payload = &data["saveTaskHistoryBatch"];
+        assert_eq!(payload["savedCount"], 2, "{selection}");
+        let wanted = json!([{ "step": step }, { "step": step + 1 }]);
+        match records {
+            Some(name) => assert_eq!(payload[name], wanted, "{selection}"),
+            None => assert!(payload.get("records").is_none(), "{selection}"),
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_batch_is_saved_whole_or_not_at_all() {
     let server = ApiServer::start().await;

@@ -388,7 +388,7 @@ async fn the_wait_for_users_bounds_no_other_wait() {
     let mut session = database.session().await;
     let saving = tokio::spawn(async move {
         let sql = "SELECT taskwire_append_v1(ARRAY['ann'], ARRAY['t'], ARRAY['step'], ARRAY[1], ARRAY['running'], \
-                   ARRAY['{}'::json], NULL, NULL, NULL, NULL, NULL, ARRAY[gen_random_uuid()], NULL, NULL, NULL, 10, false, true)";
+                   ARRAY['{}'::json], NULL, NULL, NULL, NULL, NULL, ARRAY[gen_random_uuid()], NULL, NULL, NULL, 10, false, 'each')";
         session.execute(sql).await.map(drop)
     });
     let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' \

@@ -71,7 +71,7 @@ async fn append(session: &mut PgConnection, wait_ms: i32, records: &[(&str, Uuid
     sqlx::query_scalar(
         "SELECT is_duplicate FROM taskwire_append_v1($1::text[], $2::uuid[]::text[], array_fill('step'::text, ARRAY[$3]),
              array_fill(0, ARRAY[$3]), array_fill('running'::text, ARRAY[$3]), array_fill('{}'::json, ARRAY[$3]), NULL, NULL,
-             NULL, NULL, NULL, $2, NULL, NULL, NULL, $4, false, true) ORDER BY ord",
+             NULL, NULL, NULL, $2, NULL, NULL, NULL, $4, false, 'each') ORDER BY ord",
     )
     .bind(users)
     .bind(&ids)

@@ -263,7 +263,7 @@ async fn the_old_class_connects(is_new: bool) {
 /// Calls the append path by hand, as a backend of a server does whose client is gone.
 async fn append_by_hand(session: &mut PgConnection, record: &NewRecord) {
     let sql = "SELECT count(*) FROM taskwire_append_v1(ARRAY[$1], ARRAY[$2], ARRAY['step'], ARRAY[$3], ARRAY[$4], \
-               ARRAY[$5::text::json], NULL, NULL, NULL, NULL, NULL, ARRAY[$6], NULL, NULL, NULL, 0, true, true)";
+               ARRAY[$5::text::json], NULL, NULL, NULL, NULL, NULL, ARRAY[$6], NULL, NULL, NULL, 0, true, 'each')";
     let written: i64 = sqlx::query_scalar(sql)
         .bind(record.user_id.clone())
         .bind(record.task_id.clone())

@@ -21,6 +21,7 @@ mod append;
 mod append_looks;
 mod audits;
 mod auth;
+mod batches;
 mod bombs;
 mod cancel_many;
 mod cancel_rules;

@@ -109,7 +109,7 @@ async fn what_breaks_a_limit_is_refused_by_its_field_and_nothing_is_saved() {
         let error = service.save(&admin, bad.clone()).await.map(|_| ()).unwrap_err();
         assert_eq!((error.code(), error.field()), ("BAD_USER_INPUT", Some(format!("input.{field}").as_str())));
         let batch = vec![input(), input(), input(), bad];
-        let error = service.save_batch(&admin, batch).await.unwrap_err();
+        let error = service.save_batch(&admin, batch, true).await.unwrap_err();
         assert_eq!(
             (error.code(), error.field()),
             ("BAD_USER_INPUT", Some(format!("input.records[3].{field}").as_str()))
@@ -120,7 +120,7 @@ async fn what_breaks_a_limit_is_refused_by_its_field_and_nothing_is_saved() {
         matches!(error.kind(), ErrorKind::BadUserInput { limit: Some(1_000_000), value: Some(1_000_001), .. }),
         "{error:?}"
     );
-    let error = service.save_batch(&admin, Vec::new()).await.unwrap_err();
+    let error = service.save_batch(&admin, Vec::new(), true).await.unwrap_err();
     assert_eq!(error.field(), Some("input.records"));
     assert!(history(&service).await.is_empty());
     assert!(service.task(&admin, Some("ann".to_owned()), "t".to_owned()).await.unwrap().is_none());

@@ -368,7 +368,7 @@ impl<'a> Walk<'a> {
 /// As the maintenance will do it.
 async fn overdue(store: &Store, user_id: &str, task_id: &str) {
     let sql = "SELECT count(*) FROM taskwire_append_v1(ARRAY[$1], ARRAY[$2], ARRAY['report_overdue'], ARRAY[9],
-        ARRAY['timed_out'], ARRAY['{}'::json], NULL, NULL, NULL, NULL, NULL, ARRAY[$3], NULL, NULL, NULL, NULL, true, true)";
+        ARRAY['timed_out'], ARRAY['{}'::json], NULL, NULL, NULL, NULL, NULL, ARRAY[$3], NULL, NULL, NULL, NULL, true, 'each')";
     let pool = store.connection().get_postgres_connection_pool();
     let _: i64 =
         sqlx::query_scalar(sql).bind(user_id).bind(task_id).bind(Uuid::now_v7()).fetch_one(pool).await.unwrap();

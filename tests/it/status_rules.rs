@@ -127,7 +127,7 @@ impl Task<'_> {
 
     async fn overdue(&self) {
         let sql = "SELECT count(*) FROM taskwire_append_v1(ARRAY['ann'], ARRAY[$1], ARRAY['report_overdue'], ARRAY[9],
-            ARRAY['timed_out'], ARRAY['{}'::json], NULL, NULL, NULL, NULL, NULL, ARRAY[$2], NULL, NULL, NULL, NULL, true, true)";
+            ARRAY['timed_out'], ARRAY['{}'::json], NULL, NULL, NULL, NULL, NULL, ARRAY[$2], NULL, NULL, NULL, NULL, true, 'each')";
         let _: i64 = sqlx::query_scalar(sql).bind(&self.name).bind(Uuid::now_v7()).fetch_one(self.pool).await.unwrap();
     }
 

@@ -373,7 +373,7 @@ async fn the_role_reaches_the_view_and_nothing_else() {
         "DROP VIEW task_history",
         "SELECT taskwire_lock_heads(ARRAY['ann'], NULL, 0)",
         "SELECT * FROM taskwire_append_v1(ARRAY['ann'], ARRAY['t'], ARRAY['step'], ARRAY[1], ARRAY['running'], ARRAY['{}'::json],
-            NULL, NULL, NULL, NULL, NULL, ARRAY[gen_random_uuid()], NULL, NULL, NULL, 0, true, true)",
+            NULL, NULL, NULL, NULL, NULL, ARRAY[gen_random_uuid()], NULL, NULL, NULL, 0, true, 'each')",
         "SELECT * FROM taskwire_cancel_v1(ARRAY['ann'], ARRAY['t'], ARRAY[gen_random_uuid()], NULL, NULL, true, '0', 10, true)",
         OLD_CONNECT,
     ] {

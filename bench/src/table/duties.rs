@@ -24,7 +24,7 @@ struct Without {
 /// Neither by the heads nor by a look.
 const NO_LOOK_UP: (&str, &str) = ("v_may_know := v_heads.all_new IS NOT TRUE", "v_may_know := false");
 const NO_IDS: (&str, &str) = ("taskwire_lock_heads(p_users, p_record_ids,", "taskwire_lock_heads(p_users, NULL,");
-const NO_HIGHEST: (&str, &str) = ("max(taskwire_rising_id(i.record_id) COLLATE \"C\") OVER of_user", "NULL::text");
+const NO_HIGHEST: (&str, &str) = ("greatest(h.highest_record_id, p_highest[f.ord])", "h.highest_record_id");
 const NO_REPETITION: (&str, &str) = ("IF NOT v_may_know AND cardinality", "IF v_may_know AND cardinality");
 const NO_BEGUN: (&str, &str) = ("WHERE f.is_last AND f.stored_at IS NULL", "WHERE false");
 const NO_MOVED: (&str, &str) = ("WHERE f.is_last AND t.ctid = f.stored_at", "WHERE false");

@@ -55,17 +55,19 @@ impl SaveBatchMutation {
         context: &Context<'_>,
         #[graphql(desc = "The reports, in the order in which they are to count.")] input: SaveTaskHistoryBatchInput,
     ) -> Answer<SaveTaskHistoryBatchPayload> {
-        Some(Box::pin(save_batch(context, input.records.into_iter().map(Into::into).collect())).await)
+        let with_records = context.look_ahead().field("records").exists();
+        Some(Box::pin(save_batch(context, input.records.into_iter().map(Into::into).collect(), with_records)).await)
     }
 }
 
 async fn save_batch(
     context: &Context<'_>,
     mut inputs: Vec<SaveInput>,
+    with_records: bool,
 ) -> Result<SaveTaskHistoryBatchPayload, ApiError> {
     let session = Session::of(context)?;
     // Known out here, too: whether a batch that is on its way when the time is over gets there is not known.
     let record_ids = inputs.iter_mut().map(|input| *input.record_id.get_or_insert_with(uuid::Uuid::now_v7)).collect();
-    let saved = Box::pin(session.in_time(session.service.save_batch(&session.viewer, inputs))).await;
+    let saved = Box::pin(session.in_time(session.service.save_batch(&session.viewer, inputs, with_records))).await;
     Ok(saved.map_err(|error| error.with(Unsettled::Batch(record_ids)))?.into())
 }

@@ -6,7 +6,7 @@ use crate::support::TestDatabase;
 /// A record of which nobody is notified.
 const SILENT: &str = "SELECT taskwire_append_v1(ARRAY['u'], ARRAY['t'], ARRAY['step'], ARRAY[1], ARRAY['running'], \
                       ARRAY['{}'::json], NULL, NULL, NULL, ARRAY[NULL::float8], ARRAY[NULL::timestamptz], \
-                      ARRAY[gen_random_uuid()], ARRAY[NULL], ARRAY[NULL::jsonb], ARRAY[NULL::bigint], NULL, false, false)";
+                      ARRAY[gen_random_uuid()], ARRAY[NULL], ARRAY[NULL::jsonb], ARRAY[NULL::bigint], NULL, false, 'last')";
 const NOTIFY: &str = r#"NOTIFY taskwire_feed, '["u"]'"#;
 
 #[tokio::test]

@@ -90,6 +90,36 @@ async fn an_own_commit_that_was_not_handed_in_is_read_all_the_same() {
 }
 
 #[tokio::test]
+async fn who_begins_to_watch_while_a_batch_is_written_misses_nothing() {
+    let database = TestDatabase::new().await;
+    let server = Server::start(&database.url, NO_CHECK).await;
+    let mut holder = database.session().await;
+    run(&mut holder, "INSERT INTO feed_head (user_id) VALUES ('u'); BEGIN; SELECT FROM feed_head FOR UPDATE").await;
+    let (store, batch) = (server.store.clone(), [record("u", "a"), record("u", "b")]);
+    let saving = tokio::spawn(async move { store.save_batch_briefly(batch).await });
+    let waiting =
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let mut looking = database.session().await;
+    eventually("the batch to wait", async || {
+        let waiting: i64 = sqlx::query_scalar(waiting).fetch_one(&mut looking).await.unwrap();
+        (waiting == 1).then_some(())
+    })
+    .await;
+    // Nobody watched when it began.
+    let mut events = server.events("u", None).await;
+    let mut all = server.changes(None, None, None).await;
+    assert!(next(&mut all).await.unwrap().task().is_none());
+    run(&mut holder, "COMMIT").await;
+    let saved = saving.await.unwrap().unwrap();
+    assert!(saved.iter().all(Option::is_none), "nobody is given anything by memory");
+    assert_eq!(positions(&mut events, 2).await, [1, 2]);
+    for task in ["a", "b"] {
+        assert_eq!(next(&mut all).await.unwrap().task().unwrap().task_id, task);
+    }
+    assert_eq!(server.telemetry.recovered_by_check.get(), 0);
+}
+
+#[tokio::test]
 async fn a_lost_notification_is_made_up_for_and_counted() {
     let database = TestDatabase::new().await;
     let server = Server::start(&database.url, Duration::from_secs(1)).await;
