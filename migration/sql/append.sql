@@ -27,6 +27,15 @@ DECLARE
     v_count   bigint;
     v_timeout CONSTANT text := current_setting('lock_timeout');
 BEGIN
+    -- One record, as where few save at a time, and mostly its head is there and free.
+    IF p_wait_ms = 0 AND cardinality(p_users) = 1 THEN
+        SELECT p_users, h.recorded_at, true, taskwire_rising_id(p_record_ids[1]) COLLATE "C" > h.highest_record_id::text
+        INTO held, latest, all_held, all_new
+        FROM feed_head h WHERE h.user_id = p_users[1] FOR NO KEY UPDATE SKIP LOCKED;
+        IF all_held THEN
+            RETURN;
+        END IF;
+    END IF;
     -- Who waits for nobody may lock in any order: mostly everybody is there and free, and one statement does it.
     IF p_wait_ms = 0 THEN
         FOR v_round IN 1..2 LOOP
