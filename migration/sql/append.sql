@@ -243,10 +243,10 @@ $$;
 -- p_wait_ms: as in taskwire_lock_heads; the records of users left out are left out.
 -- p_notify: false where the caller notifies after its commit, and where the queue for notifications is full.
 -- p_states: which states of tasks come back: `each`, as each record left it; `last`, with the last record of each task;
--- `cancellation_pending`, with the last record of those whose cancellation waits for its acknowledgement, and a record
--- without one has no row either, where all of them are new.
+-- `cancellation_pending`, with the last record of those whose cancellation waits for its acknowledgement, and where all records
+-- are new the others have no row either: for who waits for users, so that none is left out.
 --
--- Returns one row a record it took: its place (`ord`, from 1, as in the arrays), its position, whether it was there
+-- Returns (but for what p_states says) one row a record it took: its place (`ord`, from 1, as in the arrays), its position, whether it was there
 -- before, and the task as this record left it (null for one that was there before: read it). One that stands in the batch
 -- before, under the same record_id, has that one's place as `repeats`, and no position. A record left out has no row.
 -- Where a record_id stands for another task or step already, nothing is written and that record comes back as a conflict.
@@ -314,7 +314,7 @@ BEGIN
             v_left_out[v_ord] := true;
         END LOOP;
     END IF;
-    IF p_numbers IS NULL OR v_left_out IS NOT NULL THEN
+    IF p_numbers IS NULL OR p_highest IS NULL OR v_left_out IS NOT NULL THEN
         SELECT n.numbers, n.highest INTO p_numbers, p_highest
         FROM taskwire_numbered(p_users, p_record_ids, p_numbers, v_left_out) n;
     END IF;

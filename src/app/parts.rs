@@ -13,7 +13,7 @@ use crate::feed::{self, FeedSettings, Hub};
 use crate::graphql::Api;
 use crate::maintenance::{self, Heart};
 use crate::service::{Limits, Service, this_server};
-use crate::store::{Audience, HealthState, LaneSettings, Lanes, Store, StoreSettings};
+use crate::store::{HealthState, LaneSettings, Lanes, Store, StoreSettings};
 use crate::telemetry::Telemetry;
 
 /// What a server consists of, between its database and its sockets.
@@ -64,7 +64,7 @@ impl Parts {
         );
         let told = hub.clone();
         let store = Store::new(database.connection.clone(), settings, Arc::new(move |entries| told.committed(entries)))
-            .watched_by(audience(&hub))
+            .watched_by(hub.audience())
             .counting(telemetry)
             .following(&database.primary)
             .noting_for(&beside)
@@ -128,15 +128,6 @@ impl Parts {
         self.background.cancel();
         self.tracker.close();
         self.tracker.wait().await;
-    }
-}
-
-/// What the store asks the feed before it writes.
-fn audience(hub: &Hub) -> Audience {
-    let (watching, look) = (hub.clone(), hub.clone());
-    Audience {
-        is_watching: Arc::new(move |users| watching.is_watching(users)),
-        look_at: Arc::new(move |users| look.look_at(users.iter().copied())),
     }
 }
 

@@ -20,7 +20,7 @@ use super::ring::Rings;
 use super::watch::Watch;
 use super::watched::{News, Standing, Watched};
 use super::{FeedError, FeedSettings};
-use crate::store::{Committed, FeedPage, Head, Store, StoreError};
+use crate::store::{Audience, Committed, FeedPage, Head, Store, StoreError};
 use crate::telemetry::Telemetry;
 
 /// Tells whether a backend belongs to this server's own pool.
@@ -92,7 +92,7 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Hub {
     /// A hub over the store it reads from. `is_own` tells which notifications come from this server's own commits, which
-    /// are handed in by [`Hub::committed`]; `closed` ends every subscription.
+    /// are handed in by [`Hub::committed`] or named by the [`Audience`]; `closed` ends every subscription.
     #[must_use]
     pub fn new(
         store: Store,
@@ -233,9 +233,18 @@ impl Hub {
         self.inner.wake.notify_one();
     }
 
-    /// Whether any of these users is watched here.
+    /// What writers ask of it.
     #[must_use]
-    pub fn is_watching(&self, users: &[&str]) -> bool {
+    pub fn audience(&self) -> Audience {
+        let (watching, look) = (self.clone(), self.clone());
+        Audience {
+            is_watching: Arc::new(move |users| watching.is_watching(users)),
+            look_at: Arc::new(move |users| look.look_at(users.iter().copied())),
+        }
+    }
+
+    /// Whether any of these users is watched here.
+    fn is_watching(&self, users: &[&str]) -> bool {
         if lock(&self.inner.everyone).is_watched() {
             return true;
         }
@@ -268,7 +277,7 @@ impl Hub {
     }
 
     /// There is something new of these users that nobody will hand in: whoever watches them reads it.
-    pub fn look_at<'a>(&self, users: impl IntoIterator<Item = &'a str>) {
+    pub(super) fn look_at<'a>(&self, users: impl IntoIterator<Item = &'a str>) {
         let has_everyone = lock(&self.inner.everyone).is_watched();
         let mut news = false;
         let watched = lock(&self.inner.users);

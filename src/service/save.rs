@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::error::Unsettled;
 use super::{Saved, Service, ServiceError, TaskDetails, input, limits};
 use crate::auth::Viewer;
-use crate::store::{NewRecord, StoreError};
+use crate::store::{Counted, NewRecord, StoreError};
 
 /// When somebody is to try again for whose batch there was no room.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
@@ -122,18 +122,17 @@ impl Service {
         let _room = self.batches.take(bytes).ok_or_else(|| ServiceError::overloaded(RETRY_AFTER))?;
         let records: Arc<[NewRecord]> = records.into();
         let saved = if with_records {
-            self.store.save_batch(Arc::clone(&records)).await.map(|saved| saved.into_iter().map(Some).collect())
+            self.store.save_batch(Arc::clone(&records)).await.map(SavedBatch::of)
         } else {
-            self.store.save_batch_briefly(Arc::clone(&records)).await
+            self.store.count_batch(Arc::clone(&records)).await.map(SavedBatch::counted)
         };
-        let saved = saved.map_err(|error| match error {
+        saved.map_err(|error| match error {
             StoreError::Conflict { index } => conflict(&format!("input.records[{index}].recordId")),
             other => {
                 let record_ids = records.iter().map(|record| record.record_id).collect();
                 ServiceError::from(other).with(Unsettled::Batch(record_ids))
             }
-        })?;
-        Ok(SavedBatch::of(saved))
+        })
     }
 
     /// Checks a report against the limits and makes a record of it.
@@ -177,13 +176,19 @@ impl Service {
 }
 
 impl SavedBatch {
-    fn of(saved: Vec<Option<Saved>>) -> Self {
+    fn of(saved: Vec<Saved>) -> Self {
+        let known = saved.iter().filter(|saved| saved.is_duplicate).count();
+        let tasks = saved.iter().map(|saved| Arc::clone(&saved.task)).collect();
+        let counted = Self::counted(Counted { saved: saved.len() - known, known, tasks });
+        Self { records: saved.into_iter().map(|saved| Arc::unwrap_or_clone(saved.record)).collect(), ..counted }
+    }
+
+    fn counted(Counted { saved, known, tasks }: Counted) -> Self {
         let count = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
-        let duplicates = saved.iter().flatten().filter(|saved| saved.is_duplicate).count();
         // The last state of each task counts.
         let mut latest: Vec<&task::Model> = Vec::new();
         let mut at = std::collections::HashMap::new();
-        for Saved { task, .. } in saved.iter().flatten() {
+        for task in &tasks {
             let index = *at.entry((&task.user_id, &task.task_id)).or_insert(latest.len());
             match latest.get_mut(index) {
                 Some(known) if known.position <= task.position => *known = task,
@@ -192,10 +197,10 @@ impl SavedBatch {
             }
         }
         Self {
-            saved_count: count(saved.len() - duplicates),
-            duplicate_count: count(duplicates),
+            saved_count: count(saved),
+            duplicate_count: count(known),
+            records: Vec::new(),
             cancelled_tasks: latest.into_iter().filter(|task| task.is_cancellation_pending()).cloned().collect(),
-            records: saved.into_iter().flatten().map(|saved| Arc::unwrap_or_clone(saved.record)).collect(),
         }
     }
 }

@@ -57,8 +57,8 @@ pub(super) enum States {
     Each,
     /// As the last record of each task left it, which the others get, too.
     Last,
-    /// The same of tasks whose cancellation waits for its acknowledgement. Of all others it gives nothing back: their records
-    /// are [`Placed::Written`]. For appends that leave nobody out.
+    /// The same of tasks whose cancellation waits for its acknowledgement, with their last record. All other records are
+    /// [`Placed::Written`]: as one that was left out would be, so it is for appends that wait for their users.
     CancellationPending,
 }
 
@@ -86,8 +86,8 @@ pub(super) struct Terms {
 pub(super) enum Placed {
     /// Appended.
     Saved(Box<Saved>),
-    /// Appended, and nobody has asked what it came to: whose it is.
-    Written(String),
+    /// Appended, and nobody has asked what it came to: whose it is, and its task as the append left it, where it came back.
+    Written(String, Option<Arc<task::Model>>),
     /// It was there before.
     Duplicate(Place),
     /// Its `record_id` stands for another task or step. Nothing of the append was written.
@@ -112,17 +112,7 @@ impl Appended {
 
     /// `placed[i]` tells what became of `records[i]`, which are those of the append.
     pub(super) fn read(self, records: &[&NewRecord]) -> Result<Vec<Placed>, StoreError> {
-        let states = self.states;
-        let mut placed = read_rows(self, records)?;
-        // With a conflict, nothing is written.
-        if states == States::CancellationPending && !placed.iter().any(|placed| matches!(placed, Placed::Conflict)) {
-            for (placed, record) in placed.iter_mut().zip(records) {
-                if matches!(placed, Placed::Held) {
-                    *placed = Placed::Written(record.user_id.clone());
-                }
-            }
-        }
-        Ok(placed)
+        read_rows(self, records)
     }
 }
 
@@ -131,7 +121,7 @@ impl Placed {
     pub(super) fn user(&self) -> Option<&str> {
         match self {
             Self::Saved(saved) => Some(&saved.record.user_id),
-            Self::Written(user) | Self::Duplicate((user, ..)) => Some(user),
+            Self::Written(user, _) | Self::Duplicate((user, ..)) => Some(user),
             Self::Conflict | Self::Held => None,
         }
     }
@@ -139,7 +129,7 @@ impl Placed {
     /// The same where the feed was given nothing of it.
     fn written_for(&self) -> Option<&str> {
         match self {
-            Self::Written(user) => Some(user),
+            Self::Written(user, _) => Some(user),
             _ => None,
         }
     }
@@ -156,17 +146,15 @@ impl Store {
         records: &[&NewRecord],
         terms: Terms,
     ) -> Result<Appended, StoreError> {
-        let order = Order::of(records);
-        let query = bind(sqlx::query(APPEND.as_str()), records, &order, terms)?;
-        let rows = self.write_on(kept, query).await?;
-        Ok(Appended { rows, sent: order.sent, states: terms.states })
+        let (query, sent) = call(records, terms)?;
+        Ok(Appended { rows: self.write_on(kept, query).await?, sent, states: terms.states })
     }
 
     /// Appends in a transaction that is rolled back: whether `PostgreSQL` would take these records.
     pub(super) async fn try_append(&self, records: &[&NewRecord]) -> Result<(), StoreError> {
         let wait = Wait::AtMost(TURN.min(self.settings.hold_timeout));
         let terms = Terms { wait, notify: false, states: States::CancellationPending };
-        let query = bind(sqlx::query(APPEND.as_str()), records, &Order::of(records), terms)?;
+        let (query, _) = call(records, terms)?;
         self.within_time(async {
             let mut transaction = self.db.get_postgres_connection_pool().begin().await?;
             query.fetch_all(&mut *transaction).await?;
@@ -189,7 +177,7 @@ impl Store {
             .collect();
         let of =
             |is: fn(&Placed) -> bool| u64::try_from(placed.iter().filter(|placed| is(placed)).count()).unwrap_or(0);
-        self.telemetry.saved_records.inc_by(of(|placed| matches!(placed, Placed::Saved(_) | Placed::Written(_))));
+        self.telemetry.saved_records.inc_by(of(|placed| matches!(placed, Placed::Saved(_) | Placed::Written(..))));
         self.telemetry.duplicate_records.inc_by(of(|placed| matches!(placed, Placed::Duplicate(_))));
         self.learnt(placed.iter().filter_map(Placed::user));
         if !committed.is_empty() {
@@ -230,18 +218,15 @@ impl Store {
 
 type Query<'q> = sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments>;
 
-fn bind<'q>(
-    query: Query<'q>,
-    records: &'q [&'q NewRecord],
-    order: &Order,
-    terms: Terms,
-) -> Result<Query<'q>, StoreError> {
-    let sent = || order.sent.iter().map(|&index| records[index]);
+/// The call of the append function, and which record it has at which place.
+fn call<'q>(records: &[&'q NewRecord], terms: Terms) -> Result<(Query<'q>, Vec<usize>), StoreError> {
+    let Order { sent: order, numbers, highest } = Order::of(records);
+    let sent = || order.iter().map(|&index| records[index]);
     let details: Vec<Option<String>> = sent()
         .map(|record| record.details.as_ref().map(serde_json::to_string).transpose())
         .collect::<Result<_, _>>()
         .map_err(|error| StoreError::Unstorable { index: None, message: error.to_string() })?;
-    Ok(query
+    let query = sqlx::query(APPEND.as_str())
         .bind(sent().map(|record| record.user_id.as_str()).collect::<Vec<_>>())
         .bind(sent().map(|record| record.task_id.as_str()).collect::<Vec<_>>())
         .bind(sent().map(|record| record.step).collect::<Vec<_>>())
@@ -258,8 +243,9 @@ fn bind<'q>(
         .bind(terms.wait.millis())
         .bind(terms.notify)
         .bind(terms.states.name())
-        .bind(order.numbers.clone())
-        .bind(order.highest.clone()))
+        .bind(numbers)
+        .bind(highest);
+    Ok((query, order))
 }
 
 /// None where it is empty.
@@ -270,7 +256,7 @@ fn some_text(text: &str) -> Option<&str> {
 /// The rows say what became of which record. They come with the task's last state at least; a record without one of its
 /// own gets the one that comes next for its task: "as this record left it, or later".
 fn read_rows(appended: Appended, records: &[&NewRecord]) -> Result<Vec<Placed>, StoreError> {
-    let Appended { rows, sent, .. } = appended;
+    let Appended { rows, sent, states: wanted } = appended;
     // From PostgreSQL's counting to ours.
     let index_of =
         |ord: i32| usize::try_from(ord - 1).ok().and_then(|place| sent.get(place).copied()).unwrap_or(usize::MAX);
@@ -311,6 +297,13 @@ fn read_rows(appended: Appended, records: &[&NewRecord]) -> Result<Vec<Placed>, 
         if let Some(Placed::Saved(first)) = placed.get(first) {
             let place = (first.record.user_id.clone(), first.record.position, first.record.recorded_at);
             placed[index] = Placed::Duplicate(place);
+        }
+    }
+    // With a conflict, nothing is written.
+    if wanted == States::CancellationPending && !placed.iter().any(|placed| matches!(placed, Placed::Conflict)) {
+        for (placed, record) in placed.iter_mut().zip(records).filter(|(placed, _)| matches!(placed, Placed::Held)) {
+            let state = states.get(&(record.user_id.as_str(), record.task_id.as_str())).cloned();
+            *placed = Placed::Written(record.user_id.clone(), state);
         }
     }
     Ok(placed)

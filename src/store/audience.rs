@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 /// What is called with users, who may be named more than once.
-pub type ForUsers<T> = Arc<dyn Fn(&[&str]) -> T + Send + Sync>;
+pub(super) type ForUsers<T> = Arc<dyn Fn(&[&str]) -> T + Send + Sync>;
 
 /// The feed, as writers see it.
 #[derive(Clone)]

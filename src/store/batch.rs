@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::append::{Placed, States, Terms, Wait, no_state};
-use super::record::{NewRecord, Saved};
+use super::record::{Counted, NewRecord, Saved};
 use super::retry::Attempts;
 use super::turn::{TURN, Turn};
 use super::write::Kept;
@@ -133,20 +133,41 @@ impl Store {
     /// names it.
     pub async fn save_batch(&self, records: impl Into<Arc<[NewRecord]>>) -> Result<Vec<Saved>, StoreError> {
         let records = records.into();
-        let saved = self.save_all(&records, true).await?;
-        saved.into_iter().zip(records.iter()).map(|(saved, record)| saved.ok_or_else(|| no_state(record))).collect()
+        let (placed, duplicates) = self.place(&records, true).await?;
+        let mut duplicates = duplicates.into_iter();
+        placed
+            .into_iter()
+            .zip(records.iter())
+            .map(|(placed, record)| match placed {
+                Placed::Saved(saved) => Ok(*saved),
+                Placed::Written(..) => Err(no_state(record)),
+                _ => duplicates
+                    .next()
+                    .flatten()
+                    .ok_or_else(|| StoreError::Unavailable("a record of the batch has just been removed".to_owned())),
+            })
+            .collect()
     }
 
-    /// The same for who only wants to know that they are saved, which costs less. None is a new record; of a task whose
-    /// cancellation waits for its acknowledgement, its last one at least comes as it is, and so does what was there before.
-    pub async fn save_batch_briefly(
+    /// The same for who does not want to see the records, which costs less.
+    pub async fn count_batch(&self, records: impl Into<Arc<[NewRecord]>>) -> Result<Counted, StoreError> {
+        let (placed, duplicates) = self.place(&records.into(), false).await?;
+        let (known, all) = (duplicates.len(), placed.len());
+        let states = placed.into_iter().filter_map(|placed| match placed {
+            Placed::Saved(saved) => Some(saved.task),
+            Placed::Written(_, task) => task,
+            _ => None,
+        });
+        let tasks = states.chain(duplicates.into_iter().flatten().map(|saved| saved.task)).collect();
+        Ok(Counted { saved: all - known, known, tasks })
+    }
+
+    /// What became of each record, and what those stand for that were there before.
+    async fn place(
         &self,
-        records: impl Into<Arc<[NewRecord]>>,
-    ) -> Result<Vec<Option<Saved>>, StoreError> {
-        self.save_all(&records.into(), false).await
-    }
-
-    async fn save_all(&self, records: &Arc<[NewRecord]>, is_read: bool) -> Result<Vec<Option<Saved>>, StoreError> {
+        records: &Arc<[NewRecord]>,
+        is_read: bool,
+    ) -> Result<(Vec<Placed>, Vec<Option<Saved>>), StoreError> {
         let placed = match self.batches.save(self, records, is_read).await {
             Some(placed) => placed,
             None => self.save_alone(records, is_read).await?,
@@ -158,19 +179,8 @@ impl Store {
                 _ => None,
             })
             .collect();
-        let mut duplicates = self.duplicates(&known).await?.into_iter();
-        placed
-            .into_iter()
-            .map(|placed| match placed {
-                Placed::Saved(saved) => Ok(Some(*saved)),
-                Placed::Written(_) => Ok(None),
-                _ => {
-                    duplicates.next().flatten().map(Some).ok_or_else(|| {
-                        StoreError::Unavailable("a record of the batch has just been removed".to_owned())
-                    })
-                }
-            })
-            .collect()
+        let duplicates = self.duplicates(&known).await?;
+        Ok((placed, duplicates))
     }
 
     /// Which states these records' append has to give back: of all their tasks where the caller or the feed wants them.

@@ -394,7 +394,7 @@ impl Inner {
                     askers.push(pending);
                 }
                 // Written unseen is nobody here: saved again, it would be found.
-                Placed::Held | Placed::Conflict | Placed::Written(_) => held.push(pending),
+                Placed::Held | Placed::Conflict | Placed::Written(..) => held.push(pending),
             }
         }
         if !askers.is_empty() {

@@ -64,7 +64,7 @@ use std::time::{Duration, Instant};
 use sea_orm::DatabaseConnection;
 
 pub use crate::db::Hosts;
-pub use audience::{Audience, ForUsers};
+pub use audience::Audience;
 pub use cancel::{AcknowledgeOutcome, CancelOutcome, CancelTerms, Cancelled, NewAcknowledgement, NewCancellation};
 pub use control::Disconnections;
 pub use erase::ErasedStep;
@@ -80,7 +80,7 @@ pub use lease::{Blocker, LEASE_TIME, Lease};
 pub use page::{Keyset, Rows};
 pub use partitions::Width;
 pub use plans::PlannedQuery;
-pub use record::{Committed, NewRecord, Saved, TaskDetails};
+pub use record::{Committed, Counted, NewRecord, Saved, TaskDetails};
 pub use reports::{DUE_REPORTS, DueReport, Overdue, ReportClock};
 pub use retention::{Countable, RecordPlace, Removed, TaskPlace, Upkeep};
 pub use servers::{HealthState, SLOW_ANSWER, Server, ServerStatus};
@@ -163,7 +163,7 @@ impl Default for StoreSettings {
 }
 
 impl Store {
-    /// A store over a migrated database; `on_commit` gets each committed record with its task.
+    /// A store over a migrated database; `on_commit` gets each committed record with its task (but see `watched_by`).
     #[must_use]
     pub fn new(db: DatabaseConnection, settings: StoreSettings, on_commit: OnCommit) -> Self {
         Self {

@@ -85,6 +85,17 @@ pub struct Saved {
     pub is_duplicate: bool,
 }
 
+/// What became of records that nobody wants to see.
+#[derive(Clone, Debug, Default)]
+pub struct Counted {
+    /// How many are new.
+    pub saved: usize,
+    /// How many were there before.
+    pub known: usize,
+    /// Tasks that they are of, in some state since: every one whose cancellation waits for its acknowledgement is among them.
+    pub tasks: Vec<Arc<task::Model>>,
+}
+
 /// A record that this server has committed, as the feed passes it on.
 #[derive(Clone, Debug)]
 pub struct Committed {

@@ -4,7 +4,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use entity::TaskStatus;
-use taskwire::store::{Audience, CancelTerms, Committed, NewCancellation, NewRecord, Store, StoreError, StoreSettings};
+use futures_util::future::try_join_all;
+use taskwire::store::{
+    Audience, CancelTerms, Committed, Counted, NewCancellation, NewRecord, Store, StoreError, StoreSettings,
+};
 use taskwire::telemetry::Telemetry;
 use uuid::Uuid;
 
@@ -88,54 +91,74 @@ fn watched(database: &TestDatabase, users: &[&'static str]) -> (Store, Told<Comm
     (store.watched_by(audience), given, named)
 }
 
+/// How many are new, how many are known, and of which tasks there is a state.
+fn told(counted: &Counted) -> (usize, usize, Vec<(&str, i64)>) {
+    let tasks = counted.tasks.iter().map(|task| (task.task_id.as_str(), task.position)).collect();
+    (counted.saved, counted.known, tasks)
+}
+
+async fn cancel(store: &Store, task: &str) {
+    let cancellation =
+        NewCancellation { user_id: "ann".to_owned(), task_id: task.to_owned(), record_id: Uuid::now_v7() };
+    let terms = CancelTerms { reason: None, requested_by: None, force: false, settle: Duration::ZERO };
+    store.cancel(&[cancellation], &terms).await.unwrap();
+}
+
 #[tokio::test]
 async fn what_nobody_asks_for_does_not_come_back() {
     let database = TestDatabase::new().await;
     let (store, given, named) = watched(&database, &["eve"]);
-    let of = |user: &str, task: &str, steps: &[i32]| steps.iter().map(|step| record(user, task, *step)).collect();
-    let new: Vec<NewRecord> = of("ann", "t", &[0, 1]);
-    let saved = store.save_batch_briefly(new.clone()).await.unwrap();
-    assert!(saved.iter().all(Option::is_none), "{saved:?}");
+    let new = [record("ann", "t", 0), record("ann", "t", 1)];
+    assert_eq!(told(&store.count_batch(new.clone()).await.unwrap()), (2, 0, vec![]));
     assert!(given.lock().unwrap().is_empty());
     assert_eq!(std::mem::take(&mut *named.lock().unwrap()), ["ann", "ann"]);
 
-    // Whoever is cancelled is told so, with the last report, and nothing else is.
-    let cancellation =
-        |task: &str| NewCancellation { user_id: "ann".to_owned(), task_id: task.to_owned(), record_id: Uuid::now_v7() };
-    let terms = CancelTerms { reason: None, requested_by: None, force: false, settle: Duration::ZERO };
-    store.save_batch(of("ann", "u", &[0]) as Vec<NewRecord>).await.unwrap();
-    store.cancel(&[cancellation("t"), cancellation("u")], &terms).await.unwrap();
+    // Whoever is cancelled is told so, by the last report, and nobody else is.
+    store.save_batch([record("ann", "u", 0)]).await.unwrap();
+    cancel(&store, "t").await;
+    cancel(&store, "u").await;
     given.lock().unwrap().clear();
-    let late = [
-        record("ann", "t", 2),
-        record("bob", "t", 0),
-        record("ann", "t", 3),
-        record_of("ann", "u", 1, TaskStatus::Failed),
-    ];
-    let saved = store.save_batch_briefly(late).await.unwrap();
-    let [None, None, Some(last), None] = &saved[..] else { panic!("{saved:?}") };
-    assert!(last.task.is_cancellation_pending() && last.record.is_late && !last.is_duplicate);
-    assert_eq!((last.record.step, last.task.position), (3, last.record.position));
+    let ended = record_of("ann", "u", 1, TaskStatus::Failed);
+    let late = [record("ann", "t", 2), record("bob", "t", 0), record("ann", "t", 3), ended];
+    let counted = store.count_batch(late).await.unwrap();
+    // Both records of the task come with it.
+    assert_eq!(told(&counted), (4, 0, vec![("t", 7), ("t", 7)]));
+    assert!(counted.tasks.iter().all(|task| task.is_cancellation_pending()));
     assert_eq!(given.lock().unwrap().len(), 1);
 
     // What is known, or stands twice, is found all the same.
     let twice = record("ann", "v", 0);
-    let saved = store.save_batch_briefly([new[0].clone(), twice.clone(), twice]).await.unwrap();
-    let duplicates: Vec<Option<bool>> = saved.iter().map(|saved| saved.as_ref().map(|one| one.is_duplicate)).collect();
-    assert_eq!(duplicates, [Some(true), Some(false), Some(true)]);
+    let counted = store.count_batch([new[0].clone(), twice.clone(), twice]).await.unwrap();
+    assert_eq!((counted.saved, counted.known), (1, 2));
+    assert!(counted.tasks.iter().any(|task| task.task_id == "t" && task.is_cancellation_pending()));
     let conflict = NewRecord { record_id: new[0].record_id, ..record("ann", "other", 0) };
-    let refused = store.save_batch_briefly([record("ann", "w", 0), conflict]).await;
+    let refused = store.count_batch([record("ann", "w", 0), conflict]).await;
     assert!(matches!(refused, Err(StoreError::Conflict { index: 1 })), "{refused:?}");
     let nothing = "SELECT count(*) FROM task WHERE task_id IN ('w', 'other')";
     assert_eq!(sqlx::query_scalar::<_, i64>(nothing).fetch_one(&mut database.session().await).await.unwrap(), 0);
+}
+
+/// Batches that wait together share a transaction, and the last report of a task may be another's.
+#[tokio::test]
+async fn each_batch_is_told_of_its_cancelled_tasks() {
+    let database = TestDatabase::new().await;
+    let (store, ..) = watched(&database, &[]);
+    store.save_batch([record("ann", "t", 0)]).await.unwrap();
+    cancel(&store, "t").await;
+    let batches = (1..=6).map(|step| store.count_batch([record("ann", "t", step)]));
+    for counted in try_join_all(batches).await.unwrap() {
+        assert_eq!(told(&counted), (1, 0, vec![("t", 8)]));
+    }
+    let commits = "SELECT count(DISTINCT xmin::text) FROM task_record WHERE is_late";
+    assert_eq!(sqlx::query_scalar::<_, i64>(commits).fetch_one(&mut database.session().await).await.unwrap(), 1);
 }
 
 #[tokio::test]
 async fn the_feed_is_given_whom_it_watches() {
     let database = TestDatabase::new().await;
     let (store, given, named) = watched(&database, &["eve"]);
-    let saved = store.save_batch_briefly([record("ann", "t", 0), record("eve", "t", 0)]).await.unwrap();
-    assert!(saved.iter().all(Option::is_some), "{saved:?}");
+    let counted = store.count_batch([record("ann", "t", 0), record("eve", "t", 0)]).await.unwrap();
+    assert_eq!(told(&counted), (2, 0, vec![("t", 1), ("t", 1)]));
     let given: Vec<String> = given.lock().unwrap().iter().map(|entry| entry.record.user_id.clone()).collect();
     assert_eq!(given, ["ann", "eve"]);
     assert!(named.lock().unwrap().is_empty());
@@ -149,7 +172,7 @@ async fn a_batch_is_counted_whoever_reads_it() {
     let store = store.counting(&telemetry);
     let counted = || (telemetry.saved_records.get(), telemetry.duplicate_records.get());
     let batch = [record("ann", "t", 0), record("ann", "t", 1)];
-    store.save_batch_briefly(batch.clone()).await.unwrap();
+    store.count_batch(batch.clone()).await.unwrap();
     assert_eq!(counted(), (2, 0));
     let [known, _] = batch;
     store.save_batch([known, record("ann", "t", 2)]).await.unwrap();

@@ -12,7 +12,7 @@ use taskwire::db::{self, Database};
 use taskwire::feed::{self, FeedCursor, FeedSettings, Hub};
 use taskwire::service::watch::{TaskChange, TaskEvent};
 use taskwire::service::{Service, ServiceError, TaskDetails, this_server};
-use taskwire::store::{Audience, Head, LaneSettings, Lanes, NewRecord, Store, StoreSettings};
+use taskwire::store::{Head, LaneSettings, Lanes, NewRecord, Store, StoreSettings};
 use taskwire::telemetry::Telemetry;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -69,14 +69,9 @@ impl Server {
         let hub = Hub::new(reads, settings, telemetry.clone(), is_own, token.clone());
         let committed = hub.clone();
         let on_commit = Arc::new(move |entries| committed.committed(entries));
-        let (watching, look) = (hub.clone(), hub.clone());
-        let audience = Audience {
-            is_watching: Arc::new(move |users| watching.is_watching(users)),
-            look_at: Arc::new(move |users| look.look_at(users.iter().copied())),
-        };
         let store = Store::new(connection, StoreSettings::default(), on_commit)
             .following(&database.primary)
-            .watched_by(audience);
+            .watched_by(hub.audience());
         let lanes = Lanes::start(store.clone(), LaneSettings::default(), telemetry.clone());
         let service = Service::new(Arc::new(this_server()), store.clone(), lanes, hub.clone(), Duration::from_mins(5));
         feed::start(&hub, database.direct.clone(), &TaskTracker::new(), &token);
