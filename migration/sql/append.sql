@@ -246,10 +246,11 @@ $$;
 -- `cancellation_pending`, with the last record of those whose cancellation waits for its acknowledgement, and where all records
 -- are new the others have no row either: for who waits for users, so that none is left out.
 --
--- Returns (but for what p_states says) one row a record it took: its place (`ord`, from 1, as in the arrays), its position, whether it was there
--- before, and the task as this record left it (null for one that was there before: read it). One that stands in the batch
--- before, under the same record_id, has that one's place as `repeats`, and no position. A record left out has no row.
--- Where a record_id stands for another task or step already, nothing is written and that record comes back as a conflict.
+-- Returns one row a record it took (but for what p_states says): its place (`ord`, from 1, as in the arrays), its position,
+-- whether it was there before, and the task as this record left it (null for one that was there before: read it). One that
+-- stands in the batch before, under the same record_id, has that one's place as `repeats`, and no position. A record left out
+-- has no row. Where a record_id stands for another task or step already, nothing is written and that record comes back as a
+-- conflict.
 CREATE FUNCTION taskwire_append_v1(
     p_users text[], p_tasks text[], p_kinds text[], p_steps integer[], p_statuses text[], p_results json[],
     p_step_names text[], p_messages text[], p_error_codes text[], p_progress double precision[], p_timestamps timestamptz[],
