@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Outcome, Signals, direct, open};
+use super::{CLOSE, Outcome, Signals, direct, open};
 use crate::config::{Config, DatabaseConfig, DatabaseSource};
 use crate::db::{self, Cluster, StartError, cluster};
 use crate::store::{Store, StoreSettings};
@@ -19,7 +19,12 @@ pub(super) async fn over_database<E: From<StartError>>(
         let result = async {
             let database = db::connect(&config.database, &url, &setting).await?.listening_at(direct(&config)?);
             let store = Store::new(database.connection.clone(), StoreSettings::default(), Arc::new(|_| {}));
-            work(store.directly_at(database.direct.first())).await
+            let done = work(store.directly_at(database.direct.first())).await;
+            // A connection that was given back is looked at before it rests: not while its PostgreSQL ends.
+            if let Err(error) = database.close(CLOSE).await {
+                tracing::debug!(%error, "the pool did not close in time");
+            }
+            done
         }
         .await;
         if let Some(cluster) = cluster {

@@ -17,10 +17,10 @@ use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use prost::Message as _;
 use serde_json::{Value, json};
 use taskwire::auth::Role;
-use tokio::net::TcpListener;
-use tokio_tungstenite::connect_async;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 use super::api_server::{SAVE, report, token};
 use super::auth::keys::SECRET;
@@ -158,6 +158,13 @@ async fn a_request_an_operation_the_commit_and_the_database_are_one_trace() {
     assert!(!told.contains(WORD) && !told.contains(&signature), "{told}");
 }
 
+/// Who asks for something before the acknowledgement is closed with 4401.
+async fn init(socket: &mut WebSocketStream<MaybeTlsStream<TcpStream>>, payload: Value) {
+    let message = json!({ "type": "connection_init", "payload": payload });
+    socket.send(Message::text(message.to_string())).await.unwrap();
+    assert!(socket.next().await.unwrap().unwrap().to_text().unwrap().contains("connection_ack"));
+}
+
 #[tokio::test]
 async fn a_sockets_operations_belong_to_the_trace_of_its_connection_init() {
     let (database, (collector, url)) = (TestDatabase::new().await, Collector::start().await);
@@ -168,8 +175,8 @@ async fn a_sockets_operations_belong_to_the_trace_of_its_connection_init() {
     let (parent, trace) = traceparent(7, true);
     let payload = json!({ "token": token("anna", Role::User), "traceparent": parent });
     let subscribe = |id: &str, query: &str| json!({ "id": id, "type": "subscribe", "payload": { "query": query } });
+    init(&mut socket, payload).await;
     for message in [
-        json!({ "type": "connection_init", "payload": payload }),
         subscribe("q", "query Mine { tasks { nodes { taskId } } }"),
         subscribe("s", "subscription Watch { taskChanged { feedCursor } }"),
     ] {
@@ -190,10 +197,9 @@ async fn a_sockets_operations_belong_to_the_trace_of_its_connection_init() {
     request.headers_mut().insert("sec-websocket-protocol", "graphql-transport-ws".parse().unwrap());
     request.headers_mut().insert("traceparent", parent.parse().unwrap());
     let (mut socket, _) = connect_async(request).await.unwrap();
-    let init = json!({ "type": "connection_init", "payload": { "token": token("anna", Role::User) } });
-    for message in [init, subscribe("q", "query Mine { tasks { nodes { taskId } } }")] {
-        socket.send(Message::text(message.to_string())).await.unwrap();
-    }
+    init(&mut socket, json!({ "token": token("anna", Role::User) })).await;
+    let query = subscribe("q", "query Mine { tasks { nodes { taskId } } }");
+    socket.send(Message::text(query.to_string())).await.unwrap();
     let spans = collector.trace(&trace, "query tasks").await;
     assert_eq!(hex(&spans["query tasks"].parent_span_id), parent_of(8));
     assert_eq!(attribute(&spans["GET /graphql"], "http.response.status_code"), "IntValue(101)");
