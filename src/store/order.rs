@@ -1,8 +1,6 @@
 //! In which order the records of an append are sent: by user and task, as `PostgreSQL` finds and sorts them soonest, with what
 //! it needs to number them as they were given. (`taskwire_numbered` does the same for who sends no numbers.)
 
-use std::collections::HashMap;
-
 use uuid::Uuid;
 
 use super::record::NewRecord;
@@ -17,35 +15,24 @@ pub(super) struct Order {
     pub(super) highest: Vec<Option<Uuid>>,
 }
 
-/// What is known of a user while the records are counted.
-#[derive(Default)]
-struct Counted {
-    records: i32,
-    last: usize,
-    highest: Uuid,
-}
-
 impl Order {
     pub(super) fn of(records: &[&NewRecord]) -> Self {
-        let mut users: HashMap<&str, Counted> = HashMap::new();
-        let mut numbers = Vec::with_capacity(records.len());
-        for (index, record) in records.iter().enumerate() {
-            let user = users.entry(&record.user_id).or_default();
-            user.records += 1;
-            user.last = index;
-            user.highest = user.highest.max(rising(record.record_id));
-            numbers.push(user.records);
-        }
         let mut sent: Vec<usize> = (0..records.len()).collect();
-        // Stable: the records of a task stay as they are.
-        sent.sort_by_key(|&index| (&records[index].user_id, &records[index].task_id));
-        let highest = |&index: &usize| {
-            let user = users.get(records[index].user_id.as_str())?;
-            (user.last == index).then_some(user.highest)
-        };
+        // Stable, as below: what is of one user, or of one task, stays in the order given.
+        sent.sort_by_key(|&index| &records[index].user_id);
+        let (mut numbers, mut highest) = (vec![0; records.len()], vec![None; records.len()]);
+        for own in sent.chunk_by_mut(|&one, &next| records[one].user_id == records[next].user_id) {
+            for (number, &index) in (1..).zip(&*own) {
+                numbers[index] = number;
+            }
+            if let Some(&last) = own.last() {
+                highest[last] = own.iter().map(|&index| rising(records[index].record_id)).max();
+            }
+            own.sort_by_key(|&index| &records[index].task_id);
+        }
         Self {
             numbers: sent.iter().map(|&index| numbers[index]).collect(),
-            highest: sent.iter().map(highest).collect(),
+            highest: sent.iter().map(|&index| highest[index]).collect(),
             sent,
         }
     }
@@ -58,37 +45,17 @@ fn rising(id: Uuid) -> Uuid {
 
 #[cfg(test)]
 mod tests {
-    use entity::TaskStatus;
-
     use super::*;
-
-    fn record(user: &str, task: &str, record_id: Uuid) -> NewRecord {
-        NewRecord {
-            user_id: user.to_owned(),
-            task_id: task.to_owned(),
-            step: 0,
-            status: TaskStatus::Running,
-            result: "{}".to_owned(),
-            step_name: String::new(),
-            message: String::new(),
-            error_code: String::new(),
-            progress: None,
-            timestamp: None,
-            record_id,
-            reported_by: None,
-            details: None,
-        }
-    }
 
     #[test]
     fn records_are_sent_by_user_and_task_and_numbered_as_they_were_given() {
         let ids: Vec<Uuid> = (0..4).map(|_| Uuid::now_v7()).collect();
         let records = [
-            record("bob", "t", ids[1]),
-            record("ann", "u", ids[3]),
-            record("bob", "t", ids[0]),
-            record("ann", "t", ids[2]),
-            record("eve", "t", Uuid::from_u128(u128::MAX)),
+            NewRecord::of("bob", "t", ids[1]),
+            NewRecord::of("ann", "u", ids[3]),
+            NewRecord::of("bob", "t", ids[0]),
+            NewRecord::of("ann", "t", ids[2]),
+            NewRecord::of("eve", "t", Uuid::from_u128(u128::MAX)),
         ];
         let order = Order::of(&records.iter().collect::<Vec<_>>());
         assert_eq!(order.sent, [3, 1, 0, 2, 4]);

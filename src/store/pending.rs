@@ -62,21 +62,7 @@ impl Pending {
     #[cfg(test)]
     pub(super) fn of_user(user_id: &str) -> Self {
         let room = Arc::<Rooms>::default().make(0, &LaneSettings::default()).expect("nothing waits there");
-        let record = NewRecord {
-            user_id: user_id.to_owned(),
-            task_id: "t".to_owned(),
-            step: 0,
-            status: entity::TaskStatus::Running,
-            result: "{}".to_owned(),
-            step_name: String::new(),
-            message: String::new(),
-            error_code: String::new(),
-            progress: None,
-            timestamp: None,
-            record_id: uuid::Uuid::nil(),
-            reported_by: None,
-            details: None,
-        };
+        let record = NewRecord::of(user_id, "t", uuid::Uuid::nil());
         let answer = oneshot::channel().0;
         Self { record, since: Instant::now(), was_taken: false, span: Span::none(), answer, _room: room }
     }

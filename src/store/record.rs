@@ -39,6 +39,26 @@ pub struct NewRecord {
 }
 
 impl NewRecord {
+    /// A report of a running step that says nothing.
+    #[cfg(test)]
+    pub(super) fn of(user_id: &str, task_id: &str, record_id: Uuid) -> Self {
+        Self {
+            user_id: user_id.to_owned(),
+            task_id: task_id.to_owned(),
+            step: 0,
+            status: TaskStatus::Running,
+            result: "{}".to_owned(),
+            step_name: String::new(),
+            message: String::new(),
+            error_code: String::new(),
+            progress: None,
+            timestamp: None,
+            record_id,
+            reported_by: None,
+            details: None,
+        }
+    }
+
     /// About how many bytes it takes while it waits.
     #[must_use]
     pub fn bytes(&self) -> usize {
