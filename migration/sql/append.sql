@@ -1,36 +1,30 @@
 -- The one append path: the only way to change a user's records or tasks, whoever the writer is.
 -- Names carry a version; a running server of the version before still finds its own, so the last two stay.
 
--- An id of version 7, which rises with time, as text; empty for any other: a random one among the highest would leave none
--- that is higher. As text since PostgreSQL has no min and max of uuid; in this order they are the same.
-CREATE FUNCTION taskwire_rising_id(p_record_id uuid) RETURNS text LANGUAGE sql IMMUTABLE AS $$
-    SELECT CASE WHEN get_byte(uuid_send(p_record_id), 6) >> 4 = 7 THEN p_record_id::text ELSE '' END
-$$;
-
 -- Inserts the missing heads and locks all of them.
+--   p_users    each once
+--   p_lowest   the lowest id of each user's new records, as taskwire_numbered gives it; null to be told nothing of it
 --   p_wait_ms  how long to wait for who is held by somebody's open transaction: 0 waits for nobody and leaves them out,
 --              more raises lock_not_available when it is over, null waits as the session does
 --   held       the users it holds
---   latest     the latest recorded_at among them
+--   positions, times  of their heads, in the order of p_users; null for who is left out
 --   all_held   nobody was left out
---   all_new    of those whom it holds, none has a record under one of p_record_ids, which runs parallel to p_users: each is
---              of version 7, and higher than any such that its user's records ever had. Otherwise, or where it is null, one
---              may have
+--   all_new    of those whom it holds, none has a record under one of the new ids: p_lowest is higher than any of version 7
+--              that its user's records ever had. Otherwise, or where it is null, one may have
 -- A new user is held while another transaction inserts its head, which an advisory lock of the user tells without waiting.
 -- The caller's settings hold here, as its search_path: without any of its own it can be called without a query around it.
 CREATE FUNCTION taskwire_lock_heads(
-    p_users text[], p_record_ids uuid[], p_wait_ms integer,
-    OUT held text[], OUT latest timestamptz, OUT all_held boolean, OUT all_new boolean
+    p_users text[], p_lowest uuid[], p_wait_ms integer,
+    OUT held text[], OUT positions bigint[], OUT times timestamptz[], OUT all_held boolean, OUT all_new boolean
 ) LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
     v_others  text[];
-    v_count   bigint;
     v_timeout CONSTANT text := current_setting('lock_timeout');
 BEGIN
-    -- One record, as where few save at a time, and mostly its head is there and free.
+    -- One user, as where few save at a time, and mostly its head is there and free.
     IF p_wait_ms = 0 AND cardinality(p_users) = 1 THEN
-        SELECT p_users, h.recorded_at, true, taskwire_rising_id(p_record_ids[1]) COLLATE "C" > h.highest_record_id::text
-        INTO held, latest, all_held, all_new
+        SELECT p_users, ARRAY[h.position], ARRAY[h.recorded_at], true, p_lowest[1] > h.highest_record_id
+        INTO held, positions, times, all_held, all_new
         FROM feed_head h WHERE h.user_id = p_users[1] FOR NO KEY UPDATE SKIP LOCKED;
         IF all_held THEN
             RETURN;
@@ -39,16 +33,16 @@ BEGIN
     -- Who waits for nobody may lock in any order: mostly everybody is there and free, and one statement does it.
     IF p_wait_ms = 0 THEN
         FOR v_round IN 1..2 LOOP
-            SELECT coalesce(array_agg(l.user_id) FILTER (WHERE l.user_id IS NOT NULL), '{}'), max(l.recorded_at),
-                   array_agg(a.user_id) FILTER (WHERE l.user_id IS NULL), bool_and(a.lowest > l.highest_record_id::text)
-            INTO held, latest, v_others, all_new
+            SELECT coalesce(array_agg(l.user_id) FILTER (WHERE l.user_id IS NOT NULL), '{}'), array_agg(l.position),
+                   array_agg(l.recorded_at), array_agg(l.asked) FILTER (WHERE l.user_id IS NULL), bool_and(l.is_new)
+            INTO held, positions, times, v_others, all_new
             FROM (
-                SELECT i.user_id, min(taskwire_rising_id(i.record_id) COLLATE "C") AS lowest
-                FROM unnest(p_users, p_record_ids) i (user_id, record_id) GROUP BY i.user_id
-            ) a LEFT JOIN LATERAL (
-                SELECT h.user_id, h.recorded_at, h.highest_record_id FROM feed_head h WHERE h.user_id = a.user_id
-                FOR NO KEY UPDATE SKIP LOCKED
-            ) l ON true;
+                SELECT a.asked, h.user_id, h.position, h.recorded_at, a.lowest > h.highest_record_id AS is_new
+                FROM unnest(p_users, p_lowest) WITH ORDINALITY a (asked, lowest, ord) LEFT JOIN LATERAL (
+                    SELECT * FROM feed_head h WHERE h.user_id = a.asked FOR NO KEY UPDATE SKIP LOCKED
+                ) h ON true
+                ORDER BY a.ord
+            ) l;
             all_held := v_others IS NULL;
             EXIT WHEN all_held OR v_round = 2;
             SELECT array_agg(u) INTO v_others FROM (
@@ -65,31 +59,29 @@ BEGIN
         PERFORM set_config('lock_timeout', p_wait_ms::text, true);
     END IF;
     LOOP
-        SELECT array_agg(d.u) FILTER (WHERE h.user_id IS NULL), count(*) INTO v_others, v_count
-        FROM (SELECT DISTINCT u FROM unnest(p_users) u) d LEFT JOIN feed_head h ON h.user_id = d.u;
+        SELECT array_agg(u) INTO v_others FROM unnest(p_users) u LEFT JOIN feed_head h ON h.user_id = u WHERE h.user_id IS NULL;
         IF v_others IS NOT NULL THEN
             PERFORM pg_advisory_xact_lock(k) FROM (
                 SELECT DISTINCT hashtextextended(u, 7227) k FROM unnest(v_others) u ORDER BY 1
             ) keys;
             INSERT INTO feed_head (user_id) SELECT u FROM unnest(v_others) u ORDER BY u COLLATE "C" ON CONFLICT DO NOTHING;
         END IF;
-        SELECT coalesce(array_agg(l.user_id), '{}'), max(l.recorded_at), bool_and(a.lowest > l.highest_record_id::text)
-        INTO held, latest, all_new
+        SELECT count(*) = cardinality(p_users), array_agg(l.position ORDER BY l.ord), array_agg(l.recorded_at ORDER BY l.ord),
+               bool_and(l.lowest > l.highest_record_id)
+        INTO all_held, positions, times, all_new
         FROM (
-            SELECT i.user_id COLLATE "C" AS user_id, min(taskwire_rising_id(i.record_id) COLLATE "C") AS lowest
-            FROM unnest(p_users, p_record_ids) i (user_id, record_id) GROUP BY 1 ORDER BY 1
-        ) a CROSS JOIN LATERAL (
-            SELECT h.user_id, h.recorded_at, h.highest_record_id FROM feed_head h WHERE h.user_id = a.user_id
-            FOR NO KEY UPDATE
+            SELECT a.ord, a.lowest, h.* FROM (
+                SELECT * FROM unnest(p_users, p_lowest) WITH ORDINALITY a (asked, lowest, ord) ORDER BY a.asked COLLATE "C"
+            ) a CROSS JOIN LATERAL (SELECT * FROM feed_head h WHERE h.user_id = a.asked FOR NO KEY UPDATE) h
         ) l;
         -- Whoever was erased while we waited has no head any more: it is made anew.
-        EXIT WHEN cardinality(held) = v_count;
+        EXIT WHEN all_held;
     END LOOP;
+    held := p_users;
     -- What the caller waits for afterwards is another matter.
     IF p_wait_ms > 0 THEN
         PERFORM set_config('lock_timeout', v_timeout, true);
     END IF;
-    all_held := true;
 END
 $$;
 
@@ -209,24 +201,38 @@ BEGIN
 END
 $$;
 
--- Each record's number among its user's, from 1, in the order given, and with the last of them the highest id of version 7
--- that they have: the nil UUID where none has one, null with all others. What taskwire_append_v1 needs, where its caller did
--- not say, or where some are left out: those are numbered apart.
+-- What taskwire_append_v1 needs to number records, where its caller did not say, or where some are left out.
+--   p_head_of    which user each record is of, from 1
+--   p_numbers    in which order those of a user were given; null: as they stand
+--   p_left_out   which are left out; null: none
+--   numbers      each record's number among its user's, from 1, in the order given
+-- And for each user, null where all of theirs are left out:
+--   lasts        the place of their last record, from 1
+--   lowest       their lowest id, the nil UUID where one is not of version 7; null for everybody where somebody's comes twice
+--   highest      their highest id of version 7, which rises with time; the nil UUID where none is: a random one among the
+--                highest would leave none that is higher
 CREATE FUNCTION taskwire_numbered(
-    p_users text[], p_record_ids uuid[], p_numbers integer[], p_left_out boolean[], OUT numbers integer[], OUT highest uuid[]
+    p_head_of integer[], p_record_ids uuid[], p_numbers integer[], p_left_out boolean[],
+    OUT numbers integer[], OUT lasts integer[], OUT lowest uuid[], OUT highest uuid[]
 ) LANGUAGE plpgsql IMMUTABLE AS $$
+DECLARE
+    c_nil  CONSTANT uuid := '00000000-0000-0000-0000-000000000000';
+    v_ord  integer;
+    v_head integer;
+    v_id   uuid;
 BEGIN
-    SELECT array_agg(n.number ORDER BY n.ord), array_agg(n.highest ORDER BY n.ord) INTO numbers, highest
-    FROM (
-        SELECT i.ord, row_number() OVER of_user AS number,
-               CASE WHEN lead(i.ord) OVER of_user IS NULL THEN
-                   coalesce(nullif(max(taskwire_rising_id(i.record_id) COLLATE "C") OVER of_user, ''),
-                            '00000000-0000-0000-0000-000000000000')::uuid
-               END AS highest
-        FROM unnest(p_users, p_record_ids) WITH ORDINALITY AS i (user_id, record_id, ord)
-        WINDOW of_user AS (PARTITION BY i.user_id, coalesce(p_left_out[i.ord], false)
-                           ORDER BY coalesce(p_numbers[i.ord], i.ord) ROWS UNBOUNDED PRECEDING)
-    ) n;
+    FOR v_ord IN SELECT o FROM generate_subscripts(p_head_of, 1) o ORDER BY coalesce(p_numbers[o], o) LOOP
+        CONTINUE WHEN p_left_out[v_ord];
+        v_head := p_head_of[v_ord];
+        v_id := CASE WHEN get_byte(uuid_send(p_record_ids[v_ord]), 6) >> 4 = 7 THEN p_record_ids[v_ord] ELSE c_nil END;
+        numbers[v_ord] := coalesce(numbers[lasts[v_head]], 0) + 1;
+        lowest[v_head] := least(lowest[v_head], v_id);
+        highest[v_head] := greatest(highest[v_head], v_id);
+        lasts[v_head] := v_ord;
+    END LOOP;
+    IF (SELECT count(DISTINCT (i.head, i.id)) FROM unnest(p_head_of, p_record_ids) i (head, id)) < cardinality(p_record_ids) THEN
+        lowest := NULL;
+    END IF;
 END
 $$;
 
@@ -237,9 +243,10 @@ $$;
 --   p_record_ids   makes the record idempotent within its user: for seven days, and within the batch
 --   p_progress, p_timestamps, p_reported_by, p_details (see taskwire_task_after)   null for none
 --   p_ids          ids already given by the view; null for new ones
---   p_numbers, p_highest  as taskwire_numbered gives them; null where it is to be asked. With them the records of a user may
---                  stand in any order, as long as those of one task stand in theirs: by user and task they are found and
---                  sorted soonest
+--   p_heads        the users, each once; null where all of what follows is to be found out
+--   p_head_of      which of them each record is of, from 1
+--   p_numbers, p_lasts, p_lowest, p_highest  as taskwire_numbered gives them. With them the records of a user may stand in any
+--                  order, as long as those of one task stand in theirs: by user and task they are found and sorted soonest
 -- p_wait_ms: as in taskwire_lock_heads; the records of users left out are left out.
 -- p_notify: false where the caller notifies after its commit, and where the queue for notifications is full.
 -- p_states: which states of tasks come back: `each`, as each record left it; `last`, with the last record of each task;
@@ -255,7 +262,8 @@ CREATE FUNCTION taskwire_append_v1(
     p_users text[], p_tasks text[], p_kinds text[], p_steps integer[], p_statuses text[], p_results json[],
     p_step_names text[], p_messages text[], p_error_codes text[], p_progress double precision[], p_timestamps timestamptz[],
     p_record_ids uuid[], p_reported_by text[], p_details jsonb[], p_ids bigint[], p_wait_ms integer, p_notify boolean,
-    p_states text, p_numbers integer[] DEFAULT NULL, p_highest uuid[] DEFAULT NULL
+    p_states text, p_heads text[] DEFAULT NULL, p_head_of integer[] DEFAULT NULL, p_numbers integer[] DEFAULT NULL,
+    p_lasts integer[] DEFAULT NULL, p_lowest uuid[] DEFAULT NULL, p_highest uuid[] DEFAULT NULL
 ) RETURNS TABLE (ord integer, "position" bigint, recorded_at timestamptz, is_late boolean, is_duplicate boolean,
                  is_conflict boolean, repeats integer, left_as task)
 LANGUAGE plpgsql VOLATILE
@@ -267,10 +275,14 @@ SET work_mem = '64MB' SET search_path = public, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     v_heads     record;
+    -- Of the heads, as they are before.
+    v_before    bigint[];
+    v_since     timestamptz[];
     v_now       timestamptz;
     v_xid       xid8;
     -- Whether some of the records may be there already, or stand in the batch before.
     v_may_know  boolean;
+    v_latest    timestamptz;
     -- Of the records that are there already or stand in the batch before.
     v_known     integer[];
     v_positions bigint[];
@@ -287,21 +299,29 @@ BEGIN
     THEN
         RAISE check_violation USING MESSAGE = 'a record has an unknown status or kind';
     END IF;
-    v_heads := taskwire_lock_heads(p_users, p_record_ids, p_wait_ms);
+    IF p_heads IS NULL THEN
+        p_heads := ARRAY(SELECT DISTINCT u COLLATE "C" FROM unnest(p_users) u ORDER BY 1);
+        p_head_of := ARRAY(SELECT (dense_rank() OVER (ORDER BY i.u COLLATE "C"))::integer
+                           FROM unnest(p_users) WITH ORDINALITY i (u, ord) ORDER BY i.ord);
+        SELECT n.* INTO p_numbers, p_lasts, p_lowest, p_highest FROM taskwire_numbered(p_head_of, p_record_ids, NULL, NULL) n;
+    END IF;
+    v_heads := taskwire_lock_heads(p_heads, p_lowest, p_wait_ms);
+    v_before := v_heads.positions;
+    v_since := v_heads.times;
     -- Under the lock: so recorded_at rises with position, and what later statements read is fresh.
     v_now := clock_timestamp();
     v_xid := pg_current_xact_id();
     v_may_know := v_heads.all_new IS NOT TRUE;
-    IF NOT v_may_know AND cardinality(p_users) > cardinality(v_heads.held) THEN
-        -- Somebody has several records: under one id, perhaps.
-        v_may_know := (SELECT count(DISTINCT u) FROM unnest(p_record_ids) u) < cardinality(p_users);
+    IF v_may_know THEN
+        v_latest := (SELECT max(t) FROM unnest(v_since) t);
+        v_may_know := taskwire_has_known_records(p_users, p_record_ids, v_now - interval '7 days', v_latest);
     END IF;
-    IF v_may_know AND taskwire_has_known_records(p_users, p_record_ids, v_now - interval '7 days', v_heads.latest) THEN
+    IF v_may_know THEN
         SELECT k.ords, k.positions, k.times, k.repeats, k.conflicts
         INTO v_known, v_positions, v_times, v_repeats, v_conflicts
         FROM taskwire_known_records(p_users, p_tasks, p_steps, p_record_ids, p_numbers,
                                     CASE WHEN NOT v_heads.all_held THEN v_heads.held END, v_now - interval '7 days',
-                                    v_heads.latest) k;
+                                    v_latest) k;
     END IF;
     IF v_known IS NOT NULL THEN
         RETURN QUERY
@@ -314,21 +334,18 @@ BEGIN
         FOREACH v_ord IN ARRAY v_known LOOP
             v_left_out[v_ord] := true;
         END LOOP;
+        SELECT n.numbers, n.lasts, n.highest INTO p_numbers, p_lasts, p_highest
+        FROM taskwire_numbered(p_head_of, p_record_ids, p_numbers, v_left_out) n;
     END IF;
-    IF p_numbers IS NULL OR p_highest IS NULL OR v_left_out IS NOT NULL THEN
-        SELECT n.numbers, n.highest INTO p_numbers, p_highest
-        FROM taskwire_numbered(p_users, p_record_ids, p_numbers, v_left_out) n;
-    END IF;
-
     RETURN QUERY
     WITH input AS (
         -- What a record is found and ordered by; all else is taken where it is written. By subscript, which is quicker than so
         -- many arrays unnested beside each other.
         SELECT g.ord, p_users[g.ord] AS user_id, p_tasks[g.ord] AS task_id, p_record_ids[g.ord] AS record_id,
-               h.position + p_numbers[g.ord] AS position, greatest(v_now, h.recorded_at) AS recorded_at
+               v_before[p_head_of[g.ord]] + p_numbers[g.ord] AS position,
+               greatest(v_now, v_since[p_head_of[g.ord]]) AS recorded_at
         FROM generate_series(1, cardinality(p_users)) g (ord)
-        JOIN feed_head h ON h.user_id = p_users[g.ord] AND (v_heads.all_held OR h.user_id = ANY (v_heads.held))
-        WHERE v_left_out IS NULL OR NOT v_left_out[g.ord]
+        WHERE v_before[p_head_of[g.ord]] IS NOT NULL AND (v_left_out IS NULL OR NOT v_left_out[g.ord])
     ), folded AS MATERIALIZED (
         SELECT i.*, t.ctid AS stored_at, t.position AS stored_position, lead(i.ord) OVER of_task IS NULL AS is_last,
                taskwire_fold(t, i.user_id, i.task_id, p_kinds[i.ord], p_steps[i.ord], p_statuses[i.ord], p_progress[i.ord],
@@ -374,8 +391,8 @@ BEGIN
         FROM folded f WHERE f.is_last
     ), head_written AS (
         UPDATE feed_head h SET position = f.position, recorded_at = f.recorded_at, record_id = f.record_id,
-            highest_record_id = greatest(h.highest_record_id, p_highest[f.ord]), xid = v_xid
-        FROM folded f WHERE p_highest[f.ord] IS NOT NULL AND h.user_id = f.user_id
+            highest_record_id = greatest(h.highest_record_id, p_highest[p_head_of[f.ord]]), xid = v_xid
+        FROM folded f WHERE f.ord = p_lasts[p_head_of[f.ord]] AND h.user_id = f.user_id
     )
     SELECT f.ord, f.position, f.recorded_at, p_kinds[f.ord] = 'step' AND (f.state).moved_position <> f.position, false, false,
            NULL::integer, CASE WHEN p_states = 'each' OR f.is_last THEN f.state END

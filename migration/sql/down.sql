@@ -2,7 +2,7 @@ DROP VIEW task_history;
 DROP FUNCTION taskwire_history_insert, taskwire_history_inserted, taskwire_history_update, taskwire_history_updated,
     taskwire_history_delete, taskwire_check_result, taskwire_cancel_v1, taskwire_acknowledge_v1, taskwire_report_clock_v1,
     taskwire_overdue_v1, taskwire_report_alive_v1, taskwire_erase_v1, taskwire_append_v1, taskwire_has_known_records,
-    taskwire_known_records, taskwire_numbered, taskwire_rising_id, taskwire_notify, taskwire_lock_heads,
+    taskwire_known_records, taskwire_numbered, taskwire_notify, taskwire_lock_heads,
     taskwire_lock_known_heads, taskwire_take_lease,
     taskwire_hold_lease, taskwire_remove_records, taskwire_remove_tasks, taskwire_close_below;
 DROP AGGREGATE taskwire_fold (task, text, text, text, integer, text, double precision, text, text, text, jsonb, bigint,

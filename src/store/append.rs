@@ -24,7 +24,8 @@ static APPEND: LazyLock<String> = LazyLock::new(|| {
     format!(
         r#"SELECT a.ord, a."position", a.recorded_at, a.is_late, a.is_duplicate, a.is_conflict, a.repeats, {}
         FROM taskwire_append_v1($1, $2, array_fill('step'::text, ARRAY[cardinality($1)]), $3, $4, $5::text[]::json[],
-                                $6, $7, $8, $9, $10, $11, $12, $13::text[]::jsonb[], NULL, $14, $15, $16, $17, $18) a"#,
+                                $6, $7, $8, $9, $10, $11, $12, $13::text[]::jsonb[], NULL, $14, $15, $16,
+                                $17, $18, $19, $20, $21, $22) a"#,
         state_columns("(a.left_as)")
     )
 });
@@ -220,7 +221,7 @@ type Query<'q> = sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArgume
 
 /// The call of the append function, and which record it has at which place.
 fn call<'q>(records: &[&'q NewRecord], terms: Terms) -> Result<(Query<'q>, Vec<usize>), StoreError> {
-    let Order { sent: order, numbers, highest } = Order::of(records);
+    let Order { sent: order, head_of, numbers, heads } = Order::of(records);
     let sent = || order.iter().map(|&index| records[index]);
     let details: Vec<Option<String>> = sent()
         .map(|record| record.details.as_ref().map(serde_json::to_string).transpose())
@@ -243,8 +244,12 @@ fn call<'q>(records: &[&'q NewRecord], terms: Terms) -> Result<(Query<'q>, Vec<u
         .bind(terms.wait.millis())
         .bind(terms.notify)
         .bind(terms.states.name())
+        .bind(heads.users)
+        .bind(head_of)
         .bind(numbers)
-        .bind(highest);
+        .bind(heads.lasts)
+        .bind(heads.lowest)
+        .bind(heads.highest);
     Ok((query, order))
 }
 

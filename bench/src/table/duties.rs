@@ -23,9 +23,8 @@ struct Without {
 
 /// Neither by the heads nor by a look.
 const NO_LOOK_UP: (&str, &str) = ("v_may_know := v_heads.all_new IS NOT TRUE", "v_may_know := false");
-const NO_IDS: (&str, &str) = ("taskwire_lock_heads(p_users, p_record_ids,", "taskwire_lock_heads(p_users, NULL,");
-const NO_HIGHEST: (&str, &str) = ("greatest(h.highest_record_id, p_highest[f.ord])", "h.highest_record_id");
-const NO_REPETITION: (&str, &str) = ("IF NOT v_may_know AND cardinality", "IF v_may_know AND cardinality");
+const NO_IDS: (&str, &str) = ("taskwire_lock_heads(p_heads, p_lowest,", "taskwire_lock_heads(p_heads, NULL,");
+const NO_HIGHEST: (&str, &str) = ("greatest(h.highest_record_id, p_highest[p_head_of[f.ord]])", "h.highest_record_id");
 const NO_BEGUN: (&str, &str) = ("WHERE f.is_last AND f.stored_at IS NULL", "WHERE false");
 const NO_MOVED: (&str, &str) = ("WHERE f.is_last AND t.ctid = f.stored_at", "WHERE false");
 const NO_LEFT: (&str, &str) = ("WHERE f.is_last AND o.user_id = f.user_id", "WHERE false AND o.user_id = f.user_id");
@@ -40,11 +39,7 @@ const NO_BOTH: &str = "DROP INDEX task_record_by_task, task_record_by_record_id,
 
 const WITHOUT: [Without; 8] = [
     Without { name: "all duties", changes: &[], sql: "" },
-    Without {
-        name: "without the look for duplicates",
-        changes: &[NO_LOOK_UP, NO_IDS, NO_HIGHEST, NO_REPETITION],
-        sql: "",
-    },
+    Without { name: "without the look for duplicates", changes: &[NO_LOOK_UP, NO_IDS, NO_HIGHEST], sql: "" },
     Without { name: "without the task's row", changes: &[NO_BEGUN, NO_MOVED], sql: "" },
     Without { name: "without its place in the lists", changes: &[NO_LEFT, NO_ENTERED], sql: "" },
     Without { name: "without the notification", changes: &[NO_NOTIFY], sql: "" },
@@ -52,7 +47,7 @@ const WITHOUT: [Without; 8] = [
     Without { name: "without the lists' further indexes", changes: &[], sql: NO_LIST_INDEX },
     Without {
         name: "records, positions and heads alone",
-        changes: &[NO_LOOK_UP, NO_IDS, NO_HIGHEST, NO_REPETITION, NO_BEGUN, NO_MOVED, NO_LEFT, NO_ENTERED, NO_NOTIFY],
+        changes: &[NO_LOOK_UP, NO_IDS, NO_HIGHEST, NO_BEGUN, NO_MOVED, NO_LEFT, NO_ENTERED, NO_NOTIFY],
         sql: NO_BOTH,
     },
 ];
