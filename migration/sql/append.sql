@@ -37,7 +37,8 @@ BEGIN
                    array_agg(l.recorded_at), array_agg(l.asked) FILTER (WHERE l.user_id IS NULL), bool_and(l.is_new)
             INTO held, positions, times, v_others, all_new
             FROM (
-                SELECT a.asked, h.user_id, h.position, h.recorded_at, a.lowest > h.highest_record_id AS is_new
+                SELECT a.asked, h.user_id, h.position, h.recorded_at,
+                       h.user_id IS NULL OR coalesce(a.lowest > h.highest_record_id, false) AS is_new
                 FROM unnest(p_users, p_lowest) WITH ORDINALITY a (asked, lowest, ord) LEFT JOIN LATERAL (
                     SELECT * FROM feed_head h WHERE h.user_id = a.asked FOR NO KEY UPDATE SKIP LOCKED
                 ) h ON true
@@ -66,8 +67,8 @@ BEGIN
             ) keys;
             INSERT INTO feed_head (user_id) SELECT u FROM unnest(v_others) u ORDER BY u COLLATE "C" ON CONFLICT DO NOTHING;
         END IF;
-        SELECT count(*) = cardinality(p_users), array_agg(l.position ORDER BY l.ord), array_agg(l.recorded_at ORDER BY l.ord),
-               bool_and(l.lowest > l.highest_record_id)
+        SELECT count(*) = coalesce(cardinality(p_users), 0), array_agg(l.position ORDER BY l.ord), array_agg(l.recorded_at ORDER BY l.ord),
+               bool_and(coalesce(l.lowest > l.highest_record_id, false))
         INTO all_held, positions, times, all_new
         FROM (
             SELECT a.ord, a.lowest, h.* FROM (
@@ -141,11 +142,11 @@ $$;
 
 -- Whether any of these records may be there already, recorded from p_since to p_latest, or stand in the batch before: mostly
 -- none does, and then taskwire_known_records need not be asked, which tells which. (Asking it each time took 2 to 5 % of an
--- append.) Asked itself only where the heads do not tell that all are new: where one is not of version 7, or not higher
--- than its user's before, as when clocks differ or batches overtake each other. To be called by taskwire_append_v1 alone, whose settings hold here too. Nothing but the index of record_id may
--- serve this, whatever the statistics say (by the index of their user, all its records were gone through for each new one),
--- and the user must be named, so that tables divided by user are asked at one place: hence an order that this index alone
--- gives.
+-- append.) Asked itself only where the heads do not tell that all are new: where one is not of version 7, comes twice, or is
+-- not higher than its user's before, as when clocks differ or batches overtake each other. To be called by taskwire_append_v1
+-- alone, whose settings hold here too. Nothing but the index of record_id may serve this, whatever the statistics say (by the
+-- index of their user, all its records were gone through for each new one), and the user must be named, so that tables divided
+-- by user are asked at one place: hence an order that this index alone gives.
 CREATE FUNCTION taskwire_has_known_records(
     p_users text[], p_record_ids uuid[], p_since timestamptz, p_latest timestamptz
 ) RETURNS boolean LANGUAGE plpgsql STABLE SET enable_sort = off AS $$
@@ -208,7 +209,7 @@ $$;
 --   numbers      each record's number among its user's, from 1, in the order given
 -- And for each user, null where all of theirs are left out:
 --   lasts        the place of their last record, from 1
---   lowest       their lowest id, the nil UUID where one is not of version 7; null for everybody where somebody's comes twice
+--   lowest       their lowest id; the nil UUID where one is not of version 7, or comes twice (here null for everybody, then)
 --   highest      their highest id of version 7, which rises with time; the nil UUID where none is: a random one among the
 --                highest would leave none that is higher
 CREATE FUNCTION taskwire_numbered(
