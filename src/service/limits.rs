@@ -143,6 +143,11 @@ pub fn table() -> Vec<Limit> {
             LOOKED_AT,
             "it ends early: hasNextPage, or not isExact",
         ),
+        row(
+            "Results of a page of records or steps as they are stored, one at least: bytes",
+            crate::store::PAGE_RESULT_BYTES,
+            "it ends early: hasNextPage; reading backward, hasPreviousPage",
+        ),
         row("Buckets of `taskStatistics`", STATISTICS_POINTS, REFUSED),
         row(
             "Age of an answer of `taskStatistics`: seconds",

@@ -1,13 +1,16 @@
 //! Reads of a task's records and steps, and of single records. Each carries a bound on `recorded_at`.
 
 use entity::{TaskStatus, task, task_record};
+use futures_util::TryStreamExt as _;
 use sea_orm::prelude::DateTimeUtc;
-use sea_orm::{ConnectionTrait, QueryResult, Statement};
+use sea_orm::{QueryResult, SqlxPostgresConnector, Statement, StreamTrait as _};
+use sqlx::Row as _;
+use tokio::time::Instant;
 
 use super::append::Place;
 use super::columns::{HEAD_COLUMNS, KNOWN_TASKS_RECORD_COLUMNS, RECORD_COLUMNS};
 use super::feed::{Head, statement};
-use super::page::{Keyset, Rows};
+use super::page::{Coming, Keyset, Room, Rows};
 use super::rows::Columns;
 use super::{Store, StoreError};
 
@@ -24,13 +27,17 @@ pub struct HistoryQuery {
 pub(super) struct HistoryPart {
     pub(super) query: HistoryQuery,
     pub(super) page: Keyset<i64>,
+    pub(super) room: Room,
+}
+
+impl HistoryPart {
+    fn of(query: &HistoryQuery, page: Keyset<i64>, room: Room) -> Self {
+        Self { query: query.clone(), page, room }
+    }
 }
 
 /// Its records, and the user's head.
-pub(super) type History = (Vec<task_record::Model>, Head);
-
-/// Pages of no more records than that are read together with others: what is heavy delays nobody else.
-const SHARED_PAGE: u64 = 50;
+pub(super) type History = (Coming<task_record::Model>, Head);
 
 /// One numbered step, put together from its records.
 #[derive(Clone, Debug)]
@@ -72,53 +79,95 @@ impl StepSummary {
 }
 
 impl Store {
-    /// A page of a task's records, oldest first, keyed by position, and the user's head in the same statement. A small one is
-    /// read together with those that others ask for at the same time.
+    /// A page of a task's records, oldest first, keyed by position, and the user's head in the same statement. A small one, or
+    /// the first part of another, is read together with those that others ask for at the same time: what is heavy delays
+    /// nobody else.
     pub async fn history(
         &self,
         query: &HistoryQuery,
         page: &Keyset<i64>,
     ) -> Result<(Rows<task_record::Model>, Head), StoreError> {
-        let part = HistoryPart { query: query.clone(), page: page.clone() };
-        let backward = page.backward;
-        let (rows, head) = if page.limit > SHARED_PAGE {
-            self.clone().histories(vec![part], backward).await?.pop().unwrap_or((Vec::new(), Head::START))
-        } else {
-            let read = move |store: Self, parts| store.histories(parts, backward);
-            self.lookups.histories[usize::from(backward)].find(self, part, read).await?
+        let (part, backward) = (HistoryPart::of(query, page.first_part(), Room::PAGE), page.backward);
+        let read = move |store: Self, parts| store.histories(parts, backward);
+        let (coming, head) = self.lookups.histories[usize::from(backward)].find(self, part, read).await?;
+        let (rows, second) = coming.begin(page, position);
+        let Some((second, room)) = second else { return Ok((rows, head)) };
+        let part = HistoryPart::of(query, second.clone(), room);
+        let Some((coming, _)) = self.clone().histories(vec![part], backward).await?.pop() else {
+            return Ok((rows, head));
         };
-        Ok((cut(rows, page), head))
+        Ok((coming.end(rows, &second, position), head))
     }
 
     /// All of them read in the same direction. Each has one row more than its page, if there is one.
     async fn histories(self, parts: Vec<HistoryPart>, backward: bool) -> Result<Vec<History>, StoreError> {
-        let mut histories: Vec<History> = parts.iter().map(|_| (Vec::new(), Head::START)).collect();
         let statement = history_statement(&parts, backward);
-        for row in self.within_time(self.connection().query_all_raw(statement)).await?? {
-            let mut columns = Columns::of(&row)?;
-            let Ok(place) = usize::try_from(columns.read::<i64>()?) else { continue };
-            let (Some(part), Some((records, head))) = (parts.get(place), histories.get_mut(place)) else { continue };
+        let place = |row: &QueryResult| Ok(usize::try_from(Columns::of(row)?.read::<i64>()?).unwrap_or(usize::MAX));
+        let rooms = parts.iter().map(|part| part.room);
+        let pages = self.coming(statement, rooms, place).await?;
+        let read = |(part, coming): (&HistoryPart, Coming<QueryResult>)| {
             // Each row of a page has the same one.
-            if records.is_empty() {
-                *head = columns.head()?;
-            } else {
-                columns.skip_head();
-            }
-            records.extend(columns.record_of(&part.query.user_id, &part.query.task_id)?);
-        }
-        for (records, _) in &mut histories {
-            records.sort_by_key(|record| record.position);
-        }
-        Ok(histories)
+            let mut head = None;
+            let records = coming.read(|row| {
+                let mut columns = Columns::of(row)?;
+                columns.skip(1);
+                if head.is_none() {
+                    head = Some(columns.head()?);
+                } else {
+                    columns.skip_head();
+                }
+                columns.record_of(&part.query.user_id, &part.query.task_id)
+            })?;
+            Ok((records, head.unwrap_or(Head::START)))
+        };
+        Ok(parts.iter().zip(pages).map(read).collect::<Result<_, sqlx::Error>>()?)
     }
 
     /// A page of a task's steps, by number.
     pub async fn steps(&self, task: &task::Model, page: &Keyset<i32>) -> Result<Rows<StepSummary>, StoreError> {
-        let found = self.within_time(self.connection().query_all_raw(steps_statement(task, page))).await??;
-        let rows = found.iter().map(|row| StepSummary::from_row(row, task));
-        let mut rows = rows.collect::<Result<Vec<_>, _>>()?;
-        rows.sort_by_key(|step| step.step);
-        Ok(cut(rows, page))
+        let number = |step: &StepSummary| step.step;
+        let (rows, second) = self.part_of_steps(task, &page.first_part(), Room::PAGE).await?.begin(page, number);
+        let Some((second, room)) = second else { return Ok(rows) };
+        Ok(self.part_of_steps(task, &second, room).await?.end(rows, &second, number))
+    }
+
+    async fn part_of_steps(
+        &self,
+        task: &task::Model,
+        part: &Keyset<i32>,
+        room: Room,
+    ) -> Result<Coming<StepSummary>, StoreError> {
+        let pages = self.coming(steps_statement(task, part), std::iter::once(room), |_| Ok(0)).await?;
+        let coming = pages.into_iter().next().unwrap_or(Coming::new(room));
+        Ok(coming.read(|row| StepSummary::from_row(row, task).map(Some))?)
+    }
+
+    /// Reads a page for each of these rooms, row by row, so that what is let go takes none. `page_of` tells which one a row is
+    /// of. They are taken apart when the connection is free again.
+    async fn coming(
+        &self,
+        statement: Statement,
+        rooms: impl Iterator<Item = Room>,
+        page_of: impl Fn(&QueryResult) -> Result<usize, sqlx::Error>,
+    ) -> Result<Vec<Coming<QueryResult>>, StoreError> {
+        let mut coming: Vec<_> = rooms.map(Coming::new).collect();
+        let begun = Instant::now();
+        let read = async {
+            // Counted here: by itself it would count what the rows take to be read, and no failure.
+            let uncounted =
+                SqlxPostgresConnector::from_sqlx_postgres_pool(self.db.get_postgres_connection_pool().clone());
+            let mut rows = uncounted.stream_raw(statement).await?;
+            while let Some(row) = rows.try_next().await? {
+                if let Some(page) = coming.get_mut(page_of(&row)?) {
+                    let bytes = result_bytes(&row);
+                    page.push(row, bytes);
+                }
+            }
+            Ok::<_, StoreError>(())
+        };
+        let done = self.within_time(read).await?;
+        self.telemetry.queried(begun.elapsed(), done.is_err());
+        done.map(|()| coming)
     }
 
     /// One step of a task.
@@ -174,7 +223,7 @@ pub(super) fn history_statement(parts: &[HistoryPart], backward: bool) -> Statem
     );
     let (mut users, mut tasks) = (Vec::with_capacity(parts.len()), Vec::with_capacity(parts.len()));
     let (mut after, mut before, mut most) = (Vec::new(), Vec::new(), Vec::new());
-    for HistoryPart { query, page } in parts {
+    for HistoryPart { query, page, .. } in parts {
         users.push(query.user_id.clone());
         tasks.push(query.task_id.clone());
         after.push(page.after.unwrap_or(0));
@@ -218,12 +267,12 @@ pub(super) fn steps_statement(task: &task::Model, page: &Keyset<i32>) -> Stateme
     statement(&sql, values)
 }
 
-/// The page itself, without the row that tells of more. The rows are in order; read backward, the extra one is the first.
-pub(super) fn cut<T, K>(mut rows: Vec<T>, page: &Keyset<K>) -> Rows<T> {
-    let limit = usize::try_from(page.limit).unwrap_or(usize::MAX);
-    let has_more = rows.len() > limit;
-    if has_more {
-        if page.backward { drop(rows.drain(..rows.len() - limit)) } else { rows.truncate(limit) }
-    }
-    Rows { rows, has_more }
+fn position(record: &task_record::Model) -> i64 {
+    record.position
+}
+
+/// Of a row with the columns of a record.
+fn result_bytes(row: &QueryResult) -> usize {
+    let value = row.try_as_pg_row().and_then(|row| row.try_get_raw("result").ok());
+    value.and_then(|value| value.as_bytes().ok()).map_or(0, <[u8]>::len)
 }

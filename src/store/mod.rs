@@ -77,7 +77,7 @@ pub use history::{HistoryQuery, StepSummary};
 pub use lanes::{LaneSettings, Lanes};
 pub use lease::{Blocker, LEASE_TIME, Lease};
 
-pub use page::{Keyset, Rows};
+pub use page::{Keyset, PAGE_RESULT_BYTES, Rows};
 pub use partitions::Width;
 pub use plans::PlannedQuery;
 pub use record::{Committed, Counted, NewRecord, Saved, TaskDetails};

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::feed::{Head, last_page_statement, no_row};
 use super::filter::TaskFilter;
 use super::history::{HistoryPart, HistoryQuery, history_statement, steps_statement};
-use super::page::Keyset;
+use super::page::{Keyset, Room};
 use super::statistics::{Window, statements};
 use super::tasks::{Scope, TaskOrder, page_statement, tasks_statement};
 use super::{Store, StoreError};
@@ -63,7 +63,7 @@ impl Store {
             }
             PlannedQuery::History { user_id, task_id } => {
                 let query = HistoryQuery { user_id: user_id.clone(), task_id: task_id.clone() };
-                history_statement(&[HistoryPart { query, page: first_page() }], false)
+                history_statement(&[HistoryPart { query, page: first_page(), room: Room::PAGE }], false)
             }
             PlannedQuery::Steps { user_id, task_id } => {
                 let Some(task) = self.task(user_id, task_id).await? else { return Ok(None) };

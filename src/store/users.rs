@@ -5,7 +5,7 @@ use sea_orm::{QueryResult, Value};
 
 use super::columns::HEAD_COLUMNS;
 use super::feed::Head;
-use super::history::cut;
+use super::page::cut;
 use super::page::{Keyset, Rows};
 use super::{Store, StoreError};
 

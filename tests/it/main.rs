@@ -37,6 +37,7 @@ mod export;
 mod feed;
 mod feed_reads;
 mod health;
+mod heavy_pages;
 mod held;
 mod held_collisions;
 mod http_auth;

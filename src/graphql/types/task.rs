@@ -167,7 +167,7 @@ impl Task {
         self.task.report_due_at.map(DateTime)
     }
 
-    /// Its steps by number: what a timeline draws.
+    /// Its steps by number: what a timeline draws. Pages end early as those of history do.
     async fn steps(
         &self,
         context: &Context<'_>,
@@ -180,7 +180,8 @@ impl Task {
         Some(Box::pin(TaskStepConnection::of(context, &self.task, page)).await)
     }
 
-    /// Every record of the task, oldest first.
+    /// Every record of the task, oldest first. The results of a page come to no more than 4 MiB, or it has one alone: it may hold
+    /// fewer records than asked, while hasNextPage (backward: hasPreviousPage) is true; go on from endCursor (startCursor).
     async fn history(
         &self,
         context: &Context<'_>,
