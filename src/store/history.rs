@@ -91,7 +91,10 @@ impl Store {
         let read = move |store: Self, parts| store.histories(parts, backward);
         let (coming, head) = self.lookups.histories[usize::from(backward)].find(self, part, read).await?;
         let (rows, second) = coming.begin(page, position);
-        let Some((second, room)) = second else { return Ok((rows, head)) };
+        let Some((mut second, room)) = second else { return Ok((rows, head)) };
+        // What has come since the head was read comes by the feed: here it would be there twice.
+        let behind = head.position + 1;
+        second.before = Some(second.before.map_or(behind, |before| before.min(behind)));
         let part = HistoryPart::of(query, second.clone(), room);
         let Some((coming, _)) = self.clone().histories(vec![part], backward).await?.pop() else {
             return Ok((rows, head));
