@@ -180,7 +180,7 @@ impl Store {
             standbys: None,
             lookups: SharedLookups {
                 tasks: Lookups::of(200),
-                // Of 50 records at most: 816 together, where a large page has 500.
+                // The first 50 records of each page at most: 816 together, where a large page has 500.
                 histories: [Lookups::of(16), Lookups::of(16)],
             },
         }

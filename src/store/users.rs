@@ -5,8 +5,7 @@ use sea_orm::{QueryResult, Value};
 
 use super::columns::HEAD_COLUMNS;
 use super::feed::Head;
-use super::page::cut;
-use super::page::{Keyset, Rows};
+use super::page::{Keyset, Rows, cut};
 use super::{Store, StoreError};
 
 /// Somebody who has tasks, and where the feed stood in the same statement.
