@@ -1,8 +1,13 @@
 //! Large results: a page ends before it is too large to hold, with nothing missing behind it.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use serde_json::{Value, json};
+use taskwire::store::{HistoryQuery, Keyset};
 
 use super::api_server::ApiServer;
+use super::support::{TestDatabase, record, store_of};
 
 /// Characters of each result.
 const LARGE: usize = 200_000;
@@ -44,7 +49,7 @@ async fn a_page_of_large_results_ends_early_and_goes_on() {
     }
     let all: Vec<i64> = (0..i64::from(RECORDS)).collect();
     for connection in ["history", "steps"] {
-        // Read together with others, and alone.
+        // No longer than the first part of a page, and longer.
         for size in [50, 500] {
             for backward in [false, true] {
                 let (sizes, steps) = walk(&server, connection, size, backward).await;
@@ -55,4 +60,54 @@ async fn a_page_of_large_results_ends_early_and_goes_on() {
         let (sizes, _) = walk(&server, connection, 15, false).await;
         assert_eq!(sizes, [15, 15, 15]);
     }
+}
+
+/// More than the first part of a page has, and small: the second goes on where the first ended.
+#[tokio::test]
+async fn a_long_page_of_small_results_is_whole() {
+    const LONG: i32 = 130;
+    let server = ApiServer::start().await;
+    for step in 0..LONG {
+        server.save("u", "t", step, "RUNNING", json!({})).await;
+    }
+    let all: Vec<i64> = (0..i64::from(LONG)).collect();
+    for connection in ["history", "steps"] {
+        for backward in [false, true] {
+            for (size, sizes) in [(500, vec![130]), (130, vec![130]), (129, vec![129, 1]), (51, vec![51, 51, 28])] {
+                let walked = walk(&server, connection, size, backward).await;
+                assert_eq!(walked, (sizes, all.clone()), "{connection}, {size}, backward: {backward}");
+            }
+        }
+    }
+}
+
+/// What comes between its two parts comes by the feed from the page's head, and so not by the page, too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_of_a_long_page_is_behind_its_head() {
+    const READS: usize = 100;
+    let database = TestDatabase::new().await;
+    let store = store_of(&database);
+    store.save_batch((0..100).map(|step| record("u", "t", step)).collect::<Vec<_>>()).await.unwrap();
+    let is_over = Arc::new(AtomicBool::new(false));
+    let (saving, over) = (store.clone(), Arc::clone(&is_over));
+    let writer = tokio::spawn(async move {
+        let mut saved = 100;
+        while !over.load(Ordering::Relaxed) {
+            saving.save_batch(vec![record("u", "t", saved)]).await.unwrap();
+            saved += 1;
+        }
+        saved
+    });
+    let query = HistoryQuery { user_id: "u".into(), task_id: "t".into() };
+    let whole = Keyset { after: None, before: None, limit: 1_000_000, backward: false };
+    let mut before = 0;
+    let mut moved = 0;
+    for _ in 0..READS {
+        let (rows, head) = store.history(&query, &whole).await.unwrap();
+        assert_eq!(rows.rows.last().unwrap().position, head.position);
+        moved += usize::from(head.position > before);
+        before = head.position;
+    }
+    is_over.store(true, Ordering::Relaxed);
+    assert!(writer.await.unwrap() > 100 && moved > READS / 10, "it moved {moved} times of {READS}");
 }
