@@ -89,6 +89,14 @@ async fn looks(session: &mut PgConnection) -> i64 {
     sqlx::query_scalar(sql).fetch_one(session).await.unwrap()
 }
 
+/// Heads that are not where their user's records end, or do not know the highest of their ids.
+const APART: &str = "
+    SELECT count(*) FROM feed_head h CROSS JOIN LATERAL (
+        SELECT max(r.position) AS position, count(DISTINCT r.position) AS count,
+               max(r.record_id::text) FILTER (WHERE substr(r.record_id::text, 15, 1) = '7')::uuid AS highest
+        FROM task_record r WHERE r.user_id = h.user_id
+    ) r WHERE (h.position, h.position, h.highest_record_id) IS DISTINCT FROM (r.position, r.count, r.highest)";
+
 /// An id of version 7 that is higher than any of its user's is new without a look; every other one is looked for, wherever
 /// the highest stood.
 #[tokio::test]
@@ -112,6 +120,8 @@ async fn only_an_id_that_its_user_may_know_is_looked_for() {
         // It stays where it was when lower ones come.
         assert_eq!(append(session, wait_ms, &[ann(10)]).await, [true]);
         assert_eq!(append(session, wait_ms, &[ann(1), ben(9), ben(3)]).await, [true; 3]);
+        // The last of its user's is left out.
+        assert_eq!(append(session, wait_ms, &[ben(11), ann(12), ben(9)]).await, [false, false, true]);
         // New for its user, and twice in its batch.
         assert_eq!(append(session, wait_ms, &[ann(20), ben(20), ann(20)]).await, [false, false, true]);
         // A random one is looked for, and stands in nobody's way.
@@ -128,7 +138,13 @@ async fn only_an_id_that_its_user_may_know_is_looked_for() {
             other.execute("BEGIN; SELECT FROM feed_head WHERE user_id = 'ann' FOR UPDATE").await.unwrap();
             assert_eq!(append(session, wait_ms, &[ann(31), ben(32)]).await, [false]);
             assert_eq!(append(session, wait_ms, &[ann(31), ben(32)]).await, [true]);
+            // Nor does who is held beside one that is known and one that is new, which is numbered alone.
+            assert_eq!(
+                append(session, wait_ms, &[ann(33), ben(32), ben(33), ann(34), ben(34)]).await,
+                [true, false, false]
+            );
         }
+        assert_eq!(count(&database, APART).await, 0);
     }
 }
 
