@@ -206,8 +206,16 @@ impl Store {
 
 /// Asks for a page of each task's records, and in the same snapshot for the user's head; `place` is where the page stands
 /// among those asked for, from 0. The task's own first and last moment bound the partitions that are visited.
+///
+/// Each page begins where its cursor stands in the index of tasks, and ends with its last row. So no `task_id =` here: with
+/// it, any index that finds few rows by its statistics would do, and all records of a long task were read and sorted for each
+/// page as soon as empty partitions were analysed.
 pub(super) fn history_statement(parts: &[HistoryPart], backward: bool) -> Statement {
-    let direction = if backward { "DESC" } else { "ASC" };
+    let (direction, within) = if backward {
+        ("DESC", "(task_id, position) < (k.task_id, k.before) AND task_id >= k.task_id AND position > k.after")
+    } else {
+        ("ASC", "(task_id, position) > (k.task_id, k.after) AND task_id <= k.task_id AND position < k.before")
+    };
     let sql = format!(
         "SELECT k.ord - 1 AS place, {HEAD_COLUMNS}, {records}
         FROM unnest((SELECT $1::text[]), (SELECT $2::text[]), (SELECT $3::bigint[]), (SELECT $4::bigint[]), (SELECT $5::bigint[]))
@@ -218,9 +226,9 @@ pub(super) fn history_statement(parts: &[HistoryPart], backward: bool) -> Statem
         ) t ON true
         LEFT JOIN LATERAL (
             SELECT * FROM task_record
-            WHERE user_id = k.user_id AND task_id = k.task_id AND position > k.after AND position < k.before
+            WHERE user_id = k.user_id AND {within}
               AND recorded_at >= t.created_at AND recorded_at <= t.updated_at
-            ORDER BY position {direction} LIMIT k.most
+            ORDER BY task_id {direction}, position {direction} LIMIT k.most
         ) r ON true",
         records = *KNOWN_TASKS_RECORD_COLUMNS
     );
