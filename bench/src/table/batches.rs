@@ -10,9 +10,9 @@ use super::{Bench, Key, Row};
 use crate::{Result, float};
 
 const CLIENTS: usize = 4;
-const RECORDS: usize = 500;
+pub(super) const RECORDS: usize = 500;
 /// Tasks in progress whose records a client gathers.
-const LIVE: usize = 640;
+pub(super) const LIVE: usize = 640;
 const BEFORE: &[u8] =
     br#"{"query":"mutation($i:SaveTaskHistoryBatchInput!){saveTaskHistoryBatch(input:$i){savedCount}}","variables":{"i":{"records":["#;
 const AFTER: &[u8] = b"]}}}";
@@ -72,14 +72,18 @@ impl Systems {
 pub(super) async fn drive(bench: &Bench, taskwire: &Taskwire, number: usize, round: &mut Round) -> Result<f64> {
     let before = taskwire.records(&bench.cluster).await?;
     let sources = (0..CLIENTS).map(|client| source(Tasks::new(format!("r{number}_{client}"), LIVE))).collect();
-    let good = format!("\"savedCount\":{RECORDS}");
-    let measured = taskwire.drive(good, RECORDS, bench.span, sources, round).await?;
+    let measured = taskwire.drive(good(), RECORDS, bench.span, sources, round).await?;
     let stored = taskwire.records(&bench.cluster).await? - before;
     is_all("taskwire", measured.answers * RECORDS, stored)?;
     Ok(measured.a_second * float(RECORDS))
 }
 
-fn source(mut tasks: Tasks) -> Bodies {
+/// What stands in a good answer.
+pub(super) fn good() -> String {
+    format!("\"savedCount\":{RECORDS}")
+}
+
+pub(super) fn source(mut tasks: Tasks) -> Bodies {
     Box::new(move |body| {
         body.extend_from_slice(BEFORE);
         for index in 0..RECORDS {

@@ -1,4 +1,5 @@
-//! `bench compare`: single saves through several builds of the server, in turn in slices of a second, over one PostgreSQL.
+//! `bench compare`: single saves, or batches of 500, through several builds of the server, in turn in slices of a second, over
+//! one PostgreSQL.
 //!
 //! The machine's speed changes by a third within minutes, so rounds of a row that follow one another do not tell builds apart
 //! which differ by less than a tenth. Slices that lie side by side do; how certainly is told with each figure.
@@ -11,8 +12,9 @@ use super::data::Tasks;
 use super::load::Span;
 use super::progress::Progress;
 use super::report::{Round, find};
-use super::saves::{GOOD, is_all, source};
+use super::saves::is_all;
 use super::taskwire::Taskwire;
+use super::{batches, saves};
 use crate::{Result, float, percentile};
 
 /// Before each slice: the others' work is out of the caches, and all connections are open.
@@ -27,6 +29,9 @@ pub(crate) struct Compare {
     /// Connections, each with one request in flight
     #[arg(long, default_value_t = 256)]
     clients: usize,
+    /// Batches of 500 records instead of single saves; the row of that name has four clients
+    #[arg(long)]
+    batches: bool,
     /// Slices of each that count
     #[arg(long, default_value_t = 40)]
     slices: usize,
@@ -39,7 +44,7 @@ pub(crate) struct Compare {
 struct Build {
     server: Taskwire,
     acknowledged: usize,
-    /// Of each slice: saves a second, and CPU seconds a save, the server's and PostgreSQL's.
+    /// Of each slice: records a second, and CPU seconds a record, the server's and PostgreSQL's.
     rates: Vec<f64>,
     own: Vec<f64>,
     database: Vec<f64>,
@@ -60,14 +65,14 @@ pub(crate) async fn run(arguments: Compare) -> Result<()> {
         // There and back: nobody always comes after the same one.
         builds.reverse();
         for build in &mut builds {
-            build.slice(span, arguments.clients, number).await?;
+            build.slice(span, &arguments, number).await?;
         }
         bar.inc(1);
     }
     if arguments.slices.is_multiple_of(2) {
         builds.reverse();
     }
-    println!("| program | saves/s | beside the first | its CPU, µs | beside | PostgreSQL's, µs | beside |");
+    println!("| program | records/s | beside the first | its CPU, µs | beside | PostgreSQL's, µs | beside |");
     println!("| --- | --- | --- | --- | --- | --- | --- |");
     for (program, build) in arguments.programs.iter().zip(&builds) {
         let stored = build.server.records(&cluster).await?;
@@ -91,10 +96,19 @@ pub(crate) async fn run(arguments: Compare) -> Result<()> {
 }
 
 impl Build {
-    async fn slice(&mut self, span: Span, clients: usize, number: usize) -> Result<()> {
+    async fn slice(&mut self, span: Span, arguments: &Compare, number: usize) -> Result<()> {
         let mut round = Round::default();
-        let sources = (0..clients).map(|client| source(Tasks::new(format!("s{number}_{client}"), 1))).collect();
-        self.acknowledged += self.server.drive(GOOD, 1, span, sources, &mut round).await?.answers;
+        let tasks = |client, live| Tasks::new(format!("s{number}_{client}"), live);
+        let sources = (0..arguments.clients).map(|client| {
+            if arguments.batches {
+                batches::source(tasks(client, batches::LIVE))
+            } else {
+                saves::source(tasks(client, 1))
+            }
+        });
+        let (good, each) =
+            if arguments.batches { (batches::good(), batches::RECORDS) } else { (saves::GOOD.into(), 1) };
+        self.acknowledged += each * self.server.drive(good, each, span, sources.collect(), &mut round).await?.answers;
         let figure = |name| find(&round.figures, name).map_or(f64::NAN, |figure| figure.value);
         if number > 0 {
             let rate = figure("taskwire");
