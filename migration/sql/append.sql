@@ -67,6 +67,9 @@ BEGIN
             ) keys;
             INSERT INTO feed_head (user_id) SELECT u FROM unnest(v_others) u ORDER BY u COLLATE "C" ON CONFLICT DO NOTHING;
         END IF;
+        -- The wait, as a statement of its own: of those who are held most are by the same transaction, and the next statement
+        -- sees what it left, instead of looking at each head once more for having changed meanwhile.
+        PERFORM FROM feed_head h WHERE h.user_id = (SELECT min(u COLLATE "C") FROM unnest(p_users) u) FOR NO KEY UPDATE;
         SELECT count(*) = coalesce(cardinality(p_users), 0), array_agg(l.position ORDER BY l.ord), array_agg(l.recorded_at ORDER BY l.ord),
                bool_and(coalesce(l.lowest > l.highest_record_id, false))
         INTO all_held, positions, times, all_new
@@ -242,7 +245,8 @@ $$;
 --   p_results      the whole step result
 --   p_step_names, p_messages, p_error_codes  what is in it for the list of steps and for the task; null for none
 --   p_record_ids   makes the record idempotent within its user: for seven days, and within the batch
---   p_progress, p_timestamps, p_reported_by, p_details (see taskwire_task_after)   null for none
+--   p_progress, p_timestamps, p_reported_by, p_details (see taskwire_task_after)   null for none; any of these arrays, too, and
+--                  p_step_names and p_error_codes, where no record has one
 --   p_ids          ids already given by the view; null for new ones
 --   p_heads        the users, each once; null where all of what follows is to be found out
 --   p_head_of      which of them each record is of, from 1

@@ -121,25 +121,20 @@ BEGIN
     END IF;
 
     -- This step leaves the set it was in and enters the one of its latest status.
-    v_step := int4multirange(int4range(p_step, p_step + 1));
-    IF t.completed_steps @> p_step THEN
-        IF p_status <> 'completed' THEN
+    IF (p_status = 'completed') <> (t.completed_steps @> p_step) THEN
+        v_step := int4multirange(int4range(p_step, p_step + 1));
+        IF p_status = 'completed' THEN
+            t.completed_steps := t.completed_steps + v_step;
+            t.completed_count := t.completed_count + 1;
+        ELSE
             t.completed_steps := t.completed_steps - v_step;
             t.completed_count := t.completed_count - 1;
         END IF;
-    ELSIF p_status = 'completed' THEN
-        t.completed_steps := t.completed_steps + v_step;
-        t.completed_count := t.completed_count + 1;
     END IF;
-    IF p_status = 'failed' THEN
-        t.failed_steps := t.failed_steps + v_step;
-    ELSIF t.failed_steps @> p_step THEN
-        t.failed_steps := t.failed_steps - v_step;
-    END IF;
-    IF p_status = 'timed_out' THEN
-        t.timed_out_steps := t.timed_out_steps + v_step;
-    ELSIF t.timed_out_steps @> p_step THEN
-        t.timed_out_steps := t.timed_out_steps - v_step;
+    IF p_status IN ('failed', 'timed_out') OR t.failed_steps <> '{}' OR t.timed_out_steps <> '{}' THEN
+        v_step := int4multirange(int4range(p_step, p_step + 1));
+        t.failed_steps := CASE p_status WHEN 'failed' THEN t.failed_steps + v_step ELSE t.failed_steps - v_step END;
+        t.timed_out_steps := CASE p_status WHEN 'timed_out' THEN t.timed_out_steps + v_step ELSE t.timed_out_steps - v_step END;
     END IF;
 
     -- The task has the status of its highest step; COMPLETED only once all of total_steps are.

@@ -66,7 +66,7 @@ CREATE TABLE task (
     -- As a worker has said: 0 for never; null where none has, and the server's own setting counts.
     report_within_seconds  integer,
     report_due_at          timestamptz
-) WITH (fillfactor = 85);
+) WITH (fillfactor = 70);
 
 -- The lists by creation: one user's, and everybody's for workers and admins.
 CREATE INDEX task_by_user_created ON task (user_id, created_at, task_id);

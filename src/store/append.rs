@@ -233,14 +233,14 @@ fn call<'q>(records: &[&'q NewRecord], terms: Terms) -> Result<(Query<'q>, Vec<u
         .bind(sent().map(|record| record.step).collect::<Vec<_>>())
         .bind(sent().map(|record| record.status.as_str()).collect::<Vec<_>>())
         .bind(sent().map(|record| record.result.as_str()).collect::<Vec<_>>())
-        .bind(sent().map(|record| some_text(&record.step_name)).collect::<Vec<_>>())
+        .bind(where_any(sent().map(|record| some_text(&record.step_name))))
         .bind(sent().map(|record| record.message.as_str()).collect::<Vec<_>>())
-        .bind(sent().map(|record| some_text(&record.error_code)).collect::<Vec<_>>())
-        .bind(sent().map(|record| record.progress).collect::<Vec<_>>())
-        .bind(sent().map(|record| record.timestamp).collect::<Vec<_>>())
+        .bind(where_any(sent().map(|record| some_text(&record.error_code))))
+        .bind(where_any(sent().map(|record| record.progress)))
+        .bind(where_any(sent().map(|record| record.timestamp)))
         .bind(sent().map(|record| record.record_id).collect::<Vec<Uuid>>())
-        .bind(sent().map(|record| record.reported_by.as_deref()).collect::<Vec<_>>())
-        .bind(details)
+        .bind(where_any(sent().map(|record| record.reported_by.as_deref())))
+        .bind(where_any(details.into_iter()))
         .bind(terms.wait.millis())
         .bind(terms.notify)
         .bind(terms.states.name())
@@ -251,6 +251,12 @@ fn call<'q>(records: &[&'q NewRecord], terms: Terms) -> Result<(Query<'q>, Vec<u
         .bind(heads.lowest)
         .bind(heads.highest);
     Ok((query, order))
+}
+
+/// None where none of the records has one, as mostly: nothing is sent then, and nothing looked up for each record.
+fn where_any<T>(of_records: impl Iterator<Item = Option<T>>) -> Option<Vec<Option<T>>> {
+    let all: Vec<_> = of_records.collect();
+    all.iter().any(Option::is_some).then_some(all)
 }
 
 /// None where it is empty.

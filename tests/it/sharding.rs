@@ -21,7 +21,7 @@ const USERS: usize = 300;
 /// The tables divided by their user instead.
 const DIVIDED: [(&str, &str); 4] = [
     (") WITH (fillfactor = 50);", ") PARTITION BY HASH (user_id);"),
-    (") WITH (fillfactor = 85);", ") PARTITION BY HASH (user_id);"),
+    (") WITH (fillfactor = 70);", ") PARTITION BY HASH (user_id);"),
     (
         "tags        text[]\n);\nCREATE INDEX task_order_by_status",
         "tags        text[]\n) PARTITION BY HASH (user_id);\nCREATE INDEX task_order_by_status",
